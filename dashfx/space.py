@@ -1,0 +1,194 @@
+"""What may be chosen for a conv: candidates (kernel, dilation), spaces of them, and the padding each one needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import product as cartesian
+from typing import Any
+
+from dashfx.errors import SpaceError, did_you_mean
+
+Size = int | Sequence[int]
+Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negative means crop
+
+
+def _axes(value: Size, what: str) -> tuple[int, ...]:
+    axes = (value,) if isinstance(value, int) else tuple(value)
+    if not axes or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in axes):
+        raise SpaceError(f"{what} {value!r}: sizes are whole numbers of at least 1, one or one per axis")
+    return axes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One choice for a conv: a kernel size and a dilation per spatial axis.
+
+    An int (a single axis) holds for every axis once the candidate is bound to a site, see `for_ndim`.
+
+    Raises:
+        SpaceError: a size below 1, or kernel and dilation with different numbers of axes.
+    """
+
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...] = (1,)
+
+    def __init__(self, kernel: Size, dilation: Size = 1) -> None:
+        k, d = _axes(kernel, "kernel"), _axes(dilation, "dilation")
+        ndim = max(len(k), len(d))
+        if len(k) not in (1, ndim) or len(d) not in (1, ndim):
+            raise SpaceError(f"kernel {k} and dilation {d} have different numbers of axes")
+        object.__setattr__(self, "kernel", k * ndim if len(k) == 1 else k)
+        object.__setattr__(self, "dilation", d * ndim if len(d) == 1 else d)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.kernel)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """e = d (k - 1) per axis: how far the last tap lies from the first."""
+        return tuple(d * (k - 1) for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def span(self) -> tuple[int, ...]:
+        """The effective size d (k - 1) + 1 per axis."""
+        return tuple(e + 1 for e in self.extent)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+    def for_ndim(self, ndim: int) -> Candidate:
+        """The same choice with `ndim` axes; a single axis is repeated.
+
+        Raises:
+            SpaceError: the candidate has another number of axes, and more than one.
+        """
+        if self.ndim == ndim:
+            return self
+        if self.ndim != 1:
+            raise SpaceError(f"candidate {self} has {self.ndim} axes, the conv has {ndim}")
+        return Candidate(self.kernel * ndim, self.dilation * ndim)
+
+    def to_dict(self) -> dict[str, list[int]]:
+        return {"kernel": list(self.kernel), "dilation": list(self.dilation)}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Candidate:
+        return cls(facts["kernel"], facts["dilation"])
+
+    def __str__(self) -> str:
+        return f"k{_short(self.kernel)} d{_short(self.dilation)}"
+
+
+def _short(axes: tuple[int, ...]) -> str:
+    return str(axes[0]) if len(set(axes)) == 1 else "x".join(map(str, axes))
+
+
+def candidate_padding(padding: Padding, original: Candidate, candidate: Candidate, causal: bool = False) -> Padding:
+    """The shape contract: padding of `candidate` in place of `original`, per axis (left, right), negative = crop.
+
+    With D = e' - e the padding becomes left + floor(D/2), right + ceil(D/2); for a causal conv all of D goes left. Then
+    the output size is the same for every input size and stride, and candidates stay centre-aligned.
+    """
+    growth = [new - old for new, old in zip(candidate.extent, original.extent, strict=True)]
+    if causal:
+        return tuple((left + D, right) for (left, right), D in zip(padding, growth, strict=True))
+    return tuple((left + D // 2, right + D - D // 2) for (left, right), D in zip(padding, growth, strict=True))
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The candidates of every site, with other candidates for the sites that a glob names.
+
+    Args:
+        candidates: the default choices.
+        overrides: (glob over site names, choices) pairs; the last glob that matches wins.
+        keep_original: add each conv's own kernel and dilation to its choices.
+
+    Raises:
+        SpaceError: no candidates.
+    """
+
+    candidates: tuple[Candidate, ...]
+    overrides: tuple[tuple[str, tuple[Candidate, ...]], ...] = field(default=())
+    keep_original: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in (("the space", self.candidates), *self.overrides):
+            if not choices:
+                raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
+
+    @classmethod
+    def product(
+        cls,
+        kernels: Iterable[Size],
+        dilations: Iterable[Size] = (1,),
+        *,
+        overrides: Mapping[str, Iterable[Candidate]] | None = None,
+        keep_original: bool = False,
+    ) -> SearchSpace:
+        """Every kernel size with every dilation; ints hold for all axes, tuples are per axis."""
+        pairs = cartesian(list(kernels), list(dilations))
+        special = tuple((glob, tuple(choices)) for glob, choices in (overrides or {}).items())
+        return cls(tuple(dict.fromkeys(Candidate(k, d) for k, d in pairs)), special, keep_original)
+
+    @classmethod
+    def preset(cls, name: str) -> SearchSpace:
+        """`dash2d`, `dash1d` (the paper's K x D for images and for sequences) or `baby`.
+
+        Raises:
+            SpaceError: no preset of that name.
+        """
+        if name not in PRESETS:
+            raise SpaceError(f"no space preset {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}")
+        kernels, dilations = PRESETS[name]
+        return cls.product(kernels, dilations)
+
+    def with_original(self) -> SearchSpace:
+        return replace(self, keep_original=True)
+
+    def for_site(self, name: str, original: Candidate) -> tuple[Candidate, ...]:
+        """The choices of the conv `name`, bound to its number of axes, without repeats, in the order given.
+
+        A size given as an int leaves an axis alone whose original kernel is 1: a (1, 7) conv stays factorised.
+
+        Raises:
+            SpaceError: a per-axis candidate with another number of axes than the conv.
+        """
+        choices = self.candidates
+        for glob, special in self.overrides:
+            if fnmatchcase(name, glob):
+                choices = special
+        try:
+            bound = [_bind(choice, original) for choice in choices]
+        except SpaceError as error:
+            raise SpaceError(f"site {name!r}: {error}; add an override for this site or exclude it") from None
+        if self.keep_original:
+            bound.append(original)
+        return tuple(dict.fromkeys(bound))
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+
+PRESETS: dict[str, tuple[list[int], list[int]]] = {
+    "dash2d": ([3, 5, 7, 9], [1, 3, 7, 15]),
+    "dash1d": ([3, 7, 11, 15, 19], [1, 3, 7, 15]),
+    "baby": ([3, 5], [1, 2]),
+}
+
+
+def _bind(choice: Candidate, original: Candidate) -> Candidate:
+    if choice.ndim != 1:
+        return choice.for_ndim(original.ndim)
+    wide = [k > 1 for k in original.kernel]
+    kernel = tuple(choice.kernel[0] if w else 1 for w in wide)
+    dilation = tuple(choice.dilation[0] if w else 1 for w in wide)
+    return Candidate(kernel, dilation)
