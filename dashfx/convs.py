@@ -1,0 +1,91 @@
+"""Facts of a plain torch.nn conv, read from the module and written to it: padding as numbers, weight-norm, a new conv."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
+from torch.nn.utils.weight_norm import remove_weight_norm, weight_norm
+
+from dashfx.site import Site, WeightNorm
+from dashfx.space import Candidate, Padding
+
+PLAIN: tuple[type[_ConvNd], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def plain_conv(site: Site, candidate: Candidate, device: torch.device, dtype: torch.dtype) -> _ConvNd:
+    """A torch.nn conv with `candidate`'s kernel, dilation and padding in the place that `site` describes."""
+    conv = PLAIN[site.ndim - 1](
+        site.in_channels,
+        site.out_channels,
+        candidate.kernel,  # type: ignore[arg-type]
+        stride=site.stride,  # type: ignore[arg-type]
+        dilation=candidate.dilation,  # type: ignore[arg-type]
+        groups=site.groups,
+        bias=site.bias,
+        device=device,
+        dtype=dtype,
+    )
+    write_padding(conv, site.padding_of(candidate), site.padding_mode)
+    return conv
+
+
+def read_padding(conv: _ConvNd) -> Padding:
+    """The padding of a conv as numbers, (left, right) per axis; "same" puts the odd one on the right, as torch does."""
+    if conv.padding_mode != "zeros":  # then torch pads by this list, last axis first
+        flat = list(conv._reversed_padding_repeated_twice)
+        return tuple((flat[i], flat[i + 1]) for i in range(len(flat) - 2, -1, -2))
+    if conv.padding == "valid":
+        return tuple((0, 0) for _ in conv.kernel_size)
+    if conv.padding == "same":
+        extents = Candidate(conv.kernel_size, conv.dilation).extent
+        return tuple((e // 2, e - e // 2) for e in extents)
+    return tuple((int(p), int(p)) for p in conv.padding)
+
+
+def write_padding(conv: _ConvNd, padding: Padding, mode: str) -> None:
+    """Give a conv any padding, also lopsided or negative, without another module and so without another state_dict key.
+
+    A conv whose padding_mode is not "zeros" pads by `_reversed_padding_repeated_twice` through F.pad, which takes a number
+    for each side; mode "constant" there is zero padding.
+    """
+    lopsided = any(left != right or left < 0 for left, right in padding)
+    conv.padding = tuple(max(left, 0) for left, _ in padding)
+    conv.padding_mode = "constant" if mode == "zeros" and lopsided else mode
+    conv._reversed_padding_repeated_twice = [side for pair in reversed(padding) for side in pair]
+
+
+def read_weight_norm(module: nn.Module) -> WeightNorm | None:
+    """Which of torch's two weight normalisations the conv's weight carries, if any."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, HookWeightNorm) and hook.name == "weight":
+            return WeightNorm("hook", hook.dim)
+    if parametrize.is_parametrized(module, "weight"):
+        norm = module.parametrizations.weight[0]  # type: ignore[index,union-attr]
+        if isinstance(norm, _WeightNorm):
+            return WeightNorm("parametrization", norm.dim)
+    return None
+
+
+def fold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:
+    """Make the normalised weight an ordinary parameter again."""
+    if norm.kind == "hook":
+        remove_weight_norm(conv)
+    else:
+        parametrize.remove_parametrizations(conv, "weight", leave_parametrized=True)
+
+
+def unfold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:
+    """Put a folded weight-norm back; the weight stays the same and the keys are those of the user's model."""
+    normalise = weight_norm if norm.kind == "hook" else parametrizations.weight_norm
+    normalise(conv, "weight", dim=norm.dim)
+
+
+def weight_norm_keys(norm: WeightNorm) -> tuple[str, str]:
+    """The two state_dict keys, magnitude and direction, that stand for `weight`."""
+    if norm.kind == "hook":
+        return "weight_g", "weight_v"
+    return "parametrizations.weight.original0", "parametrizations.weight.original1"

@@ -1,0 +1,250 @@
+"""A user's model and one example input go in; a torch.fx graph over the user's own modules, sites and skips come out."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.conv import _ConvNd
+
+from dashfx.classify import classify
+from dashfx.errors import ModelError
+from dashfx.observe import observe
+from dashfx.site import Site, Skip
+
+log = logging.getLogger(__name__)
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+class Program:
+    """A view of a traced model. The facts live in `graph_module.meta`, so they survive a deepcopy of the graph.
+
+    Attributes:
+        graph_module: the graph, for seeing; its modules are the model's own objects.
+        model: the module tree, the truth; a copy of the user's model, so the user's own is never touched.
+        example: the positional arguments that the model was traced with.
+        sites: name -> Site, in the order of the forward pass.
+        skips: every conv that stays as it is, with the reason.
+        opaque: modules whose inside the graph does not show, because torch.fx could not trace it.
+    """
+
+    def __init__(self, graph_module: fx.GraphModule) -> None:
+        self.graph_module = graph_module
+
+    @property
+    def model(self) -> nn.Module:
+        return self.graph_module.meta["model"]
+
+    @property
+    def example(self) -> tuple[Any, ...]:
+        return self.graph_module.meta["example"]
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        return self.graph_module.meta["sites"]
+
+    @property
+    def skips(self) -> list[Skip]:
+        return self.graph_module.meta["skips"]
+
+    @property
+    def opaque(self) -> dict[str, str]:
+        """Module name ("" for the whole model) -> why it could not be traced."""
+        return self.graph_module.meta["opaque"]
+
+    def replace(self, name: str, new: nn.Module) -> None:
+        """Put `new` in the place of module `name`, under every name it has, with its mode and its hooks."""
+        old = self.model.get_submodule(name)
+        new.train(old.training)
+        for hooks in HOOKS:
+            setattr(new, hooks, getattr(old, hooks))
+        for root in (self.model, self.graph_module):
+            for parent in list(root.modules()):
+                for key, child in parent._modules.items():
+                    if child is old:
+                        parent._modules[key] = new
+
+    def summary(self) -> str:
+        """A line per conv: what it is and what will be searched, or why not."""
+        rows = [
+            f"site  {s.name}: {s.in_channels}->{s.out_channels} {s.original} stride {s.stride} at {s.input_size}"
+            for s in self.sites.values()
+        ]
+        rows += [f"skip  {s.name}: {s.reason}" for s in self.skips]
+        rows += [f"opaque {name or '(the whole model)'}: {why}" for name, why in self.opaque.items()]
+        return "\n".join(rows)
+
+
+def trace(model: nn.Module, example_input: Any) -> Program:
+    """Trace a copy of `model` and sort its convs into sites and skips.
+
+    Shapes come from one eager run in eval mode without gradients, so that batch-norm statistics, train/eval flags and the
+    global random state stay as they are. Where torch.fx fails, the innermost failing module becomes opaque and tracing is
+    tried again; convs inside it are still sites.
+
+    Args:
+        example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
+
+    Raises:
+        ModelError: the model is no nn.Module or its forward fails on the example.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"expected an nn.Module, got {type(model).__name__}: give an instance of the model")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError("the model is scripted (torch.jit): give the nn.Module it was made from")
+    model = copy_model(model)
+    example = as_arguments(example_input, model)
+    with evaluation(model):
+        observation = observe(model, example)
+        sites, skips = classify(model, observation)
+        graph_module, opaque = _graph(model, example, observation.output)
+    graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
+    return Program(graph_module)
+
+
+def as_arguments(example_input: Any, model: nn.Module) -> tuple[Any, ...]:
+    """The positional arguments of one forward pass, on the model's device."""
+    arguments = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
+    parameter = next(model.parameters(), None)
+    if parameter is None or isinstance(parameter, nn.UninitializedParameter):
+        return arguments
+    return tuple(a.to(parameter.device) if isinstance(a, Tensor) else a for a in arguments)
+
+
+def copy_model(model: nn.Module) -> nn.Module:
+    """A deep copy; unlike `copy.deepcopy` it takes models whose weight-norm hook has left a computed `weight` behind."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; every module's own flag and the random state come back afterwards."""
+    flags = {module: module.training for module in model.modules()}
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        for module, flag in flags.items():
+            module.training = flag
+
+
+class SiteTracer(fx.Tracer):
+    """Goes through the ancestors of spatial convs and keeps every other module whole.
+
+    Arguments that the example does not give keep their Python defaults instead of becoming placeholders, so `mask=None`
+    takes the branch that it takes in an ordinary call.
+    """
+
+    def __init__(self, opaque: Mapping[str, str], arguments: int) -> None:
+        super().__init__()
+        self._opaque = opaque
+        self._arguments = arguments
+        self._ancestors: set[nn.Module] = set()
+        self.failed: str | None = None
+
+    def trace(self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        assert isinstance(root, nn.Module)
+        self._ancestors = {
+            module for module in root.modules() if any(_is_conv(m) for m in module.modules()) and not _is_conv(module)
+        }
+        return super().trace(root, concrete_args)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name in self._opaque or m not in self._ancestors
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.failed is None:  # exceptions travel outwards, so the first to see it is the innermost
+                self.failed = self.path_of_module(m)
+            raise
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        names = [p.name for p in inspect.signature(root_fn).parameters.values() if p.kind is not p.VAR_POSITIONAL][1:]
+        names += [f"input_{i}" for i in range(len(names), self._arguments)]
+        return root_fn, [self.root, *(self.create_proxy("placeholder", n, (), {}) for n in names[: self._arguments])]
+
+
+def _is_conv(module: nn.Module) -> bool:
+    """A conv with spatial support, or one that an earlier rewrite has already made searchable."""
+    return isinstance(getattr(module, "site", None), Site) or (
+        isinstance(module, _ConvNd) and max(module.kernel_size) > 1
+    )
+
+
+def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Trace with retries; a graph whose answer differs from the model's own is not used."""
+    opaque: dict[str, str] = {}
+    while "" not in opaque:
+        # A forward that stores something on `self` would store proxies: trace a throw-away copy.
+        tracer = SiteTracer(opaque, len(example))
+        try:
+            graph = tracer.trace(copy_model(model))
+            graph_module = fx.GraphModule(model, graph, type(model).__name__)
+            answer = ShapeRecorder(graph_module).run(*example)
+        except Exception as error:  # user code under proxies may raise anything
+            opaque[tracer.failed or ""] = f"{type(error).__name__}: {_first_line(error)}"
+            continue
+        if _same(answer, expected):
+            return graph_module, opaque
+        opaque[""] = "the traced graph gives another answer than the model (its forward depends on values or state)"
+    log.info("torch.fx cannot trace the model (%s); sites come from hooks", opaque[""])
+    return _opaque_graph(model, len(example)), opaque
+
+
+def _opaque_graph(model: nn.Module, arguments: int) -> fx.GraphModule:
+    """One call of the whole model, for models that torch.fx cannot go through."""
+    graph = fx.Graph()
+    inputs = tuple(graph.placeholder(f"input_{i}") for i in range(arguments))
+    graph.output(graph.call_module("model", inputs))
+    return fx.GraphModule({"model": model}, graph, type(model).__name__)
+
+
+class ShapeRecorder(fx.Interpreter):
+    """Runs a graph and notes the shape of every tensor in `node.meta["shape"]`."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
+        return result
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]

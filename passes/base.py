@@ -1,0 +1,98 @@
+"""What a pass is: a law, checked before and after one rewrite of a traced model, with a record of what it edited."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import fx
+
+from dashfx.errors import PassError
+from dashfx.site import Skip
+from dashfx.tracing import Program
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One thing that a pass changed, at one site."""
+
+    site: str
+    what: str
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """The graph after a pass, what was edited, and what was left alone with the reason."""
+
+    graph_module: fx.GraphModule
+    edits: tuple[Edit, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    name: str = ""
+
+    @property
+    def modified(self) -> bool:
+        return bool(self.edits)
+
+    def __str__(self) -> str:
+        rows = [f"  {e.site}: {e.what}" for e in self.edits] + [f"  {s.name}: left alone, {s.reason}" for s in self.skips]
+        return "\n".join([f"{self.name}: {len(self.edits)} edits, {len(self.skips)} skips", *rows])
+
+
+class AbstractPass(ABC):
+    """One rewrite. Call it with a traced graph; the module tree in `graph_module.meta["model"]` is rewritten in place.
+
+    A pass is idempotent: a second run edits nothing. `preserves` says what holds for every input: "values" (same output)
+    or "shapes" (same output shape, other values).
+    """
+
+    preserves: ClassVar[Literal["values", "shapes"]]
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    def requires(self, program: Program) -> None:
+        """Raise PassError where the input is not what this pass works on."""
+
+    @abstractmethod
+    def call(self, program: Program) -> PassResult:
+        """Rewrite `program` and say what was done."""
+
+    def ensures(self, program: Program) -> None:
+        """Raise PassError where the output is not what this pass promises."""
+
+    def __call__(self, graph_module: fx.GraphModule) -> PassResult:
+        program = Program(graph_module)
+        self.requires(program)
+        result = self.call(program)
+        self.ensures(Program(result.graph_module))
+        log.info("%s", result)
+        return result
+
+    def fail(self, message: str) -> PassError:
+        return PassError(f"pass {self.name}: {message}")
+
+    def result(self, program: Program, edits: Iterable[Edit], skips: Iterable[Skip] = ()) -> PassResult:
+        """The record of this run; new skips join the program's."""
+        skips = tuple(skips)
+        program.skips.extend(skip for skip in skips if skip not in program.skips)
+        return PassResult(program.graph_module, tuple(edits), skips, self.name)
+
+
+class PassManager:
+    """Runs passes in order and keeps their results."""
+
+    def __init__(self, passes: Iterable[AbstractPass]) -> None:
+        self.passes = tuple(passes)
+
+    def __call__(self, graph_module: fx.GraphModule) -> list[PassResult]:
+        results = []
+        for each in self.passes:
+            results.append(each(graph_module))
+            graph_module = results[-1].graph_module
+        return results

@@ -1,0 +1,57 @@
+"""Each AggConv with one candidate left becomes an ordinary torch.nn conv in the same place under the same keys."""
+
+from __future__ import annotations
+
+import torch
+
+from dashfx.convs import plain_conv, unfold_weight_norm
+from dashfx.ops import AggConv
+from dashfx.passes.base import AbstractPass, Edit, PassResult
+from dashfx.site import Site
+from dashfx.tracing import Program
+
+
+class Lower(AbstractPass):
+    """Leave torch.nn only.
+
+    1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight, bias,
+       stride and groups, and the padding of the shape contract.
+    2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
+    3. Nothing else changes; only the shapes of searched weights differ from the user's model.
+
+    Requires that every AggConv has one candidate and no residual kernel: Discretise sees to it.
+    """
+
+    preserves = "values"
+
+    def requires(self, program: Program) -> None:
+        for name, module in program.model.named_modules():
+            if isinstance(module, AggConv) and (len(module.candidates) != 1 or module.residual is not None):
+                raise self.fail(f"site {name!r} still mixes {len(module.candidates)} candidates: run Discretise first")
+
+    def call(self, program: Program) -> PassResult:
+        edits = []
+        for name, module in list(program.model.named_modules()):
+            if isinstance(module, AggConv):
+                site = program.sites.pop(name, module.site)
+                assert site is not None
+                program.replace(name, _conv(site, module))
+                edits.append(Edit(name, f"{module.candidates[0]} as nn.Conv{site.ndim}d"))
+        return self.result(program, edits)
+
+    def ensures(self, program: Program) -> None:
+        for name, module in program.model.named_modules():
+            if isinstance(module, AggConv):
+                raise self.fail(f"{name!r} is still an AggConv")
+
+
+def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
+    weight = aggconv.weights[0]
+    conv = plain_conv(site, aggconv.candidates[0], weight.device, weight.dtype)
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+        if aggconv.bias is not None and conv.bias is not None:
+            conv.bias.copy_(aggconv.bias)
+    if site.weight_norm is not None:
+        unfold_weight_norm(conv, site.weight_norm)
+    return conv

@@ -1,0 +1,94 @@
+"""Candidates that cannot be told apart, or cannot fit, at a site's input size leave before the search."""
+
+from __future__ import annotations
+
+from dashfx.errors import SpaceError
+from dashfx.ops import AggConv
+from dashfx.passes.base import AbstractPass, Edit, PassResult
+from dashfx.site import Site
+from dashfx.space import Candidate
+from dashfx.tracing import Program
+
+
+class Prune(AbstractPass):
+    """Drop a site's candidates that coincide or cannot fit at the input sizes that tracing saw.
+
+    1. Only taps that can meet the input count. Two candidates with the same such taps compute the same functions: the one
+       with the fewest taps stays, the original before others.
+    2. A candidate without such a tap is dropped.
+    3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <= size.
+    4. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
+       `init="grow"` it preserves values too, since there every mixture computes the same.
+
+    Raises SpaceError where nothing would be left.
+    """
+
+    preserves = "shapes"
+
+    def call(self, program: Program) -> PassResult:
+        edits = []
+        for name, site in program.sites.items():
+            aggconv = program.model.get_submodule(name)
+            if isinstance(aggconv, AggConv):
+                edits += _prune(site, aggconv)
+        return self.result(program, edits)
+
+
+def _prune(site: Site, aggconv: AggConv) -> list[Edit]:
+    keep, why = survivors(site, aggconv.candidates)
+    if not keep:
+        raise SpaceError(
+            f"Site {site.name!r}: none of its {len(aggconv.candidates)} candidates fits an input of "
+            f"{'x'.join(map(str, site.input_size))} ({next(iter(why.values()))}); give smaller kernels or exclude the site"
+        )
+    if why:
+        aggconv.keep([i for i, candidate in enumerate(aggconv.candidates) if candidate in keep])
+    return [Edit(site.name, f"{candidate} dropped: {reason}") for candidate, reason in why.items()]
+
+
+def survivors(site: Site, candidates: tuple[Candidate, ...]) -> tuple[list[Candidate], dict[Candidate, str]]:
+    """The candidates worth keeping at a site, and for each other one the reason it is dropped."""
+    kept: dict[tuple[frozenset[int], ...], Candidate] = {}
+    why: dict[Candidate, str] = {}
+    # The original first, then small before large: the first of each kind represents it.
+    for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
+        misfit, taps = _misfit(site, candidate), reachable(site, candidate)
+        if misfit:
+            why[candidate] = misfit
+        elif any(not axis for axis in taps):
+            why[candidate] = f"no tap meets an input of {'x'.join(map(str, site.input_size))}"
+        elif taps in kept:
+            why[candidate] = f"coincides with {kept[taps]} here"
+        else:
+            kept[taps] = candidate
+    return list(kept.values()), {c: why[c] for c in candidates if c in why}
+
+
+def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:
+    """Offsets, per axis, of the taps that meet the input for some output position and some input size seen.
+
+    An offset is input position minus stride times output position. Padding that is not zeros makes every tap count.
+    """
+    axes = []
+    for axis, (left, _) in enumerate(site.padding_of(candidate)):
+        k, d, stride = candidate.kernel[axis], candidate.dilation[axis], site.stride[axis]
+        offsets = {t * d - left for t in range(k)}
+        if site.padding_mode == "zeros":
+            offsets = {o for o in offsets for size in site.input_sizes if _meets(site, axis, o, size, stride)}
+        axes.append(frozenset(offsets))
+    return tuple(axes)
+
+
+def _meets(site: Site, axis: int, offset: int, size: tuple[int, ...], stride: int) -> bool:
+    last = stride * (site.output_size(size)[axis] - 1)
+    return any(0 <= position + offset < size[axis] for position in range(0, last + 1, stride))
+
+
+def _misfit(site: Site, candidate: Candidate) -> str | None:
+    limits = {"reflect": -1, "circular": 0}
+    if site.padding_mode not in limits:
+        return None
+    for (left, right), n in zip(site.padding_of(candidate), site.input_size, strict=True):
+        if max(left, right) > n + limits[site.padding_mode]:
+            return f"{site.padding_mode} padding of {max(left, right)} does not fit a size of {n}"
+    return None

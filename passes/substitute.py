@@ -1,0 +1,103 @@
+"""Each site's conv becomes an AggConv over its candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import torch
+from torch.nn.modules.conv import _ConvNd
+
+from dashfx.ops import AggConv
+from dashfx.passes.base import AbstractPass, Edit, PassResult
+from dashfx.site import Site, Skip
+from dashfx.space import SearchSpace
+from dashfx.tracing import Program
+
+Init = Literal["grow", "fresh"]
+
+
+@dataclass(frozen=True)
+class Substitute(AbstractPass):
+    """Put an AggConv in the place of every site's conv.
+
+    1. The AggConv has the site's channels, stride, groups, bias, padding and padding mode, and the candidates that the
+       space gives the site; groups are never changed.
+    2. `init="grow"`: its output equals the conv's for every mixture, whatever the candidates (the growth law).
+    3. `init="fresh"`: weights are drawn by fan-in, one candidate like a conv of its size.
+    4. Names, hooks, train flags and the rest of the model stay.
+
+    Left alone, with a skip: sites that `include` does not match or `exclude` does. Left alone silently: what is an AggConv
+    already.
+    """
+
+    space: SearchSpace
+    init: Init = "grow"
+    include: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+    algorithm: str = "auto"
+    generator: torch.Generator | None = None
+
+    @property
+    def preserves(self) -> Literal["values", "shapes"]:  # type: ignore[override]
+        return "values" if self.init == "grow" else "shapes"
+
+    def requires(self, program: Program) -> None:
+        for name in program.sites:
+            conv = program.model.get_submodule(name)
+            if isinstance(conv, _ConvNd) and isinstance(conv.padding, str):
+                raise self.fail(f"site {name!r} has string padding: run Canonicalise first")
+
+    def call(self, program: Program) -> PassResult:
+        edits, skips = [], []
+        for name, site in list(program.sites.items()):
+            conv = program.model.get_submodule(name)
+            reason = self._excluded(name)
+            if isinstance(conv, AggConv):
+                continue
+            if reason:
+                skips.append(Skip(name, reason))
+                del program.sites[name]
+                continue
+            assert isinstance(conv, _ConvNd)
+            aggconv = self._aggconv(site, conv)
+            program.replace(name, aggconv)
+            edits.append(Edit(name, f"{site.original} becomes a mixture of {len(aggconv.candidates)} candidates"))
+        return self.result(program, edits, skips)
+
+    def ensures(self, program: Program) -> None:
+        for name in program.sites:
+            if not isinstance(program.model.get_submodule(name), AggConv):
+                raise self.fail(f"site {name!r} was not replaced")
+
+    def _excluded(self, name: str) -> str | None:
+        if not any(fnmatchcase(name, glob) for glob in self.include):
+            return f"not included by {' '.join(self.include)}"
+        glob = next((glob for glob in self.exclude if fnmatchcase(name, glob)), None)
+        return f"excluded by {glob}" if glob else None
+
+    def _aggconv(self, site: Site, conv: _ConvNd) -> AggConv:
+        aggconv = AggConv(
+            site.in_channels,
+            site.out_channels,
+            self.space.for_site(site.name, site.original),
+            stride=site.stride,
+            padding=site.padding,
+            original=site.original,
+            groups=site.groups,
+            bias=site.bias,
+            padding_mode=site.padding_mode,
+            causal=site.causal,
+            algorithm=self.algorithm,
+            device=conv.weight.device,
+            dtype=conv.weight.dtype,
+        )
+        aggconv.site = site
+        aggconv.name = site.name
+        if self.init == "grow":
+            aggconv.grow_from(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+        else:
+            aggconv.reset_parameters(self.generator)
+        return aggconv
