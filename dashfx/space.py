@@ -143,10 +143,7 @@ class SearchSpace:
         Raises:
             SpaceError: no preset of that name.
         """
-        if name not in PRESETS:
-            raise SpaceError(f"no space preset {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}")
-        kernels, dilations = PRESETS[name]
-        return cls.product(kernels, dilations)
+        return cls.product(*preset_lists(name))
 
     def with_original(self) -> SearchSpace:
         return replace(self, keep_original=True)
@@ -183,6 +180,17 @@ PRESETS: dict[str, tuple[list[int], list[int]]] = {
     "dash1d": ([3, 7, 11, 15, 19], [1, 3, 7, 15]),
     "baby": ([3, 5], [1, 2]),
 }
+
+
+def preset_lists(name: str) -> tuple[list[int], list[int]]:
+    """The kernel sizes and the dilations of a preset.
+
+    Raises:
+        SpaceError: no preset of that name.
+    """
+    if name not in PRESETS:
+        raise SpaceError(f"no space preset {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def _bind(choice: Candidate, original: Candidate) -> Candidate:

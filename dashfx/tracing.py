@@ -72,7 +72,7 @@ class Program:
         old = self.model.get_submodule(name)
         new.train(old.training)
         for hooks in HOOKS:
-            setattr(new, hooks, getattr(old, hooks))
+            getattr(new, hooks).update(getattr(old, hooks))
         for root in (self.model, self.graph_module):
             for parent in list(root.modules()):
                 for key, child in parent._modules.items():

@@ -80,8 +80,10 @@ def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:
 
 
 def _meets(site: Site, axis: int, offset: int, size: tuple[int, ...], stride: int) -> bool:
-    last = stride * (site.output_size(size)[axis] - 1)
-    return any(0 <= position + offset < size[axis] for position in range(0, last + 1, stride))
+    # Is there an output m in [0, M) with 0 <= stride m + offset < N?
+    first = max(0, -(offset // stride))
+    last = min(site.output_size(size)[axis] - 1, (size[axis] - 1 - offset) // stride)
+    return first <= last
 
 
 def _misfit(site: Site, candidate: Candidate) -> str | None:

@@ -1,0 +1,234 @@
+"""YAML, `--set a.b=c` and keywords go in; one checked, frozen configuration of a run comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dashfx.errors import ConfigError, did_you_mean
+from dashfx.space import SearchSpace, Size, preset_lists
+
+Self = TypeVar("Self", bound="Strict")
+
+
+class Strict(BaseModel):
+    """A frozen block of options that refuses unknown ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls: type[Self], options: Mapping[str, Any]) -> Self:
+        """Checked options.
+
+        Raises:
+            ConfigError: an unknown option (with the nearest known one), or a value that cannot be used.
+        """
+        try:
+            return cls.model_validate(dict(options))
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+
+class ChoicesConfig(Strict):
+    """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis."""
+
+    kernels: tuple[int | tuple[int, ...], ...] = (3,)
+    dilations: tuple[int | tuple[int, ...], ...] = (1,)
+
+
+class SpaceConfig(Strict):
+    """Which kernels and dilations: a preset, or lists; by default the paper's preset for the model's dimension.
+
+    Attributes:
+        keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be chosen.
+        overrides: other choices for the sites that a glob names.
+        include, exclude: globs over site names.
+    """
+
+    preset: str | None = None
+    kernels: tuple[int | tuple[int, ...], ...] | None = None
+    dilations: tuple[int | tuple[int, ...], ...] | None = None
+    keep_original: bool = True
+    overrides: dict[str, ChoicesConfig] = Field(default_factory=dict)
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def build(self, ndim: int) -> SearchSpace:
+        """The space for a model whose convs have `ndim` axes."""
+        name = self.preset or ("dash1d" if ndim == 1 else "dash2d")
+        default_kernels, default_dilations = preset_lists(name)
+        kernels: tuple[Size, ...] = self.kernels or tuple(default_kernels)
+        dilations: tuple[Size, ...] = self.dilations or tuple(default_dilations)
+        special = {glob: SearchSpace.product(c.kernels, c.dilations) for glob, c in self.overrides.items()}
+        return SearchSpace.product(kernels, dilations, overrides=special, keep_original=self.keep_original)
+
+
+class FitConfig(Strict):
+    """How weights are trained.
+
+    Attributes:
+        epochs: passes over `fraction` of the training data.
+        lr: the peak learning rate of the schedule.
+        clip: the largest norm of all gradients together; 0 turns clipping off.
+        fraction: the share of the training data that an epoch draws afresh.
+        milestones: for schedule "steps": shares of the epochs after which the rate is multiplied by 0.2.
+    """
+
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(64, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    clip: float = Field(1.0, ge=0)
+    schedule: Literal["onecycle", "cosine", "steps", "constant"] = "onecycle"
+    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    fraction: float = Field(1.0, gt=0, le=1)
+
+
+class SearchConfig(FitConfig):
+    """How mixtures are trained and one candidate is chosen.
+
+    Attributes:
+        strategy: "dash", or "random" for the control that trains no mixture.
+        init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
+        alpha_lr, alpha_optimizer: the architecture parameters' own rate and rule.
+        alpha_on: "train" learns them on the training loss (one level, the paper), "held-out" on a share of the training
+            data that the weights do not see (first order).
+        held_out: that share.
+        warmup: the share of epochs before the architecture parameters move.
+        tau: the temperature of the soft Gumbel at the start and at the end; geometric in between.
+        fade: the share of epochs over which a grown conv's residual kernel fades away.
+        cost, cost_weight: the penalty on the expected cost ("span" or "taps"), and its weight in the loss.
+        patience: stop when no site's choice has changed for this many epochs; 0 never stops early.
+        rule: how a candidate is chosen: "argmax", "contribution" or "energy".
+    """
+
+    epochs: int = Field(30, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: Literal["onecycle", "cosine", "steps", "constant"] = "cosine"
+    strategy: Literal["dash", "random"] = "dash"
+    init: Literal["grow", "fresh"] = "fresh"
+    alpha_lr: float = Field(0.05, gt=0)
+    alpha_optimizer: Literal["sgd", "adam"] = "adam"
+    alpha_on: Literal["train", "held-out"] = "train"
+    held_out: float = Field(0.3, gt=0, lt=1)
+    warmup: float = Field(0.2, ge=0, lt=1)
+    tau: tuple[float, float] = (1.0, 1.0)
+    fade: float = Field(0.6, ge=0, le=1)
+    cost: str = "span"
+    cost_weight: float = Field(0.1, ge=0)
+    patience: int = Field(0, ge=0)
+    rule: str = "argmax"
+
+
+class RetrainConfig(FitConfig):
+    """How the lowered model is trained.
+
+    Attributes:
+        weights: "inherit" starts from the supernet, "pretrained" from the checkpoint's kernels restricted to the chosen
+            support, "fresh" from the model as its class builds it.
+    """
+
+    weights: Literal["inherit", "pretrained", "fresh"] = "inherit"
+
+
+class ExportConfig(Strict):
+    """How the ONNX file is written and how closely it must agree with PyTorch (relative)."""
+
+    opset: int = Field(18, ge=18, le=20)
+    dynamic_size: bool = True
+    tolerance: float = Field(1e-4, gt=0)
+
+
+class RunConfig(Strict):
+    """All of a run; what a run's `config.yaml` holds."""
+
+    model: str | None = None
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    data: str | None = None
+    valid_fraction: float = Field(0.2, gt=0, lt=1)
+    limit: int | None = Field(None, ge=1)
+    normalise: bool = True
+    task: str | None = None
+    checkpoint: str | None = None
+    space: SpaceConfig = SpaceConfig()
+    search: SearchConfig = SearchConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    export: ExportConfig = ExportConfig()
+    seed: int = 0
+    device: str = "auto"
+    amp: Literal["no", "bf16", "fp16"] = "no"
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The options in a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds no mapping.
+    """
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {str(path)!r} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise ConfigError(f"configuration {str(path)!r} is not YAML: {line}") from None
+    if not isinstance(options, dict):
+        raise ConfigError(f"configuration {str(path)!r}: expected options as 'name: value' lines")
+    return options
+
+
+def assign(options: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """`options` with every "a.b=c" put in its place; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment without "=", or one that goes through a value that is no block.
+    """
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {assignment!r}: write it as name=value, for example --set search.lr=0.05")
+        *path, last = key.strip().split(".")
+        block = options
+        for step in path:
+            block = block.setdefault(step, {})
+            if not isinstance(block, dict):
+                raise ConfigError(f"--set {assignment!r}: {step!r} is a single value, not a block of options")
+        block[last] = parse_value(text)
+    return options
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it; unlike YAML 1.1, 1e-3 is a number."""
+    try:
+        return float(text) if "e" in text.lower() and not text.lower().startswith("0x") else yaml.safe_load(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def _explain(cls: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(step) for step in first["loc"]]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"no option {where!r}{did_you_mean(path[-1], _options_at(cls, path[:-1]))}"
+    return f"option {where!r}: {first['msg'].lower()}, got {first.get('input')!r}"
+
+
+def _options_at(cls: type[BaseModel], path: list[str]) -> list[str]:
+    for step in path:
+        kind = cls.model_fields[step].annotation if step in cls.model_fields else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        cls = kind
+    return list(cls.model_fields)

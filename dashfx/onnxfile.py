@@ -1,0 +1,200 @@
+"""An ONNX file goes in; a callable that runs it in ONNX Runtime on torch tensors, or the metadata in it, comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from dashfx.errors import ExportError, VerifyError
+
+CPU = "CPUExecutionProvider"
+VERSION_KEY = "dashfx_version"  # every file that dashfx wrote carries it
+OUTPUTS_KEY = "dashfx_outputs"  # "tensor", "tuple" or "dict": what the PyTorch model returned
+
+Outputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+
+
+def flat_outputs(output: Any, name: str = "") -> dict[str, Tensor]:
+    """The tensors of a model's output by the names that they get in the ONNX file; None is left out.
+
+    A tensor is "output", a sequence "output_0" and on, a mapping its keys; nested names are joined by "_".
+
+    Raises:
+        ExportError: something else than tensors, None, and sequences or mappings of them.
+    """
+    if isinstance(output, Tensor):
+        return {name or "output": output}
+    if output is None:
+        return {}
+    if isinstance(output, Mapping):
+        parts = [(f"{name}_{key}" if name else str(key), value) for key, value in output.items()]
+    elif isinstance(output, tuple | list):
+        parts = [(f"{name or 'output'}_{i}", value) for i, value in enumerate(output)]
+    else:
+        raise ExportError(
+            f"the model returns a {type(output).__name__}: ONNX has tensors only; "
+            "return a tensor, a tuple or a dict of them"
+        )
+    return {key: tensor for part, value in parts for key, tensor in flat_outputs(value, part).items()}
+
+
+def output_kind(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return "tensor"
+    return "dict" if isinstance(output, Mapping) else "tuple"
+
+
+class OnnxModel:
+    """An ONNX file that is called like a model: torch tensors in, torch tensors out, on the device they came from.
+
+    Args:
+        path: the file.
+        providers: ONNX Runtime's execution providers in order of preference; None means the CPU.
+        allow_fallback: run on the CPU where the first provider cannot be had.
+        optimise: let ONNX Runtime fuse nodes.
+
+    Attributes:
+        providers: those that ONNX Runtime really uses.
+        dynamic_axes: input name -> {axis: name} of the axes without a fixed size.
+
+    Raises:
+        ExportError: the file cannot be read or is no ONNX file.
+        VerifyError: ONNX Runtime refuses the model, or does not run on the first provider.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        providers: Sequence[str] | None = None,
+        *,
+        allow_fallback: bool = False,
+        optimise: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ExportError(f"{self.path}: no such file; give an .onnx file that `dashfx export` wrote")
+        self.session = _session(self.path, usable_providers(providers, allow_fallback), allow_fallback, optimise)
+        self.providers = tuple(self.session.get_providers())
+        self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
+        self.inputs = [argument.name for argument in self.session.get_inputs()]
+        self.outputs = [argument.name for argument in self.session.get_outputs()]
+        self.dynamic_axes = {
+            argument.name: {axis: size for axis, size in enumerate(argument.shape) if isinstance(size, str)}
+            for argument in self.session.get_inputs()
+        }
+
+    def run(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Every output by its name, on the CPU. Floating-point inputs are given as float32."""
+        feed = {
+            name: (x.float() if x.is_floating_point() else x).detach().cpu().numpy()
+            for name, x in zip(self.inputs, inputs, strict=True)
+        }
+        arrays = self.session.run(self.outputs, feed)
+        return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
+
+    def __call__(self, *inputs: Tensor) -> Outputs:
+        outputs = {name: tensor.to(inputs[0].device) for name, tensor in self.run(*inputs).items()}
+        kind = self.metadata.get(OUTPUTS_KEY, "tensor" if len(outputs) == 1 else "tuple")
+        if kind == "dict":
+            return outputs
+        tensors = tuple(outputs.values())
+        return tensors[0] if kind == "tensor" else tensors
+
+
+def run_onnx(path: str | Path, x: Tensor, providers: Sequence[str] | None = None) -> Outputs:
+    """One call of the file; for several, make an `OnnxModel` once."""
+    return OnnxModel(path, providers)(x)
+
+
+def _session(path: Path, providers: list[str], allow_fallback: bool, optimise: bool) -> onnxruntime.InferenceSession:
+    if "CUDAExecutionProvider" in providers and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds the CUDA libraries that torch brought
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong comes as an exception; do not print it too
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # ONNX Runtime raises classes of its own without a common base
+        raise VerifyError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
+    if not allow_fallback and session.get_providers()[0] != providers[0]:  # it has the provider, and that did not start
+        raise VerifyError(_fallback(providers[0], session.get_providers()))
+    return session
+
+
+def usable_providers(providers: Sequence[str] | None, allow_fallback: bool) -> list[str]:
+    """Those of `providers` that this ONNX Runtime has; the CPU where None was asked for or none is there.
+
+    Raises:
+        VerifyError: the first one is not there, unless `allow_fallback`.
+    """
+    wanted, known = list(providers or [CPU]), onnxruntime.get_available_providers()
+    usable = [name for name in wanted if name in known] or [CPU]
+    if usable[0] != wanted[0] and not allow_fallback:
+        raise VerifyError(_fallback(wanted[0], usable))
+    return usable
+
+
+def _fallback(wanted: str, used: Sequence[str]) -> str:
+    return (
+        f"{wanted} was asked for and ONNX Runtime would run on {', '.join(used)}; install the onnxruntime package and "
+        f"the drivers that it needs, or allow the fallback (installed: {', '.join(installed_runtimes())})"
+    )
+
+
+def load_proto(path: str | Path) -> onnx.ModelProto:
+    """The file's graph, without weights that lie in a second file.
+
+    Raises:
+        ExportError: the file cannot be read or is no ONNX file.
+    """
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception:  # whatever protobuf raises on foreign bytes
+        proto = onnx.ModelProto()
+    if not proto.ir_version or not proto.graph.output:  # protobuf reads some foreign bytes as an empty message
+        raise ExportError(f"{path}: not an ONNX file; give an .onnx file that `dashfx export` wrote")
+    return proto
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What dashfx wrote into the file: versions, and the task, shapes, labels and so on that `export` was given.
+
+    Raises:
+        ExportError: the file cannot be read, is no ONNX file, or was not written by dashfx.
+    """
+    facts = {entry.key: entry.value for entry in load_proto(path).metadata_props}
+    if VERSION_KEY not in facts:
+        raise ExportError(
+            f"{path}: not an ONNX file of dashfx ({VERSION_KEY!r} is not in its metadata); export it again"
+        )
+    return facts
+
+
+def installed_runtimes() -> tuple[str, ...]:
+    """The installed distributions that provide the module `onnxruntime`; two of them overwrite each other's files."""
+    found = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return tuple(found)
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of an error that is not empty, cut to `limit` characters; the class where the error is silent."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."

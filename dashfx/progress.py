@@ -1,0 +1,129 @@
+"""What a run tells while it runs: stages, passes, steps, epochs and notes go to observers; one of them writes JSONL."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch.
+
+    Attributes:
+        loss: mean training loss over the epoch.
+        metric: the task's metric on the validation part.
+        best: the best metric so far in this stage.
+        seconds: wall time of the epoch with its validation.
+        steps_per_second: training steps only.
+        mixtures: site name -> its largest coefficient and the candidate that has it; empty outside a search.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    loss: float
+    metric: float
+    best: float
+    lr: float
+    seconds: float
+    steps_per_second: float
+    mixtures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+
+
+class Observer:
+    """Hears of everything and does nothing; observers override what they care about."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage of the pipeline begins."""
+
+    def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
+        """A stage has ended."""
+
+    def passed(self, result: Any) -> None:
+        """A pass has run; its PassResult."""
+
+    def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
+        """A training step is done; called at every step, so it must cost nothing."""
+
+    def epoch(self, facts: Epoch) -> None:
+        """An epoch is done."""
+
+    def note(self, text: str) -> None:
+        """Something a user should know."""
+
+
+class Observers(Observer):
+    """Passes everything on to several observers."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self.observers = tuple(observers)
+
+    def stage(self, name: str, detail: str = "") -> None:
+        for each in self.observers:
+            each.stage(name, detail)
+
+    def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
+        for each in self.observers:
+            each.stage_done(name, seconds, detail)
+
+    def passed(self, result: Any) -> None:
+        for each in self.observers:
+            each.passed(result)
+
+    def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
+        for each in self.observers:
+            each.step(stage, epoch, step, steps)
+
+    def epoch(self, facts: Epoch) -> None:
+        for each in self.observers:
+            each.epoch(facts)
+
+    def note(self, text: str) -> None:
+        for each in self.observers:
+            each.note(text)
+
+
+class JsonlLog(Observer):
+    """Appends a JSON object a line: {"time", "event", ...}; each line is flushed, so a killed run keeps its log."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self._write("stage", name=name, detail=detail)
+
+    def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
+        self._write("stage_done", name=name, seconds=round(seconds, 3), detail=detail)
+
+    def passed(self, result: Any) -> None:
+        edits = [asdict(edit) for edit in result.edits]
+        self._write("pass", name=result.name, edits=edits, skips=[asdict(skip) for skip in result.skips])
+
+    def epoch(self, facts: Epoch) -> None:
+        self._write("epoch", **asdict(facts))
+
+    def note(self, text: str) -> None:
+        self._write("note", text=text)
+
+    def _write(self, event: str, **facts: Any) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **facts}) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The events of a log; a last line that a killed run left unfinished is dropped."""
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+QUIET = Observer()

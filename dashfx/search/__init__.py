@@ -1,0 +1,1 @@
+"""Strategies that train mixtures, rules that pick from them, and what choices cost."""

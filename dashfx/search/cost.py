@@ -1,0 +1,96 @@
+"""What each candidate costs, per site: tables that a search may add to its loss, and parameter and operation counts."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dashfx.errors import ConfigError, did_you_mean
+from dashfx.ops import AggConv
+from dashfx.site import Site
+from dashfx.space import Candidate
+
+
+def parameters_of(site: Site, candidate: Candidate) -> int:
+    """Weights and biases of the conv with this candidate."""
+    return site.out_channels * (site.in_channels // site.groups * candidate.taps + int(site.bias))
+
+
+def macs_of(site: Site, candidate: Candidate) -> int:
+    """Multiply-adds of the conv for one input, at the sizes that tracing saw, over all calls."""
+    per_output = site.out_channels * site.in_channels // site.groups * candidate.taps
+    positions = sum(math.prod(site.output_size(size)) for size in site.input_sizes)
+    return per_output * positions * site.calls // len(site.input_sizes)
+
+
+class CostModel(ABC):
+    """A cost per candidate, from 0 up, without gradient."""
+
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def of(self, aggconv: AggConv) -> list[float]:
+        """The cost of each candidate at this site, in `unit`."""
+
+    def table(self, sites: Mapping[str, AggConv]) -> dict[str, Tensor]:
+        """Site name -> (n_candidates,)."""
+        return {name: torch.tensor(self.of(a), device=a.alpha.device, dtype=a.alpha.dtype) for name, a in sites.items()}
+
+
+class Span(CostModel):
+    """Effective size over input size, averaged over the axes: a mild pull towards small spans."""
+
+    unit = "share of the input's length"
+
+    def of(self, aggconv: AggConv) -> list[float]:
+        size = _site(aggconv).input_size
+        return [sum(s / n for s, n in zip(c.span, size, strict=True)) / len(size) for c in aggconv.candidates]
+
+
+class Taps(CostModel):
+    """Number of taps over that of the largest candidate."""
+
+    unit = "share of the largest kernel's taps"
+
+    def of(self, aggconv: AggConv) -> list[float]:
+        largest = max(c.taps for c in aggconv.candidates)
+        return [c.taps / largest for c in aggconv.candidates]
+
+
+class Macs(CostModel):
+    """Multiply-adds for one input."""
+
+    unit = "multiply-adds"
+
+    def of(self, aggconv: AggConv) -> list[float]:
+        return [float(macs_of(_site(aggconv), c)) for c in aggconv.candidates]
+
+
+COSTS: dict[str, CostModel] = {"span": Span(), "taps": Taps()}
+
+
+def load_cost(name: str) -> CostModel:
+    """The cost that a search can penalise, by name.
+
+    Raises:
+        ConfigError: no cost of that name.
+    """
+    if name not in COSTS:
+        raise ConfigError(f"no cost {name!r}{did_you_mean(name, COSTS)}; there are {', '.join(COSTS)}")
+    return COSTS[name]
+
+
+def expected_cost(table: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> Tensor:
+    """Mean over the sites of the cost expected under their mixtures; a scalar with gradient."""
+    return torch.stack([(table[name] * coefficients[name]).sum() for name in table]).mean()
+
+
+def _site(aggconv: AggConv) -> Site:
+    if aggconv.site is None:
+        raise ConfigError(f"AggConv {aggconv.name!r} stands at no site of a traced model: use the cost 'taps'")
+    return aggconv.site

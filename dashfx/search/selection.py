@@ -1,0 +1,108 @@
+"""Trained mixtures go in, a Genotype comes out: the rules that pick one candidate per site."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dashfx.errors import ConfigError, did_you_mean
+from dashfx.genotype import Genotype
+from dashfx.ops import AggConv
+
+
+class SelectionRule(ABC):
+    """Picks one candidate per site."""
+
+    name: str
+
+    @abstractmethod
+    def select(self, sites: Mapping[str, AggConv]) -> Genotype:
+        """One candidate for every site given."""
+
+
+class ScoreRule(SelectionRule):
+    """A score per candidate; the highest is chosen. Candidates that left the search are never chosen."""
+
+    @abstractmethod
+    def scores(self, aggconv: AggConv) -> Tensor:
+        """(n_candidates,) on the site's device; higher is better."""
+
+    def select(self, sites: Mapping[str, AggConv]) -> Genotype:
+        with torch.no_grad():
+            picks = {n: self.scores(a).masked_fill(~a.mask, -torch.inf).argmax() for n, a in sites.items()}
+        return Genotype({n: sites[n].candidates[int(pick)] for n, pick in picks.items()}, self.name)
+
+
+@dataclass(frozen=True)
+class Argmax(ScoreRule):
+    """The largest coefficient, as in the paper. Scaling a weight down and its coefficient up can change the choice."""
+
+    name: str = "argmax"
+
+    def scores(self, aggconv: AggConv) -> Tensor:
+        return aggconv.coefficients()
+
+
+@dataclass(frozen=True)
+class Contribution(ScoreRule):
+    """The largest a_i * ||W_i||: what the candidate adds to the aggregated kernel, whatever the split of scale."""
+
+    name: str = "contribution"
+
+    def scores(self, aggconv: AggConv) -> Tensor:
+        norms = torch.stack([weight.norm() for weight in aggconv.weights])
+        return aggconv.coefficients() * norms
+
+
+@dataclass(frozen=True)
+class Energy(ScoreRule):
+    """The candidate with the fewest taps whose support keeps nearly all of the aggregated kernel that any support keeps.
+
+    share_i = ||K on the support of i||^2 / ||K||^2; eligible are shares of at least `keep` times the best share; among them
+    the fewest taps win, then the larger share. It depends on the aggregated kernel alone, so no rescaling changes it.
+    """
+
+    keep: float = 0.9
+    name: str = "energy"
+
+    def scores(self, aggconv: AggConv) -> Tensor:
+        energy = torch.stack([aggconv.restricted(i).square().sum() for i in range(len(aggconv.candidates))])
+        share = energy / energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
+        taps = torch.tensor([c.taps for c in aggconv.candidates], dtype=energy.dtype, device=energy.device)
+        alive = share.masked_fill(~aggconv.mask, 0.0)
+        eligible = alive >= self.keep * alive.max()
+        # Taps are whole numbers and shares at most 1, so half a share never outweighs a tap.
+        return torch.where(eligible, -taps + 0.5 * share, -torch.inf)
+
+
+@dataclass(frozen=True)
+class RandomChoice(SelectionRule):
+    """A uniform draw per site: the control that every search has to beat."""
+
+    seed: int = 0
+    name: str = "random"
+
+    def select(self, sites: Mapping[str, AggConv]) -> Genotype:
+        generator = torch.Generator().manual_seed(self.seed)
+        picks = {n: int(torch.randint(len(a.candidates), (), generator=generator)) for n, a in sites.items()}
+        return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
+
+
+RULES: dict[str, SelectionRule] = {rule.name: rule for rule in (Argmax(), Contribution(), Energy(), RandomChoice())}
+
+
+def load_rule(rule: str | SelectionRule) -> SelectionRule:
+    """The rule of that name, or the rule object itself.
+
+    Raises:
+        ConfigError: no rule of that name.
+    """
+    if isinstance(rule, SelectionRule):
+        return rule
+    if rule not in RULES:
+        raise ConfigError(f"no selection rule {rule!r}{did_you_mean(rule, RULES)}; there are {', '.join(RULES)}")
+    return RULES[rule]

@@ -1,0 +1,154 @@
+"""A user's model becomes a supernet of searchable convs (`rewrite`), and a supernet becomes a plain model (`lower`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dashfx.errors import ModelError, SpaceError
+from dashfx.genotype import Genotype
+from dashfx.ops import AggConv, sites_of
+from dashfx.passes import Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
+from dashfx.passes.discretise import Weights
+from dashfx.passes.substitute import Init
+from dashfx.search.selection import SelectionRule, load_rule
+from dashfx.space import SearchSpace
+from dashfx.tracing import Program, trace
+
+
+class Supernet(nn.Module):
+    """What `rewrite` adds to a user's model: its class becomes a subclass of its own class and of this one.
+
+    `supernet.sites` maps site names to their AggConv. Where the user's model has a `sites` of its own, that one stays, and
+    `dashfx.ops.sites_of(supernet)` gives the sites.
+    """
+
+    _own_class: type[nn.Module]
+    _example: tuple[Any, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "sites":
+                return sites_of(self)
+            raise
+
+    def genotype(self, rule: str | SelectionRule = "argmax") -> Genotype:
+        """One candidate per site, by "argmax", "contribution", "energy" or a rule object.
+
+        Raises:
+            ConfigError: no rule of that name.
+        """
+        return load_rule(rule).select(sites_of(self))
+
+
+def rewrite(
+    model: nn.Module,
+    example_input: Any,
+    space: SearchSpace,
+    init: Init = "grow",
+    *,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    algorithm: str = "auto",
+    generator: torch.Generator | None = None,
+) -> Any:
+    """A copy of `model` whose spatial convs are mixtures over the space's candidates; a `Supernet` of the user's own class.
+
+    Args:
+        example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
+        init: "grow" keeps the model's output for every mixture; "fresh" draws the searched weights anew.
+        include, exclude: globs over module names.
+        generator: for the fresh weights; torch's own by default.
+
+    Raises:
+        ModelError: the forward fails on the example, or there is no conv to search.
+        SpaceError: no candidate fits a site.
+    """
+    program = trace(model, example_input)
+    return supernet_of(program, space, init, include=include, exclude=exclude, algorithm=algorithm, generator=generator)
+
+
+def supernet_of(
+    program: Program,
+    space: SearchSpace,
+    init: Init = "grow",
+    *,
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+    algorithm: str = "auto",
+    generator: torch.Generator | None = None,
+) -> Any:
+    """`rewrite` for a model that is traced already; the program's own model is rewritten in place."""
+    substitute = Substitute(space, init, tuple(include), tuple(exclude), algorithm, generator)
+    PassManager([Canonicalise(), substitute, Prune(), Annotate()])(program.graph_module)
+    if not program.sites:
+        reasons = "; ".join(f"{skip.name}: {skip.reason}" for skip in program.skips[:3]) or "it has no convs"
+        more = f"; and {len(program.skips) - 3} more, see `dashfx check`" if len(program.skips) > 3 else ""
+        raise ModelError(f"the model has no conv to search ({reasons}{more})")
+    return _as_supernet(program.model, program.example)
+
+
+def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit") -> nn.Module:
+    """The plain model: torch.nn modules only, the user's class, the user's keys; the supernet stays as it is.
+
+    Args:
+        weights: "inherit" starts each conv from the aggregated kernel restricted to the chosen support, "own" from the chosen
+            candidate's weight alone, "fresh" draws all weights anew.
+
+    Raises:
+        ModelError: not a supernet.
+        GenotypeError: the genotype does not fit the sites.
+    """
+    if not isinstance(supernet, Supernet):
+        raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}")
+    program = trace(supernet, supernet._example)
+    PassManager([Discretise(genotype, weights), Lower()])(program.graph_module)
+    return _as_plain(program.model)
+
+
+def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: Init = "grow") -> nn.Module:
+    """`model` with the genotype's kernels and dilations, without a supernet.
+
+    With init "grow" each searched conv starts from the model's own kernel restricted to the chosen support; with "fresh" it
+    is drawn anew. All other weights stay.
+
+    Raises:
+        GenotypeError: a site that the model does not have.
+    """
+    choices = tuple((_literal(name), (choice,)) for name, choice in genotype.items())
+    if not choices:
+        raise SpaceError("an empty genotype changes nothing: search the model first")
+    space = SearchSpace(choices[0][1], choices)
+    supernet = rewrite(model, example_input, space, init, include=[glob for glob, _ in choices])
+    for aggconv in sites_of(supernet).values():
+        aggconv.residual = None  # what lies outside the chosen support is dropped
+    return lower(supernet, genotype)
+
+
+def _literal(name: str) -> str:
+    """A glob that matches `name` only."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _as_supernet(model: nn.Module, example: tuple[Any, ...]) -> nn.Module:
+    if isinstance(model, Supernet):
+        return model
+    own = type(model)
+    model.__class__ = type(f"Super{own.__name__}", (own, Supernet), {"_own_class": own, "__module__": __name__})
+    object.__setattr__(model, "_example", example)
+    return model
+
+
+def _as_plain(model: nn.Module) -> nn.Module:
+    assert isinstance(model, Supernet)
+    del model._example
+    model.__class__ = model._own_class
+    return model
+
+
+__all__ = ["AggConv", "Supernet", "lower", "rewrite", "specialise", "supernet_of"]

@@ -1,0 +1,282 @@
+"""The one fit loop: a learner, data and a task go in; the learner's weights are trained and the curve comes out."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from dashfx.config import FitConfig
+from dashfx.data import Data
+from dashfx.errors import ConfigError, RunFolderError, TrainingError
+from dashfx.progress import QUIET, Epoch, Observer
+from dashfx.schedule import learning_rate
+from dashfx.task import Task, evaluate
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Learner(ABC):
+    """What the fit loop trains: a model with its optimisers and the rule of one step."""
+
+    model: nn.Module
+    task: Task
+    config: FitConfig
+    accelerator: Accelerator
+
+    @property
+    @abstractmethod
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Every optimiser by a stable name, for checkpoints."""
+
+    @abstractmethod
+    def step(self, batch: Batch) -> Tensor:
+        """One training step; returns the loss, detached, without waiting for the device."""
+
+    def begin_epoch(self, epoch: int, seed: int) -> None:
+        """Set what depends on the epoch; `seed` is this epoch's own."""
+
+    def training_data(self, data: Data) -> Data:
+        """The data whose train part the loop draws batches from."""
+        return data
+
+    def mixtures(self) -> dict[str, tuple[float, str]]:
+        """How each site's mixture stands; empty where nothing is mixed."""
+        return {}
+
+    def finished(self, epoch: int) -> str | None:
+        """Why training can stop after this epoch, or None."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, as tensors and plain values."""
+        model = self.accelerator.unwrap_model(self.model)
+        return {"model": model.state_dict(), **{n: o.state_dict() for n, o in self.optimisers.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
+
+    def loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        with self.accelerator.autocast():
+            return self.task.loss(self.model(x), y)
+
+    def predict(self, x: Tensor) -> Tensor:
+        with self.accelerator.autocast():
+            output: Tensor = self.model(x)
+        return output
+
+    def descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
+        """Backward, clip, step."""
+        self.accelerator.backward(loss)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(parameters, self.config.clip)
+        optimiser.step()
+
+
+class Supervised(Learner):
+    """Ordinary training of a plain model."""
+
+    def __init__(self, model: nn.Module, task: Task, config: FitConfig, accelerator: Accelerator) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.model = accelerator.prepare_model(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"weights": self._optimiser}
+
+    def step(self, batch: Batch) -> Tensor:
+        self._optimiser.zero_grad()
+        loss = self.loss(batch)
+        self.descend(loss, self._optimiser, self.model.parameters())
+        return loss.detach()
+
+
+def make_optimiser(parameters: Iterable[Tensor], config: FitConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay."""
+    parameters = list(parameters)
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr)
+
+
+@dataclass
+class Fitted:
+    """A finished fit: the curve, the best validation metric and the weights that gave it."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best: float = float("nan")
+    best_epoch: int = -1
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.history)
+
+
+def fit(
+    learner: Learner,
+    data: Data,
+    *,
+    stage: str,
+    seed: int = 0,
+    folder: Path | None = None,
+    resume: bool = False,
+    observer: Observer = QUIET,
+) -> Fitted:
+    """Train for `learner.config.epochs` epochs, validating after each.
+
+    Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues as
+    if it had not been interrupted.
+
+    Args:
+        folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
+        resume: continue from that file where it exists.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+        RunFolderError: a checkpoint that does not fit.
+    """
+    fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
+    if resume and path is not None and path.exists():
+        fitted = _resume(learner, path)
+    epochs = learner.config.epochs
+    while len(fitted.history) < epochs and not fitted.stopped:
+        epoch = len(fitted.history)
+        started = time.perf_counter()
+        epoch_seed = derive_seed(seed, stage, epoch)
+        torch.manual_seed(epoch_seed)
+        learner.begin_epoch(epoch, epoch_seed)
+        loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+        metric = validate(learner, data)
+        if not fitted.history or learner.task.better(metric, fitted.best):
+            fitted.best, fitted.best_epoch = metric, epoch
+            fitted.best_weights = _cpu_copy(learner.accelerator.unwrap_model(learner.model).state_dict())
+        fitted.history.append(
+            Epoch(
+                stage,
+                epoch,
+                epochs,
+                loss,
+                metric,
+                fitted.best,
+                learning_rate(learner.config, (epoch + 1) / epochs),
+                time.perf_counter() - started,
+                rate,
+                learner.mixtures(),
+            )
+        )
+        fitted.stopped = learner.finished(epoch) or ""
+        if path is not None and learner.accelerator.is_main_process:
+            _save(learner, fitted, path)
+        observer.epoch(fitted.history[-1])
+    return fitted
+
+
+def _train_epoch(
+    learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer
+) -> tuple[float, float]:
+    """Mean loss over the epoch and steps per second."""
+    config, accelerator = learner.config, learner.accelerator
+    loader = learner.training_data(data).loader(
+        "train", config.batch_size, seed=seed, fraction=config.fraction, drop_last=True
+    )
+    loader = accelerator.prepare_data_loader(loader)
+    learner.model.train()
+    total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
+    for step, batch in enumerate(loader):
+        rate = learning_rate(config, (epoch + step / steps) / config.epochs)
+        for group in learner.optimisers["weights"].param_groups:
+            group["lr"] = rate
+        total += learner.step(batch)
+        observer.step(stage, epoch, step + 1, steps)
+    loss = float(total) / steps
+    if not torch.isfinite(total):
+        raise TrainingError(
+            f"stage {stage}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate "
+            f"(--set {stage}.lr={config.lr / 10:g}), or look for extreme values in the data"
+        )
+    return loss, steps / (time.perf_counter() - started)
+
+
+def validate(learner: Learner, data: Data, part: str = "valid") -> float:
+    """The task's metric over a whole part, in eval mode."""
+    device = learner.accelerator.device
+    learner.model.eval()
+    return evaluate(lambda x: learner.predict(x.to(device)), data.loader(part, 4 * learner.config.batch_size), learner.task)
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed of its own for every stage, epoch and use."""
+    return zlib.crc32("/".join(map(str, parts)).encode())
+
+
+def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
+    """The accelerator for "auto" (a GPU when there is one), "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a device that is not here, or unknown.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r}: choose auto, cpu or cuda (one GPU of several: CUDA_VISIBLE_DEVICES)")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda': torch sees no GPU here; use --device cpu or install a CUDA build of torch")
+    if amp == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
+    AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
+    return Accelerator(mixed_precision=amp, cpu=device == "cpu")
+
+
+def write_atomically(state: Mapping[str, Any], path: Path) -> None:
+    """torch.save to a neighbour, then rename: a reader sees the old file or the new one, never half of one."""
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(dict(state), part)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunFolderError(f"checkpoint {path} cannot be written: {error}; the last complete one is kept") from None
+
+
+def _save(learner: Learner, fitted: Fitted, path: Path) -> None:
+    history = [asdict(epoch) for epoch in fitted.history]
+    facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
+    state = {"learner": learner.state_dict(), "history": history, "best_weights": fitted.best_weights, **facts}
+    write_atomically(state, path)
+
+
+def _resume(learner: Learner, path: Path) -> Fitted:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        learner.load_state_dict(state["learner"])
+    except (KeyError, RuntimeError, ValueError, EOFError) as error:
+        line = str(error).splitlines()[0]
+        raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
+    history = [Epoch(**facts) for facts in state["history"]]
+    return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])
+
+
+def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: copy.deepcopy(value.detach()).cpu() for name, value in state.items()}
