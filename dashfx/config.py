@@ -94,7 +94,7 @@ class SearchConfig(FitConfig):
     """How mixtures are trained and one candidate is chosen.
 
     Attributes:
-        strategy: "dash", or "random" for the control that trains no mixture.
+        strategy: "dash"; "random" and "untouched" are controls that train no mixture and go through the same retraining.
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate and rule.
         alpha_on: "train" learns them on the training loss (one level, the paper), "held-out" on a share of the training
@@ -113,7 +113,7 @@ class SearchConfig(FitConfig):
     lr: float = Field(0.1, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["onecycle", "cosine", "steps", "constant"] = "cosine"
-    strategy: Literal["dash", "random"] = "dash"
+    strategy: Literal["dash", "random", "untouched"] = "dash"
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
     alpha_optimizer: Literal["sgd", "adam"] = "adam"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ExportError, VerifyError
-from dashfx.onnxfile import flat_outputs, usable_providers
+from dashfx.onnxfile import flat_outputs, require_providers
 from dashfx.onnxwrite import Attempt, opset_of, write
 from dashfx.tracing import copy_model
 from dashfx.verify import Axes, VerifyReport, as_inputs, other_sizes, runs, verify
@@ -104,7 +104,7 @@ def export(
     require_lowered(plain)
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset}: the exporter writes {MIN_OPSET} and newer; give opset {MIN_OPSET} or more")
-    usable_providers(providers, allow_fallback)
+    require_providers(providers, allow_fallback)
     path, model = Path(path), copy_model(plain).cpu().float().eval()
     check = {"tolerance": tolerance, "providers": providers, "allow_fallback": allow_fallback, "seed": seed}
     failures: list[Failure] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import torch
 from torch import Tensor
 
 from dashfx.errors import ExportError, VerifyError
+
+logger = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 VERSION_KEY = "dashfx_version"  # every file that dashfx wrote carries it
@@ -80,7 +85,12 @@ class OnnxModel:
         self.path = Path(path)
         if not self.path.is_file():
             raise ExportError(f"{self.path}: no such file; give an .onnx file that `dashfx export` wrote")
-        self.session = _session(self.path, usable_providers(providers, allow_fallback), allow_fallback, optimise)
+        try:
+            self.session = _session(self.path, list(providers or [CPU]), allow_fallback, optimise)
+        except VerifyError:
+            raise
+        except Exception as error:  # ONNX Runtime raises classes of its own without a common base
+            raise VerifyError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
         self.providers = tuple(self.session.get_providers())
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
         self.inputs = [argument.name for argument in self.session.get_inputs()]
@@ -113,40 +123,53 @@ def run_onnx(path: str | Path, x: Tensor, providers: Sequence[str] | None = None
     return OnnxModel(path, providers)(x)
 
 
-def _session(path: Path, providers: list[str], allow_fallback: bool, optimise: bool) -> onnxruntime.InferenceSession:
-    if "CUDAExecutionProvider" in providers and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # finds the CUDA libraries that torch brought
+def _session(
+    source: Path | bytes, providers: Sequence[str], allow_fallback: bool, optimise: bool
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong comes as an exception; do not print it too
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-    except Exception as error:  # ONNX Runtime raises classes of its own without a common base
-        raise VerifyError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
-    if not allow_fallback and session.get_providers()[0] != providers[0]:  # it has the provider, and that did not start
-        raise VerifyError(_fallback(providers[0], session.get_providers()))
+    known = onnxruntime.get_available_providers()
+    usable = [name for name in providers if name in known] or [CPU]
+    with _quiet_start(usable):
+        session = onnxruntime.InferenceSession(source, options, providers=usable)
+    used = session.get_providers()  # a provider of the list may still not have started, for want of a driver
+    if used[0] != providers[0] and not allow_fallback:
+        raise VerifyError(
+            f"{providers[0]} was asked for and ONNX Runtime would run on {', '.join(used)}; install the onnxruntime "
+            f"package and the drivers that it needs, or allow the fallback (installed: {', '.join(installed_runtimes())})"
+        )
     return session
 
 
-def usable_providers(providers: Sequence[str] | None, allow_fallback: bool) -> list[str]:
-    """Those of `providers` that this ONNX Runtime has; the CPU where None was asked for or none is there.
+@contextmanager
+def _quiet_start(providers: Sequence[str]) -> Iterator[None]:
+    """Lets ONNX Runtime find the CUDA libraries that torch brought, without its lines about those that are not there."""
+    if list(providers) == [CPU]:
+        yield
+        return
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        with redirect_stdout(StringIO()) as said:
+            onnxruntime.preload_dlls()
+        logger.debug("%s", said.getvalue())
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # the default, warnings; there is no way to ask for the former value
+
+
+def require_providers(providers: Sequence[str] | None, allow_fallback: bool) -> None:
+    """Start ONNX Runtime on a model of one node, to see early that it runs where it is asked to.
 
     Raises:
-        VerifyError: the first one is not there, unless `allow_fallback`.
+        VerifyError: it does not, and `allow_fallback` is off.
     """
-    wanted, known = list(providers or [CPU]), onnxruntime.get_available_providers()
-    usable = [name for name in wanted if name in known] or [CPU]
-    if usable[0] != wanted[0] and not allow_fallback:
-        raise VerifyError(_fallback(wanted[0], usable))
-    return usable
-
-
-def _fallback(wanted: str, used: Sequence[str]) -> str:
-    return (
-        f"{wanted} was asked for and ONNX Runtime would run on {', '.join(used)}; install the onnxruntime package and "
-        f"the drivers that it needs, or allow the fallback (installed: {', '.join(installed_runtimes())})"
-    )
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "one_node", [x], [y])
+    opset = onnx.helper.make_opsetid("", 18)
+    proto = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    _session(proto.SerializeToString(), list(providers or [CPU]), allow_fallback, True)
 
 
 def load_proto(path: str | Path) -> onnx.ModelProto:

@@ -76,8 +76,8 @@ def _label(proto: onnx.ModelProto, metadata: dict[str, str]) -> None:
 
 def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: list[str], output: Any) -> None:
     if not isinstance(output, Tensor):
-        model = _Flat(model)
-    input_names = _input_names(model, len(attempt.inputs))
+        model = _Flat(model).eval()
+    input_names = _input_names(model, len(attempt.inputs), output_names)
     shapes: tuple[Any, ...] = tuple(dict(axes) or None for axes in attempt.axes)
     options: dict[str, Any] = {"dynamo": False, "dynamic_axes": _torchscript_axes(attempt, input_names, output_names)}
     if attempt.exporter == "dynamo":
@@ -115,11 +115,14 @@ class _Flat(nn.Module):
         return tuple(flat_outputs(self.model(*inputs)).values())
 
 
-def _input_names(model: nn.Module, count: int) -> list[str]:
+def _input_names(model: nn.Module, count: int, taken: list[str]) -> list[str]:
+    """The parameters of forward; numbers where they cannot be told or an output has the same name."""
     user = model.model if isinstance(model, _Flat) else model
     parameters = list(inspect.signature(user.forward).parameters.values())[:count]
     if len(parameters) == count and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters):
-        return [p.name for p in parameters]
+        names = [p.name for p in parameters]
+        if not set(names) & set(taken):
+            return names
     return [f"input_{i}" for i in range(count)]
 
 

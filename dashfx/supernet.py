@@ -10,8 +10,8 @@ from torch import nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv, sites_of
-from dashfx.passes import Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
+from dashfx.ops import sites_of
+from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, Prune, Substitute
 from dashfx.passes.discretise import Weights
 from dashfx.passes.substitute import Init
 from dashfx.search.selection import SelectionRule, load_rule
@@ -70,27 +70,27 @@ def rewrite(
         SpaceError: no candidate fits a site.
     """
     program = trace(model, example_input)
-    return supernet_of(program, space, init, include=include, exclude=exclude, algorithm=algorithm, generator=generator)
+    for step in rewriting_passes(space, init, include, exclude, algorithm, generator):
+        step(program.graph_module)
+    return as_supernet(program)
 
 
-def supernet_of(
-    program: Program,
+def rewriting_passes(
     space: SearchSpace,
-    init: Init = "grow",
-    *,
+    init: Init,
     include: Sequence[str] = ("*",),
     exclude: Sequence[str] = (),
     algorithm: str = "auto",
     generator: torch.Generator | None = None,
-) -> Any:
-    """`rewrite` for a model that is traced already; the program's own model is rewritten in place."""
+) -> list[AbstractPass]:
+    """The passes from a traced model to a supernet, in order."""
     substitute = Substitute(space, init, tuple(include), tuple(exclude), algorithm, generator)
-    PassManager([Canonicalise(), substitute, Prune(), Annotate()])(program.graph_module)
-    if not program.sites:
-        reasons = "; ".join(f"{skip.name}: {skip.reason}" for skip in program.skips[:3]) or "it has no convs"
-        more = f"; and {len(program.skips) - 3} more, see `dashfx check`" if len(program.skips) > 3 else ""
-        raise ModelError(f"the model has no conv to search ({reasons}{more})")
-    return _as_supernet(program.model, program.example)
+    return [Canonicalise(), substitute, Prune(), Annotate()]
+
+
+def lowering_passes(genotype: Genotype, weights: Weights = "inherit") -> list[AbstractPass]:
+    """The passes from a traced supernet to a plain model, in order."""
+    return [Discretise(genotype, weights), Lower()]
 
 
 def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit") -> nn.Module:
@@ -107,8 +107,9 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
     if not isinstance(supernet, Supernet):
         raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}")
     program = trace(supernet, supernet._example)
-    PassManager([Discretise(genotype, weights), Lower()])(program.graph_module)
-    return _as_plain(program.model)
+    for step in lowering_passes(genotype, weights):
+        step(program.graph_module)
+    return as_plain(program)
 
 
 def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: Init = "grow") -> nn.Module:
@@ -135,20 +136,28 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _as_supernet(model: nn.Module, example: tuple[Any, ...]) -> nn.Module:
-    if isinstance(model, Supernet):
-        return model
-    own = type(model)
-    model.__class__ = type(f"Super{own.__name__}", (own, Supernet), {"_own_class": own, "__module__": __name__})
-    object.__setattr__(model, "_example", example)
+def as_supernet(program: Program) -> nn.Module:
+    """The rewritten model of a traced program, as a `Supernet` of its own class.
+
+    Raises:
+        ModelError: there is no site.
+    """
+    model = program.model
+    if not program.sites:
+        reasons = "; ".join(f"{skip.name}: {skip.reason}" for skip in program.skips[:3]) or "it has no convs"
+        more = f"; and {len(program.skips) - 3} more, see `dashfx check`" if len(program.skips) > 3 else ""
+        raise ModelError(f"the model has no conv to search ({reasons}{more})")
+    if not isinstance(model, Supernet):
+        own = type(model)
+        model.__class__ = type(f"Super{own.__name__}", (own, Supernet), {"_own_class": own, "__module__": __name__})
+        object.__setattr__(model, "_example", program.example)
     return model
 
 
-def _as_plain(model: nn.Module) -> nn.Module:
+def as_plain(program: Program) -> nn.Module:
+    """The lowered model of a traced supernet, of the user's own class again."""
+    model = program.model
     assert isinstance(model, Supernet)
     del model._example
     model.__class__ = model._own_class
     return model
-
-
-__all__ = ["AggConv", "Supernet", "lower", "rewrite", "specialise", "supernet_of"]

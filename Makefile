@@ -1,0 +1,52 @@
+# Everything a developer types: `make demo`, `make test`, `make lint`, `make bench`, `make clean`.
+# The first call makes .venv and installs dashfx into it (some minutes); later calls find it there.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   search examples/my_model.py:Net on handwritten digits, retrain it, write $(DEMO)/model.onnx"
+	@echo "make test   run the tests"
+	@echo "make lint   ruff check, ruff format --check, mypy"
+	@echo "make bench  run the benchmarks of tests/bench"
+	@echo "make clean  remove $(VENV), caches and build folders (runs/ stays)"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "dashfx needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "== making $(VENV) and installing dashfx with its development tools (once) =="
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	@echo "== demo: searching examples/my_model.py:Net on handwritten digits =="
+	@rm -rf $(DEMO)
+	$(BIN)/dashfx search examples/my_model.py:Net --data digits --kernels 3,5,7 --dilations 1,2 --seed 0 --out $(DEMO)
+	@echo "== done: see $(DEMO)/report.html and $(DEMO)/model.onnx =="
+
+test: $(STAMP)
+	@echo "== tests =="
+	$(BIN)/python -m pytest -q
+	@echo "== doctests =="
+	$(BIN)/python -m pytest -q --doctest-modules dashfx
+
+lint: $(STAMP)
+	@echo "== ruff =="
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@echo "== mypy =="
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	@for script in tests/bench/bench_*.py; do echo "== $$script =="; $(BIN)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

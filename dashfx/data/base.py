@@ -1,0 +1,207 @@
+"""What the rest of dashfx sees of data: `Arrays` (one part), `Normalisation`, and `Data` (three parts and facts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dashfx.errors import DataError
+
+Kind = Literal["classes", "multilabel", "dense"]
+Batch = tuple[Tensor, Tensor]
+
+CHUNK_ELEMENTS = 2**22  # how much of a memory-mapped array is looked at in one go: 16 MiB of float32
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel, in the units that the model would otherwise see."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def none(cls, channels: int) -> Normalisation:
+        return cls((0.0,) * channels, (1.0,) * channels)
+
+    @classmethod
+    def fit(cls, arrays: Arrays) -> Normalisation:
+        """Over every row and position of `arrays`, which should be the train part only; a constant channel keeps std 1.
+
+        The moments of the chunks are merged (Chan, Golub, LeVeque 1979), so the arrays may be larger than memory.
+        """
+        count, mean, squares = 0, np.zeros(1), np.zeros(1)
+        for x in arrays.chunks():
+            flat = x.double().transpose(0, 1).flatten(1).numpy()  # (C, rows * positions)
+            size, centre = flat.shape[1], flat.mean(1)
+            delta, total = centre - mean, count + flat.shape[1]
+            squares = squares + ((flat - centre[:, None]) ** 2).sum(1) + delta**2 * count * size / total
+            mean, count = mean + delta * size / total, total
+        std = np.sqrt(squares / count)
+        # A constant channel leaves rounding noise, not an exact zero; dividing by that would blow it up.
+        std[std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """`x` of shape (B, C, *size) with every channel shifted and scaled."""
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return (x - x.new_tensor(self.mean).view(shape)) / x.new_tensor(self.std).view(shape)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Normalisation:
+        return cls(tuple(map(float, facts["mean"])), tuple(map(float, facts["std"])))
+
+
+class Arrays(Dataset[Batch]):
+    """Rows of x and y, left where they are (memory-mapped or not) and turned into float tensors when asked for.
+
+    A batch is asked for at once through `__getitems__`, which a DataLoader prefers: one gather instead of one a row.
+
+    Args:
+        x: (N, C, *size), any numeric dtype.
+        y: (N,) class numbers, or (N, ...) numbers.
+        index: the rows that belong to this part, all by default.
+        scale: what x is multiplied by before it is normalised, such as 1/255.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray | Tensor,
+        y: np.ndarray | Tensor,
+        index: np.ndarray | None = None,
+        *,
+        scale: float = 1.0,
+        normalisation: Normalisation | None = None,
+    ) -> None:
+        self.x = x.numpy() if isinstance(x, Tensor) else x
+        self.y = y.numpy() if isinstance(y, Tensor) else y
+        self.index = np.arange(len(self.x)) if index is None else np.asarray(index, dtype=np.int64)
+        self.scale = scale
+        self.normalisation = normalisation
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Batch:
+        """x of shape (C, *size) and its y."""
+        x, y = self.__getitems__([i])
+        return x[0], y[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """x: float32 (B, C, *size); y: int64 (B,) for classes, float32 (B, ...) otherwise."""
+        rows = self.index[np.asarray(indices, dtype=np.int64)]
+        y = self.y[rows]
+        y = y.astype(np.int64 if y.ndim == 1 else np.float32)
+        return self._x(rows), torch.from_numpy(y)
+
+    def chunks(self) -> Iterator[Tensor]:
+        """All of x, piece by piece, as the model would see it, in the order of the file."""
+        step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(self.x.shape[1:]))))
+        rows = np.sort(self.index)
+        for start in range(0, len(rows), step):
+            yield self._x(rows[start : start + step])
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The y of every row of this part, in its order."""
+        return self.y[self.index]
+
+    def subset(self, rows: np.ndarray) -> Arrays:
+        """The same arrays with only the rows `rows` of this part."""
+        return Arrays(self.x, self.y, self.index[rows], scale=self.scale, normalisation=self.normalisation)
+
+    def normalised(self, normalisation: Normalisation) -> Arrays:
+        return Arrays(self.x, self.y, self.index, scale=self.scale, normalisation=normalisation)
+
+    def _x(self, rows: np.ndarray) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(self.x[rows], dtype=np.float32))
+        if self.scale != 1.0:
+            x = x * self.scale
+        return x if self.normalisation is None else self.normalisation.apply(x)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three disjoint parts of one data set, and what a model and a task must know about them.
+
+    Attributes:
+        input_shape: (C, *size) of one row.
+        kind: what y is: class numbers, several labels a row, or numbers to be regressed.
+        n_outputs: the number of classes, of labels, or of output channels.
+        labels: names of the classes or labels; may be empty.
+        normalisation: fitted on the train part and already applied by all three.
+        notes: how the data was read and split, one line each, for the log.
+    """
+
+    name: str
+    train: Arrays
+    valid: Arrays
+    test: Arrays
+    input_shape: tuple[int, ...]
+    kind: Kind
+    n_outputs: int
+    labels: tuple[str, ...]
+    normalisation: Normalisation
+    notes: tuple[str, ...] = ()
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of one row's y: () for classes, (L,) for labels, (C, *size) or (L,) for numbers."""
+        return tuple(self.train.y.shape[1:])
+
+    def part(self, name: str) -> Arrays:
+        """The part `train`, `valid` or `test`.
+
+        Raises:
+            DataError: another name.
+        """
+        if name not in ("train", "valid", "test"):
+            raise DataError(f"data {self.name!r} has no part {name!r}; the parts are train, valid and test")
+        arrays: Arrays = getattr(self, name)
+        return arrays
+
+    def loader(
+        self, part: str, batch_size: int, *, seed: int | None = None, fraction: float = 1.0, drop_last: bool = False
+    ) -> DataLoader[Batch]:
+        """Batches of `part` as `Arrays.__getitems__` gives them; shuffled, by `seed` alone, where a seed is given.
+
+        Args:
+            fraction: below 1, a subset of this share is drawn by `seed`; another seed draws another subset.
+            drop_last: leave out a last batch that is not full, unless it is the only one.
+
+        Raises:
+            DataError: no such part.
+            ValueError: a fraction outside (0, 1], or one below 1 without a seed.
+        """
+        if not 0 < fraction <= 1 or (fraction < 1 and seed is None):
+            raise ValueError(
+                f"fraction {fraction} with seed {seed}: give 0 < fraction <= 1, and a seed to draw a subset"
+            )
+        arrays = self.part(part)
+        # Always a generator of its own: without one, even an unshuffled DataLoader draws from the global one.
+        generator = torch.Generator().manual_seed(seed or 0)
+        if fraction < 1:
+            size = max(1, round(fraction * len(arrays)))
+            arrays = arrays.subset(torch.randperm(len(arrays), generator=generator)[:size].numpy())
+        return DataLoader(
+            arrays,
+            batch_size=batch_size,
+            shuffle=seed is not None,
+            drop_last=drop_last and len(arrays) >= batch_size,
+            collate_fn=_as_it_is,
+            generator=generator,
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """`Arrays` stacks its batches itself."""
+    return batch

@@ -1,0 +1,63 @@
+"""A `Source` goes in; nothing comes out, or one `DataError` that names the array, the row and the remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dashfx.data.base import CHUNK_ELEMENTS
+from dashfx.data.source import Source
+from dashfx.errors import DataError
+
+RANKS = "(N, L), (N, C, L), (N, H, W), (N, C, H, W), (N, H, W, C) or (N, C, D, H, W)"
+
+
+def check_source(source: Source) -> None:
+    """Holds the parts to each other and each array to its rank, length and finiteness.
+
+    Raises:
+        DataError: an empty part, x and y of different lengths, text in x, a wrong rank, parts that differ in shape or
+            in being uint8, NaN or infinity.
+    """
+    first = source.parts["train"][0]
+    for part, (x, y) in source.parts.items():
+        where = source.where("x", part)
+        if x.dtype.kind in "US":
+            raise DataError(f"{where} holds text; x must be numbers")
+        if not 2 <= x.ndim <= 5:
+            raise DataError(f"{where} has shape {x.shape}; a model with convs needs {RANKS}")
+        if y.ndim == 0:
+            raise DataError(f"{source.where('y', part)} is a single value; it needs one entry for each row of x")
+        if len(x) != len(y):
+            raise DataError(f"{where} has {len(x)} rows, y_{part} has {len(y)}; they must be the same rows")
+        if x.size == 0 or y.size == 0:
+            raise DataError(
+                f"{where} is empty (x {x.shape}, y {y.shape}); leave a part out rather than give it no rows"
+            )
+        if x.shape[1:] != first.shape[1:]:
+            raise DataError(
+                f"{where} has rows of shape {x.shape[1:]}, x_train of {first.shape[1:]}; make them the same"
+            )
+        if (x.dtype == np.uint8) != (first.dtype == np.uint8):
+            raise DataError(f"{where} is {x.dtype}, x_train {first.dtype}: uint8 is scaled to [0, 1]; use one dtype")
+        check_finite(x, where)
+        check_finite(y, source.where("y", part))
+
+
+def check_finite(array: np.ndarray, where: str) -> None:
+    """Looks at `array` piece by piece, so that a memory-mapped one need not fit in memory.
+
+    Raises:
+        DataError: NaN or infinity, with the number of rows and the first of them.
+    """
+    if array.dtype.kind != "f":
+        return
+    step = max(1, CHUNK_ELEMENTS // max(1, array[0].size))
+    bad: list[int] = []
+    for start in range(0, len(array), step):
+        rows = ~np.isfinite(array[start : start + step]).reshape(len(array[start : start + step]), -1).all(1)
+        bad.extend((start + np.flatnonzero(rows)).tolist())
+    if bad:
+        raise DataError(
+            f"{where} has NaN or infinity in {len(bad)} of {len(array)} rows (first: row {bad[0]}); "
+            "remove those rows or fill the values"
+        )

@@ -1,0 +1,77 @@
+"""A spec goes in; checked, laid out, split and normalised `Data` comes out, with a note for every decision."""
+
+from __future__ import annotations
+
+import logging
+
+from dashfx.data.base import Arrays, Data, Normalisation
+from dashfx.data.checks import check_source
+from dashfx.data.labels import read_targets
+from dashfx.data.layout import channels_first, describe, scale_of
+from dashfx.data.read import Spec, read
+from dashfx.data.split import complete, limited
+from dashfx.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def load_data(
+    spec: Spec,
+    *,
+    seed: int = 0,
+    valid_fraction: float = 0.2,
+    kind: str | None = None,
+    normalise: bool | Normalisation = True,
+    limit: int | None = None,
+) -> Data:
+    """The data that `spec` names; a `Data` (also one from a user's factory) is handed back as it is.
+
+    Args:
+        spec: an `.npz` or `.pt` file with x and y or x_train, y_train, x_valid, ...; two or three such files joined
+            by '+' (train+test, train+valid+test); a folder of images by class; `digits`, `mnist5k`, `mnist5k-seq`,
+            `darcy`, `planted`; `file.py:factory`, which runs the user's code; a mapping or a tuple of arrays.
+        seed: draws the validation part where none is given (the test part is always drawn with seed 0).
+        kind: `classes`, `multilabel` or `dense`; guessed from y where it is not given.
+        normalise: per channel, fitted on train; or a `Normalisation` kept from an earlier run; or not at all.
+        limit: the most rows of each part, for a quick try.
+
+    Raises:
+        DataError: whatever is wrong with the data, in one line.
+    """
+    source = read(spec)
+    if isinstance(source, Data):
+        return source
+    if limit is not None and limit < 1:
+        raise DataError(f"limit {limit}: keep at least one row of each part")
+    check_source(source)
+    like = source.parts["train"][0]
+    xs = {part: channels_first(x, like) for part, (x, _) in source.parts.items()}
+    targets = read_targets(source, kind, xs["train"].shape[2:])
+    parts = {part: Arrays(xs[part], targets.y[part], scale=scale_of(like)) for part in xs}
+    parts, split_notes = complete(parts, targets.kind, seed=seed, valid_fraction=valid_fraction)
+    if limit is not None:
+        parts = {part: limited(arrays, limit, seed) for part, arrays in parts.items()}
+        split_notes.append(f"limit: at most {limit} rows of each part")
+    normalisation = _normalisation(parts["train"], normalise)
+    data = Data(
+        name=source.name,
+        **{part: arrays.normalised(normalisation) for part, arrays in parts.items()},
+        input_shape=tuple(xs["train"].shape[1:]),
+        kind=targets.kind,
+        n_outputs=targets.n_outputs,
+        labels=targets.labels,
+        normalisation=normalisation,
+        notes=(*source.notes, describe(like), targets.note, *split_notes),
+    )
+    for note in data.notes:
+        log.info("data %s: %s", data.name, note)
+    return data
+
+
+def _normalisation(train: Arrays, normalise: bool | Normalisation) -> Normalisation:
+    channels = train.x.shape[1]
+    if isinstance(normalise, Normalisation):
+        if len(normalise.mean) != channels:
+            raise DataError(f"the normalisation is for {len(normalise.mean)} channels, the data has {channels}")
+        return normalise
+    return Normalisation.fit(train) if normalise else Normalisation.none(channels)

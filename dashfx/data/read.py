@@ -1,0 +1,124 @@
+"""A spec goes in (path, name, code, mapping or tuple of arrays); a `Source`, or a user's finished `Data`, comes out."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dashfx.data.base import Data
+from dashfx.data.code import is_code, load_object
+from dashfx.data.images import read_folder
+from dashfx.data.named import NAMED
+from dashfx.data.npz import read_npz
+from dashfx.data.source import Source, from_mapping, from_tuple, join
+from dashfx.errors import DataError, did_you_mean
+
+Spec = str | Path | Data | Mapping[str, Any] | tuple[Any, ...]
+
+
+def read(spec: Spec) -> Source | Data:
+    """What `spec` names; `file.py:factory` runs the user's code.
+
+    Raises:
+        DataError: no such file, set or factory, a file of another type, or arrays that are not there.
+    """
+    if isinstance(spec, Data):
+        return spec
+    if isinstance(spec, Mapping):
+        return from_mapping(spec, "data")
+    if isinstance(spec, tuple):
+        return from_tuple(spec, "data")
+    if not isinstance(spec, (str, Path)):
+        raise DataError(f"data of type {type(spec).__name__} is not understood; give a path, a name or arrays")
+    return _read_text(str(spec))
+
+
+def _read_text(spec: str) -> Source | Data:
+    if not spec:
+        raise DataError("no data given; name a file, a folder, file.py:factory, or one of " + ", ".join(NAMED))
+    name, _, parameter = spec.partition(":")
+    if name in NAMED:
+        return NAMED[name](parameter)
+    if not Path(spec).expanduser().exists():
+        if is_code(spec):
+            return _from_factory(spec)
+        if "+" in spec:
+            return join([read_path(Path(piece).expanduser()) for piece in spec.split("+")])
+    return read_path(Path(spec).expanduser())
+
+
+def read_path(path: Path) -> Source:
+    """An `.npz` or `.pt` file, or a folder of images by class.
+
+    Raises:
+        DataError: nothing there, or a file of another type.
+    """
+    if not path.exists():
+        raise DataError(_nothing_there(path))
+    if path.is_dir():
+        return read_folder(path)
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise DataError(
+            f"{path}: files of type {suffix or 'none'!r} are not read; give {', '.join(READERS)} or a folder"
+        )
+    return READERS[suffix](path)
+
+
+def _read_npz(path: Path) -> Source:
+    return from_mapping(read_npz(path), path.stem)
+
+
+def _read_pt(path: Path) -> Source:
+    try:
+        # Only the zip format can be memory-mapped; older files are loaded whole.
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
+        raise DataError(
+            f"{path}: not a file of plain tensors; save a dict of tensors x and y with torch.save"
+        ) from None
+    if isinstance(loaded, Mapping):
+        return from_mapping(loaded, path.stem)
+    if isinstance(loaded, (tuple, list)):
+        return from_tuple(loaded, path.stem)
+    raise DataError(f"{path}: it holds a {type(loaded).__name__}; save a dict of tensors with the keys x and y")
+
+
+READERS: dict[str, Callable[[Path], Source]] = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt}
+
+
+def _from_factory(spec: str) -> Source | Data:
+    factory = load_object(spec, DataError)
+    if not callable(factory):
+        raise DataError(f"{spec} is not a function; give one that returns Data, a dict of arrays or (x, y)")
+    needed = [
+        name
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if needed:
+        raise DataError(f"{spec} needs arguments ({', '.join(needed)}); the data factory is called without any")
+    made = factory()
+    if isinstance(made, Mapping):
+        return from_mapping(made, spec)
+    if isinstance(made, (tuple, list)):
+        return from_tuple(made, spec)
+    if isinstance(made, Data):
+        return made
+    raise DataError(f"{spec} returned a {type(made).__name__}; it must return Data, a dict of arrays, or (x, y)")
+
+
+def _nothing_there(path: Path) -> str:
+    """Tells a mistyped name of a set from a mistyped path."""
+    if not path.suffix and len(path.parts) == 1:
+        near = did_you_mean(path.name.partition(":")[0], NAMED)
+        return f"no data set or file {path.name!r}{near}; the sets are {', '.join(NAMED)}"
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    return f"no such file or folder: {path}{did_you_mean(path.name, beside)}"

@@ -1,0 +1,116 @@
+"""Named arrays go in; a `Source` comes out: raw (x, y) of each part given, before layout, labels and splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dashfx.errors import DataError
+
+PARTS = ("train", "valid", "test")
+EXPECTED = "x and y, or x_train and y_train with optional x_valid, y_valid, x_test, y_test"
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file, folder, generator or user's code gave: at least a train part, as it came."""
+
+    name: str
+    parts: dict[str, Pair]
+    notes: tuple[str, ...] = ()
+
+    def where(self, array: str, part: str) -> str:
+        """How a message names an array: the source, then the array and the part."""
+        return f"{self.name}: {array}_{part}"
+
+
+def as_array(value: Any, where: str) -> np.ndarray:
+    """A tensor, array or nested list as a numpy array, without a copy where none is needed.
+
+    Raises:
+        DataError: ragged lists, objects, complex numbers or dates.
+    """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    try:
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    except ValueError:
+        raise DataError(f"{where} has rows of different lengths; pad or crop them to one shape") from None
+    if array.dtype.kind not in "biufUS":
+        raise DataError(f"{where} holds {array.dtype} values; give numbers (or text for class names), not objects")
+    return array
+
+
+def from_mapping(arrays: Mapping[str, Any], name: str) -> Source:
+    """Arrays by key; keys are matched without regard to case, `val` means `valid`, x and y alone are the train part.
+
+    Raises:
+        DataError: no train part, an x without its y or the reverse, or an array that is not numbers or text.
+    """
+    known: dict[str, str] = {}
+    for array in ("x", "y"):
+        known |= {array: f"{array}_train", f"{array}_val": f"{array}_valid"}
+        known |= {f"{array}_{part}": f"{array}_{part}" for part in PARTS}
+    found = {known[key.lower()]: key for key in arrays if isinstance(key, str) and key.lower() in known}
+    parts: dict[str, Pair] = {}
+    for part in PARTS:
+        x, y = found.get(f"x_{part}"), found.get(f"y_{part}")
+        if x is None and y is None:
+            continue
+        if x is None or y is None:
+            raise DataError(f"{name}: {x or y} stands alone; expected {EXPECTED}, found {_listed(arrays)}")
+        parts[part] = (as_array(arrays[x], f"{name}: {x}"), as_array(arrays[y], f"{name}: {y}"))
+    if "train" not in parts:
+        raise DataError(f"{name}: no arrays to train on; expected {EXPECTED}, found {_listed(arrays)}")
+    unused = [key for key in arrays if key not in found.values()]
+    return Source(name, parts, (f"left unread: {', '.join(map(str, unused))}",) if unused else ())
+
+
+def from_tuple(arrays: Sequence[Any], name: str) -> Source:
+    """(x, y), or ((x, y), (x, y)) for train and test, or three pairs for train, validation and test.
+
+    Raises:
+        DataError: another number of arrays or pairs.
+    """
+    paired = all(isinstance(item, (tuple, list)) and len(item) == 2 for item in arrays)
+    if len(arrays) == 2 and not (paired and hasattr(arrays[0][0], "shape")):
+        return from_mapping({"x": arrays[0], "y": arrays[1]}, name)
+    if not paired or len(arrays) not in (2, 3):
+        raise DataError(f"{name}: give (x, y), or two or three such pairs, not {len(arrays)} items")
+    order = ("train", "test") if len(arrays) == 2 else PARTS
+    keyed = {
+        f"{array}_{part}": value
+        for part, pair in zip(order, arrays, strict=True)
+        for array, value in zip("xy", pair, strict=True)
+    }
+    return from_mapping(keyed, name)
+
+
+def join(sources: Sequence[Source]) -> Source:
+    """One source from two (train, test) or three (train, validation, test) that hold one part each.
+
+    Raises:
+        DataError: more sources, or one with several parts.
+    """
+    name = "+".join(source.name for source in sources)
+    if len(sources) not in (2, 3):
+        raise DataError(f"{name}: join two files (train+test) or three (train+valid+test) with '+'")
+    order = ("train", "test") if len(sources) == 2 else PARTS
+    parts = {}
+    for part, source in zip(order, sources, strict=True):
+        if len(source.parts) != 1:
+            raise DataError(f"{source.name} already has the parts {', '.join(source.parts)}; use it alone, without '+'")
+        parts[part] = next(iter(source.parts.values()))
+    return Source(name, parts, tuple(note for source in sources for note in source.notes))
+
+
+def _listed(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, arrays)) or "nothing"

@@ -1,0 +1,270 @@
+"""The conv of a supernet: candidates that differ in kernel size and dilation, mixed by architecture coefficients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dashfx.errors import SpaceError
+from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.algorithms.base import aggregate
+from dashfx.ops.autotune import choose
+from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
+from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
+from dashfx.ops.relaxation import Relaxation, SoftGumbel
+from dashfx.space import Candidate, Padding, candidate_padding
+
+
+class AggConv(nn.Module):
+    """y = sum_i coef_i * conv_i(x) + bias over candidates i (DASH, Shen et al. 2022, eq. 2).
+
+    Takes (batch, in_channels, *size) or (in_channels, *size). The number of spatial axes is the largest that
+    `candidates`, `stride`, `padding` and `original` show; single ints hold for every axis. Every candidate gives the
+    output size of `original` with `padding` (see `dashfx.space.candidate_padding`).
+
+    Args:
+        padding: of `original`: one int, one per axis, or (left, right) per axis. None is "same": each candidate is
+            padded by half its extent, all of it on the left when causal.
+        original: the conv that this one stands for, as Candidate or (kernel, dilation).
+        algorithm: "auto" or a name in `dashfx.ops.algorithms.ALGORITHMS`.
+
+    Attributes:
+        weights: per candidate (out, in / groups, *kernel); the bias is shared.
+        alpha: architecture logits (n_candidates,); `mask` is True where a candidate is alive.
+        fade: what share of `residual` counts, see `grow_from`; a 0-dim buffer to be filled in place.
+        relaxation, generator: alpha to coefficients; noise is drawn in training only, and only given a generator.
+        given: coefficients to use instead, for an engine that draws those of all sites at once.
+        name: the site, for error messages.
+
+    Raises:
+        SpaceError: settings that cannot hold together.
+    """
+
+    mask: Tensor
+    fade: Tensor
+    residual: Tensor | None
+    _cover: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        candidates: Iterable[Candidate],
+        *,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | Sequence[tuple[int, int]] | None = None,
+        original: Candidate | tuple[Any, Any] | None = None,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        causal: bool = False,
+        algorithm: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = ""
+        choices = tuple(candidates)
+        check_channels(in_channels, out_channels, groups)
+        check_names(padding_mode, (*ALGORITHMS, "auto"), algorithm)
+        if not choices:
+            raise SpaceError("AggConv: no candidates; give at least one kernel size and one dilation")
+        if padding is not None and original is None:
+            raise SpaceError(f"AggConv: padding {padding!r} of which conv? give its (kernel, dilation) as `original` too")
+        base = original if isinstance(original, Candidate) else Candidate(*(original or (1,)))
+        ndim = max(base.ndim, *(c.ndim for c in choices), axes_of(stride), axes_of(padding))
+        self.original = base.for_ndim(ndim)
+        self.candidates = tuple(choice.for_ndim(ndim) for choice in choices)
+        if padding is None:
+            point = Candidate((1,) * ndim)
+            self.padding = candidate_padding(((0, 0),) * ndim, point, self.original, causal)
+        else:
+            self.padding = sides(padding, ndim)
+        paddings = tuple(candidate_padding(self.padding, self.original, c, causal) for c in self.candidates)
+        self.spec = ConvSpec(self.candidates, paddings, per_axis(stride, ndim, "stride"), groups, padding_mode)
+        self._grown_spec = self.spec.with_term(self.original, self.padding)  # the residual is one more term
+        self.in_channels, self.out_channels, self.algorithm = in_channels, out_channels, algorithm
+        self.relaxation: Relaxation = SoftGumbel(tau=1.0)
+        self.generator: torch.Generator | None = None
+        self.given: Tensor | None = None
+
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
+
+        self.weights = nn.ParameterList(empty(out_channels, in_channels // groups, *c.kernel) for c in self.candidates)
+        self.register_parameter("bias", empty(out_channels) if bias else None)
+        self.alpha = empty(len(self.candidates))
+        self.register_buffer("mask", torch.ones(len(self.candidates), dtype=torch.bool, device=device))
+        self.register_buffer("fade", torch.ones((), device=device, dtype=dtype))
+        self.register_buffer("residual", None)
+        self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
+        self.reset_parameters()
+
+    @property
+    def ndim(self) -> int:
+        return self.spec.ndim
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        return self.spec.stride
+
+    @property
+    def groups(self) -> int:
+        return self.spec.groups
+
+    @property
+    def padding_mode(self) -> str:
+        return self.spec.padding_mode
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """As nn.Conv: uniform within 1 / sqrt(fan_in), each candidate by its own fan-in; alpha is zero, no residual."""
+        for candidate, weight in zip(self.candidates, self.weights, strict=True):
+            bound = self._bound(candidate)
+            weight.uniform_(-bound, bound, generator=generator)
+        if self.bias is not None:
+            bound = self._bound(self.original)
+            self.bias.uniform_(-bound, bound, generator=generator)
+        self.alpha.zero_()
+        self.fade.fill_(1)
+        self.residual = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.given is not None:
+            return self.mix(x, self.given)
+        generator = self.generator if self.training else None
+        return self.mix(x, self.relaxation(self.alpha, self.mask, generator))
+
+    def mix(self, x: Tensor, coef: Tensor) -> Tensor:
+        """The pure function: x (batch, in, *size) or (in, *size), coef (n_candidates,) -> (batch, out, *output_size).
+
+        Raises:
+            SpaceError: the input's channels, axes or size do not fit.
+        """
+        if x.dim() == self.ndim + 1:
+            return self.mix(x.unsqueeze(0), coef).squeeze(0)
+        self._check_input(x)
+        spec, weights, coefs = self._terms(coef)
+        name = self.algorithm
+        if name == "auto":
+            name = choose(spec, tuple(x.shape), self.out_channels)
+        return ALGORITHMS[name](x, weights, coefs, spec, self.bias)
+
+    def coefficients(self) -> Tensor:
+        """The mixture without noise, (n_candidates,)."""
+        return self.relaxation(self.alpha, self.mask, None)
+
+    def kernel(self, coef: Tensor | None = None) -> Tensor:
+        """The aggregated dense kernel, residual included: (out, in / groups, *frame).
+
+        The frame spans the taps of all candidates, which share their centre up to half a tap.
+        """
+        spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
+        return aggregate([dense_lattice(spec)], weights, coefs)[0]
+
+    def restricted(self, index: int, coef: Tensor | None = None) -> Tensor:
+        """The aggregated kernel, residual included, read at the taps of candidate `index`: (out, in / groups, *kernel).
+
+        With coef one-hot on the candidate and no residual these are its weights.
+        """
+        spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
+        return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
+
+    def fix(self, index: int) -> None:
+        """Only candidate `index` is left: its coefficient is exactly 1."""
+        self.mask.fill_(False)
+        self.mask[index] = True
+
+    def free(self) -> None:
+        """All candidates are alive again."""
+        self.mask.fill_(True)
+
+    @torch.no_grad()
+    def grow_from(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Start from a trained conv: weight (out, in / groups, *original.kernel), bias (out,).
+
+        Each candidate takes the original's taps that lie in its support, its other taps start at zero, and the rest is
+        carried by `residual`: fade * residual[p] * (1 - sum of coef_i over candidates i with a tap at p). So at fade 1
+        the output is the original conv's for every coef on the simplex, and at fade 0 it is the pure mixture.
+
+        Raises:
+            SpaceError: shapes that are not the original conv's.
+        """
+        expected = (self.out_channels, self.in_channels // self.groups, *self.original.kernel)
+        if tuple(weight.shape) != expected:
+            raise SpaceError(f"{self._where()}cannot grow from weights {tuple(weight.shape)}; {expected} are needed")
+        if bias is not None and (self.bias is None or bias.shape != self.bias.shape):
+            raise SpaceError(f"{self._where()}a bias {tuple(bias.shape)} does not fit; build AggConv with bias=True")
+        source = [weight.to(self.alpha)]
+        spec = ConvSpec((self.original,), (self.padding,), self.stride)
+        for term, own in enumerate(self.weights):
+            own.copy_(aggregate([lattice_on(self.spec.offsets(term), spec)], source, self.alpha.new_ones(1))[0])
+        if self.bias is not None:
+            self.bias.copy_(torch.zeros_like(self.bias) if bias is None else bias)
+        covered = bool(self._covered().all())
+        self.residual = None if covered else source[0].clone(memory_format=torch.contiguous_format)
+        self.fade.fill_(1)
+
+    def extra_repr(self) -> str:
+        facts = f"{self.in_channels}, {self.out_channels}, [{', '.join(map(str, self.candidates))}], "
+        facts += f"stride={self.stride}, padding={self.padding}, original={self.original}, algorithm={self.algorithm}"
+        facts += f", groups={self.groups}" if self.groups > 1 else ""
+        facts += f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else ""
+        return facts + (", bias=False" if self.bias is None else "") + (", grown" if self.residual is not None else "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "given": None}  # drawn coefficients carry a graph and cannot be copied
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # a grown conv has a residual, a fresh one has none: follow the file
+        saved = state_dict.get(prefix + "residual")
+        if saved is not None and self.residual is None:
+            shape = self.out_channels, self.in_channels // self.groups, *self.original.kernel
+            self.residual = self.alpha.new_zeros(shape)
+        elif saved is None and prefix + "alpha" in state_dict:
+            self.residual = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _terms(self, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor]:
+        """What the algorithms mix: the candidates, and the residual as one more term with coefficient 1."""
+        if self.residual is None:
+            return self.spec, list(self.weights), coef
+        uncovered = 1 - torch.tensordot(coef.to(self._cover.dtype), self._cover, dims=1)  # (*original.kernel)
+        rest = self.residual * (self.fade * uncovered)
+        return self._grown_spec, [*self.weights, rest], torch.cat([coef, coef.new_ones(1)])
+
+    def _covered(self) -> Tensor:
+        """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""
+        taps = ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
+        rows = []
+        for term in range(len(self.candidates)):
+            row = torch.ones(())
+            for own, original in zip(self.spec.offsets(term), taps, strict=True):
+                row = row.unsqueeze(-1) * torch.tensor([float(tap in own) for tap in original])
+            rows.append(row)
+        return torch.stack(rows)
+
+    def _bound(self, candidate: Candidate) -> float:
+        return (self.in_channels // self.groups * candidate.taps) ** -0.5
+
+    def _where(self) -> str:
+        return f"Site {self.name!r}: " if self.name else ""
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.dim() != self.ndim + 2 or x.shape[1] != self.in_channels:
+            size = ", *" * self.ndim
+            raise SpaceError(
+                f"{self._where()}input {tuple(x.shape)} does not fit; ({self.in_channels}{size}) with or without a "
+                "batch axis in front is needed"
+            )
+        size = tuple(x.shape[2:])
+        if min(self.spec.output_size(size)) < 1:
+            raise SpaceError(
+                f"{self._where()}input size {size} is smaller than the kernel {self.original} with padding "
+                f"{self.padding}; give a larger input"
+            )
+        check_margins(self._where(), self.spec, self.original, self.padding, size)

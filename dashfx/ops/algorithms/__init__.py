@@ -1,0 +1,16 @@
+"""The algorithms that compute an aggregated conv, by name."""
+
+from dashfx.ops.algorithms.base import Algorithm
+from dashfx.ops.algorithms.fourier import Fourier
+from dashfx.ops.algorithms.grouped_dilation import GroupedDilation
+from dashfx.ops.algorithms.mixed_results import MixedResults
+from dashfx.ops.algorithms.mixed_weights import MixedWeights
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "mixed_results": MixedResults(),
+    "mixed_weights": MixedWeights(),
+    "grouped_dilation": GroupedDilation(),
+    "fourier": Fourier(),
+}
+
+__all__ = ["ALGORITHMS", "Algorithm", "Fourier", "GroupedDilation", "MixedResults", "MixedWeights"]

@@ -1,0 +1,94 @@
+"""What every algorithm shares: the contract, the aggregation of kernels, the padding of inputs and one native conv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dashfx.ops.geometry import ConvSpec, Lattice, Points
+from dashfx.space import Padding
+
+
+class Algorithm(Protocol):
+    """y = sum_i coef_i * conv(x, weights_i) + bias, equal to `mixed_results` in value and in every gradient."""
+
+    def __call__(
+        self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
+    ) -> Tensor:
+        """x (batch, in, *size); weights_i (out, in / groups, *kernel_i); coef (terms,); bias (out,) -> (batch, out, *)."""
+        ...
+
+
+def pad(x: Tensor, padding: Padding, mode: str = "zeros") -> Tensor:
+    """Extend x by `mode` where the padding is positive, then crop where it is negative: modes always see all of x."""
+    grow = [max(0, side) for axis in reversed(padding) for side in axis]
+    if any(grow):
+        x = F.pad(x, grow, "constant" if mode == "zeros" else mode)
+    for axis, (left, right) in enumerate(padding, start=2):
+        if left < 0 or right < 0:
+            start = max(0, -left)
+            x = x.narrow(axis, start, x.shape[axis] - start - max(0, -right))
+    return x
+
+
+def extend(x: Tensor, spec: ConvSpec) -> tuple[Tensor, ConvSpec]:
+    """Replace circular, reflect or replicate padding by an input that is padded once, for all terms together."""
+    if spec.padding_mode == "zeros":
+        return x, spec
+    margins = spec.margins()
+    return pad(x, margins, spec.padding_mode), spec.padded(margins)
+
+
+def convolve(x: Tensor, kernel: Tensor, points: Points, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
+    """One native conv whose taps lie at the offsets `points`, with zeros around x: (batch, in, *) -> (batch, out, *)."""
+    outputs = spec.outputs(tuple(x.shape[2:]))
+    padding = tuple((-p[0], o[-1] + p[-1] - n + 1) for p, o, n in zip(points, outputs, x.shape[2:], strict=True))
+    dilation = tuple(p.step if len(p) > 1 else 1 for p in points)
+    # A conv that pads both sides by `left` saves a copy of x; right where it yields no outputs beyond ours.
+    native = [
+        left >= 0 and 0 <= left - right < s for (left, right), s in zip(padding, spec.stride, strict=True)
+    ]
+    lefts = [left if ok else 0 for (left, _), ok in zip(padding, native, strict=True)]
+    x = pad(x, tuple((0, 0) if ok else sides for sides, ok in zip(padding, native, strict=True)))
+    return CONVS[spec.ndim](x, kernel, bias, spec.stride, lefts, dilation, spec.groups)
+
+
+CONVS: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+def aggregate(lattices: Sequence[Lattice], weights: Sequence[Tensor], coef: Tensor) -> tuple[Tensor, ...]:
+    """Per lattice sum_i coef_i * weights_i at its points: (out, in / groups, *lattice.shape)."""
+    return _Aggregate.apply(tuple(lattices), coef.to(weights[0].dtype), *weights)
+
+
+class _Aggregate(torch.autograd.Function):
+    """Adds each kernel to a strided slice of its frame: no padded copies, nothing saved but the kernels themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, lattices: tuple[Lattice, ...], coef: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(coef, *weights)
+        ctx.lattices = lattices
+        frames = tuple(weights[0].new_zeros(*weights[0].shape[:2], *lattice.shape) for lattice in lattices)
+        for lattice, frame in zip(lattices, frames, strict=True):
+            for slot in lattice.slots:
+                frame[(..., *slot.place)].addcmul_(weights[slot.term][(..., *slot.taps)], coef[slot.term])
+        return frames
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        coef, *weights = ctx.saved_tensors
+        grad_weights = [torch.zeros_like(w) if need else None for w, need in zip(weights, ctx.needs_input_grad[2:])]
+        parts = [coef.new_zeros(())] * len(weights)
+        for lattice, grad in zip(ctx.lattices, grads, strict=True):
+            for slot in lattice.slots:
+                g, taps, term = grad[(..., *slot.place)], (..., *slot.taps), slot.term
+                grad_weight = grad_weights[term]
+                if grad_weight is not None:
+                    grad_weight[taps].addcmul_(g, coef[term])
+                if ctx.needs_input_grad[1]:
+                    parts[term] = parts[term] + (g * weights[term][taps]).sum()
+        return None, torch.stack(parts) if ctx.needs_input_grad[1] else None, *grad_weights

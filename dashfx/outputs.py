@@ -1,0 +1,130 @@
+"""A finished model and its run go in; the files of the run folder come out, each checked before it stands there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dashfx.data import Data
+from dashfx.export import ExportReport, export
+from dashfx.genotype import Genotype
+from dashfx.onnxfile import OnnxModel
+from dashfx.progress import Epoch
+from dashfx.rebuild import save_weights, write_loader
+from dashfx.report import write_report
+from dashfx.run import Run
+from dashfx.runfolder import RunFolder, write_text
+from dashfx.site import Site, Skip
+from dashfx.task import Task, evaluate
+
+
+@dataclass
+class Result:
+    """What a run found.
+
+    Attributes:
+        model: the lowered, retrained model: torch.nn only, the user's class, on the CPU, in eval mode.
+        valid, test: the task's metric of `model` on the validation and the test part.
+        onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
+        seconds: wall time per stage.
+        history: every epoch of search and retraining.
+        folder: the run's folder, or None.
+    """
+
+    genotype: Genotype
+    model: nn.Module
+    task: Task
+    valid: float
+    test: float
+    sites: dict[str, Site] = field(default_factory=dict)
+    skips: tuple[Skip, ...] = ()
+    onnx_valid: float | None = None
+    exported: ExportReport | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `result.json` holds."""
+        return {
+            "metric": self.task.metric_name,
+            "maximise": self.task.maximise,
+            "valid": self.valid,
+            "test": self.test,
+            "onnx_valid": self.onnx_valid,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "rule": self.genotype.rule,
+            "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
+            "notes": self.notes,
+        }
+
+
+def write_onnx(run: Run, model: nn.Module, genotype: Genotype, path: Path) -> tuple[ExportReport, float]:
+    """Export `model` to `path`, checked; then the metric on the validation part through ONNX Runtime.
+
+    Raises:
+        ExportError, VerifyError: as `dashfx.export`.
+    """
+    options = run.config.export
+    report = export(
+        model,
+        run.example,
+        path,
+        metadata=metadata(run.data, run.task, genotype),
+        opset=options.opset,
+        dynamic_size=options.dynamic_size,
+        tolerance=options.tolerance,
+        seed=run.config.seed,
+    )
+    return report, onnx_metric(path, run.data, run.task)
+
+
+def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = 64) -> float:
+    """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
+    return evaluate(OnnxModel(path), data.loader(part, batch_size), task)
+
+
+def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
+    """What the ONNX file says of itself beside its versions."""
+    return {
+        "task": task.name,
+        "metric": task.metric_name,
+        "input_shape": json.dumps(data.input_shape),
+        "normalisation": json.dumps(data.normalisation.to_dict()),
+        "labels": json.dumps(data.labels),
+        "genotype": genotype.to_json(),
+    }
+
+
+def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
+    """Weights, loader and ONNX file; `result` learns what ONNX Runtime said."""
+    save_weights(result.model, folder.weights)
+    spec = run.source.spec
+    if run.source.file is not None:
+        shutil.copy2(run.source.file, folder.root / run.source.file.name)
+    write_loader(
+        folder.loader,
+        result.model,
+        run.fresh_model(),
+        spec,
+        run.source.args,
+        names=_searched(result.genotype, result.sites),
+    )
+    result.exported, result.onnx_valid = write_onnx(run, result.model, result.genotype, folder.onnx)
+
+
+def write_summary(run: Run, folder: RunFolder, result: Result) -> None:
+    """`result.json`, and the report for people."""
+    write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
+    write_report(folder.report, result, run.config, run.data)
+
+
+def _searched(genotype: Genotype, sites: dict[str, Site]) -> Iterable[str]:
+    return [name for name in genotype if name in sites]

@@ -1,0 +1,188 @@
+"""The whole pipeline: a model and data go in; a searched, retrained and exported model and its run folder come out.
+
+Read `search` from top to bottom: its stages have the same names here, in the log, in the report and in errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dashfx.config import RunConfig
+from dashfx.errors import SpaceError
+from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
+from dashfx.outputs import Result, write_outputs, write_summary
+from dashfx.progress import QUIET, Observer
+from dashfx.run import ModelLike, Run, prepare
+from dashfx.runfolder import write_text
+from dashfx.search.base import Engine
+from dashfx.search.dash import STRATEGIES
+from dashfx.search.selection import RandomChoice, load_rule
+from dashfx.space import SearchSpace
+from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
+from dashfx.task import Task
+from dashfx.tracing import Program, trace
+from dashfx.train import Supervised, derive_seed, fit, validate
+
+
+def search(
+    model: ModelLike,
+    data: Any,
+    *,
+    task: str | Task | None = None,
+    space: SearchSpace | None = None,
+    strategy: str | None = None,
+    out: str | Path | None = None,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    observer: Observer = QUIET,
+    resume: bool = False,
+) -> Result:
+    """Find a kernel size and dilation for each conv of `model` on `data`, retrain, and export a checked ONNX file.
+
+    Args:
+        model: `file.py:Class`, a class, a factory or an instance; a checkpoint is named in `config`.
+        data: whatever `load_data` takes.
+        task: "classify", "multilabel", "regress", `file.py:function` or a Task; by default what the data suggests.
+        space: the candidates; by default the configuration's.
+        strategy: "dash"; "random" and "untouched" are the controls that go through the same retraining.
+        out: the run's folder; without it nothing is written and no ONNX file is made.
+        resume: continue the run in `out`.
+
+    Raises:
+        DashfxError: bad input, in one line that says what to do.
+    """
+    run = prepare(model, data, task=task, strategy=strategy, out=out, config=config, observer=observer, resume=resume)
+    config = run.config
+
+    with run.stage("trace"):
+        program = trace(run.given_model(), run.example)
+    space = space or config.space.build(_dimension(program))
+    check_growth(program, space, config)
+
+    torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    for step in rewriting_passes(space, config.search.init, config.space.include, config.space.exclude):
+        with run.stage(step.name):  # canonicalise, substitute, prune, annotate
+            run.observer.passed(step(program.graph_module))
+    supernet = as_supernet(program)
+
+    with run.stage("search", config.search.strategy):
+        genotype = choose(run, supernet)
+    if run.folder:
+        write_text(run.folder.genotype, genotype.to_json())
+
+    plain = lowered(run, supernet, genotype)  # discretise, lower
+
+    with run.stage("retrain", f"{config.retrain.weights} weights"):
+        plain, valid = retrain(run, plain)
+        test = validate_plain(run, plain, "test")
+    result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
+
+    if run.folder:
+        with run.stage("export"):
+            write_outputs(run, run.folder, result)
+    return finish(run, result)
+
+
+def choose(run: Run, supernet: nn.Module) -> Genotype:
+    """One candidate per site, by training the mixtures or by one of the controls."""
+    config, sites = run.config.search, sites_of(supernet)
+    if config.strategy == "random":
+        return RandomChoice(run.config.seed).select(sites)
+    if config.strategy == "untouched":
+        return Genotype({name: site.original for name, site in sites.items()}, "untouched")
+    engine = Engine(supernet, run.task, config, run.accelerator, STRATEGIES[config.alpha_on])
+    fitted = fit(
+        engine,
+        run.data,
+        stage="search",
+        seed=run.config.seed,
+        folder=run.checkpoints,
+        resume=run.resume,
+        observer=run.observer,
+    )
+    run.history += fitted.history
+    if fitted.stopped:
+        run.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
+    for site in sites.values():
+        site.residual = None  # it has faded to nothing and is part of no candidate
+    return load_rule(config.rule).select(sites)
+
+
+def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
+    """The plain model that retraining starts from."""
+    config, wanted = run.config, run.config.retrain.weights
+    if wanted == "inherit" and config.search.strategy == "dash":
+        program = trace(supernet, run.example)
+        for step in lowering_passes(genotype):
+            with run.stage(step.name):  # discretise, lower
+                run.observer.passed(step(program.graph_module))
+        return as_plain(program)
+    fresh = wanted == "fresh" or not config.checkpoint  # a control inherits nothing
+    with run.stage("lower", "fresh weights" if fresh else "the checkpoint's weights"):
+        model = run.fresh_model() if fresh else run.given_model()
+        if config.search.strategy == "untouched":
+            return model
+        torch.manual_seed(derive_seed(config.seed, "lower"))
+        return specialise(model, run.example, genotype, "fresh" if fresh else "grow")
+
+
+def retrain(run: Run, plain: nn.Module) -> tuple[nn.Module, float]:
+    """The model with the weights of its best epoch on the validation part, and its metric there."""
+    learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
+    fitted = fit(
+        learner,
+        run.data,
+        stage="retrain",
+        seed=run.config.seed,
+        folder=run.checkpoints,
+        resume=run.resume,
+        observer=run.observer,
+    )
+    run.history += fitted.history
+    trained = run.accelerator.unwrap_model(learner.model)
+    trained.load_state_dict(fitted.best_weights)
+    return trained.cpu().eval(), fitted.best
+
+
+def validate_plain(run: Run, plain: nn.Module, part: str) -> float:
+    """The metric of a plain model over a part of the data."""
+    learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
+    metric = validate(learner, run.data, part)
+    plain.cpu()
+    return metric
+
+
+def finish(run: Run, result: Result) -> Result:
+    """Everything that is known at the end, in the result and in the folder."""
+    result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
+    if run.folder:
+        result.folder = run.folder.root
+        write_summary(run, run.folder, result)
+    return result
+
+
+def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:
+    """Growing asks for each site's own kernel among its candidates, so that the model can also stay as it is.
+
+    Raises:
+        SpaceError: a site whose own kernel is not in the space.
+    """
+    if config.search.init != "grow":
+        return
+    for site in program.sites.values():
+        if site.original not in space.for_site(site.name, site.original):
+            raise SpaceError(
+                f"site {site.name!r}: growing needs its own {site.original} in the space; "
+                "set space.keep_original=true, or search.init=fresh"
+            )
+
+
+def _dimension(program: Program) -> int:
+    """The number of spatial axes of most sites; it picks the default space."""
+    axes = [site.ndim for site in program.sites.values()]
+    return max(set(axes), key=axes.count) if axes else 2

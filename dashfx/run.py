@@ -1,0 +1,164 @@
+"""What the stages of a run share: checked configuration, data, task, device, folder, and who listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from dashfx.checkpoint import load_checkpoint
+from dashfx.config import RunConfig
+from dashfx.data import Data, load_data
+from dashfx.errors import ConfigError, ModelError
+from dashfx.model import ModelSource, build, load_model
+from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
+from dashfx.runfolder import RunFolder, open_folder
+from dashfx.search.cost import load_cost
+from dashfx.search.selection import load_rule
+from dashfx.task import Task, data_kind, load_task
+from dashfx.tracing import evaluation
+from dashfx.train import make_accelerator
+
+ModelLike = str | nn.Module | Callable[..., nn.Module]
+
+
+class Run:
+    """The state that stages hand on.
+
+    Attributes:
+        seconds: wall time of each stage so far.
+        history: every epoch so far.
+        notes: what a user should know, in the order in which it came up.
+    """
+
+    def __init__(
+        self, source: ModelSource, data: Data, task: Task, config: RunConfig, observer: Observer, resume: bool
+    ) -> None:
+        self.source, self.data, self.task, self.config, self.resume = source, data, task, config, resume
+        self.observer = observer
+        self.folder: RunFolder | None = None
+        self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
+        self.seconds: dict[str, float] = {}
+        self.history: list[Epoch] = []
+        self.notes: list[str] = []
+
+    @property
+    def example(self) -> Tensor:
+        """Two rows of the training data: batch norm in train mode needs more than one."""
+        x, _ = self.data.train.__getitems__([0, min(1, len(self.data.train) - 1)])
+        return x
+
+    @property
+    def checkpoints(self) -> Path | None:
+        return self.folder.checkpoints if self.folder else None
+
+    def fresh_model(self) -> nn.Module:
+        """The model as its class builds it, the same weights at every call."""
+        return build(self.source, self.config.seed)
+
+    def given_model(self) -> nn.Module:
+        """The user's model, with the checkpoint's weights where there is one."""
+        model = self.fresh_model()
+        if self.config.checkpoint:
+            load_checkpoint(model, self.config.checkpoint)
+        return model
+
+    def use_folder(self, path: str | Path) -> None:
+        self.folder = open_folder(path, self.config, resume=self.resume)
+        self.observer = Observers([self.observer, JsonlLog(self.folder.log)])
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.observer.note(text)
+
+    @contextmanager
+    def stage(self, name: str, detail: str = "") -> Iterator[None]:
+        self.observer.stage(name, detail)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+        self.observer.stage_done(name, self.seconds[name])
+
+
+def prepare(
+    model: ModelLike,
+    data: Any,
+    *,
+    task: str | Task | None = None,
+    strategy: str | None = None,
+    out: str | Path | None = None,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    observer: Observer = QUIET,
+    resume: bool = False,
+) -> Run:
+    """A run whose input has been checked as far as that can be done before any training.
+
+    Raises:
+        DashfxError: bad input; the folder `out` is made only after all of it has been checked.
+    """
+    checked = _configuration(config, model, data, task, strategy)
+    if resume and out is None:
+        raise ConfigError("resume needs --out: the folder of the run to continue")
+    load_rule(checked.search.rule)
+    load_cost(checked.search.cost)
+    source = load_model(model, checked.model_args)
+    spec = task or checked.task
+    loaded = load_data(
+        data,
+        seed=checked.seed,
+        valid_fraction=checked.valid_fraction,
+        kind=data_kind(spec),
+        normalise=checked.normalise,
+        limit=checked.limit,
+    )
+    run = Run(source, loaded, load_task(spec, loaded), checked, observer, resume)
+    check_model(run)
+    if out is not None:
+        run.use_folder(out)
+    for note in loaded.notes:
+        run.note(f"data: {note}")
+    return run
+
+
+def check_model(run: Run) -> None:
+    """The user's model takes the data and gives what the task needs.
+
+    Raises:
+        ModelError: its forward fails on two rows of the data.
+        TaskError: its output does not fit the targets.
+        CheckpointError: the checkpoint does not fit.
+    """
+    model, example = run.given_model(), run.example
+    try:
+        with evaluation(model):
+            output = model(example)
+    except Exception as error:  # user code may raise anything
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        shape = "x".join(map(str, example.shape))
+        raise ModelError(
+            f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "
+            "check --model-args, or give data of the shape that the model expects"
+        ) from error
+    run.task.check(output, run.data)
+
+
+def _configuration(
+    config: RunConfig | Mapping[str, Any] | None,
+    model: ModelLike,
+    data: Any,
+    task: str | Task | None,
+    strategy: str | None,
+) -> RunConfig:
+    """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
+    checked = config if isinstance(config, RunConfig) else RunConfig.parse(config or {})
+    options = checked.model_dump()
+    options.update({"model": model} if isinstance(model, str) else {})
+    options.update({"data": str(data)} if isinstance(data, str | Path) else {})
+    options.update({"task": task} if isinstance(task, str) else {})
+    options["search"].update({"strategy": strategy} if strategy else {})
+    return RunConfig.parse(options)

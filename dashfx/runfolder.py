@@ -1,0 +1,146 @@
+"""A run's folder: made once, never half-written, refused where it belongs to something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dashfx.config import RunConfig, read_yaml
+from dashfx.errors import RunFolderError
+
+PACKAGES = ("dashfx", "torch", "accelerate", "torchmetrics", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def env(self) -> Path:
+        return self.root / "env.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def genotype(self) -> Path:
+        return self.root / "genotype.json"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        return self.root / "model.onnx"
+
+    @property
+    def loader(self) -> Path:
+        return self.root / "load_model.py"
+
+
+def open_folder(path: str | Path, config: RunConfig, *, resume: bool) -> RunFolder:
+    """Make the folder for a new run, or take up an earlier one.
+
+    Raises:
+        RunFolderError: not writable, not empty without `resume`, nothing to resume, or a run of another configuration.
+    """
+    folder = RunFolder(Path(path))
+    if resume:
+        _check_same(folder, config)
+        return folder
+    if folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
+        raise RunFolderError(f"--out {path}: it exists and is not empty; give another folder, or --resume to continue that run")
+    try:
+        folder.checkpoints.mkdir(parents=True)
+        write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+        write_text(folder.config, config.to_yaml())
+    except OSError as error:
+        raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:
+    """An earlier run's folder and its configuration.
+
+    Raises:
+        RunFolderError: not a run's folder.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml; give what an earlier --out named")
+    return folder, RunConfig.parse(read_yaml(folder.config))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a neighbour and rename it, so that the file is never half-written."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for whoever wants to make the figures again."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_same(folder: RunFolder, config: RunConfig) -> None:
+    _, before = existing_folder(folder.root)
+    old, new = _flat(before.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    changed = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in old | new if old.get(key) != new.get(key)]
+    if changed:
+        raise RunFolderError(
+            f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:3])}); "
+            "use the same ones, or another --out"
+        )
+    folder.checkpoints.mkdir(exist_ok=True)
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in options.items():
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        flat.update(inner)
+    return flat
+
+

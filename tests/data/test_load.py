@@ -1,0 +1,269 @@
+"""Specs of every kind to Data: layouts, labels, splits, normalisation, loaders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dashfx.data import Data, Normalisation, load_data
+from dashfx.data.npz import read_npz
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def classes(n: int = 40, k: int = 4) -> np.ndarray:
+    return np.arange(n) % k
+
+
+def rows_of(data: Data) -> dict[str, set[float]]:
+    """Each row of `data` known by its first value, which the caller made unique."""
+    parts = {}
+    for part in ("train", "valid", "test"):
+        arrays = data.part(part)
+        parts[part] = set(arrays.x[arrays.index].reshape(len(arrays), -1)[:, 0].tolist())
+        assert len(parts[part]) == len(arrays)
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected", "word"),
+    [
+        ((40, 30), np.float32, (1, 30), "one-channel series"),
+        ((40, 30), np.uint8, (1, 30), "one-channel series"),
+        ((40, 6, 30), np.float64, (6, 30), "6-channel series"),
+        ((40, 6, 30), np.uint8, (1, 6, 30), "grey images"),
+        ((40, 1, 30), np.uint8, (1, 30), "1-channel series"),
+        ((40, 6, 7), bool, (1, 6, 7), "grey images"),
+        ((40, 3, 8, 9), np.float16, (3, 8, 9), "channels-first"),
+        ((40, 8, 9, 3), np.uint8, (3, 8, 9), "channels-last"),
+        ((40, 8, 9, 1), np.int16, (1, 8, 9), "channels-last"),
+        ((40, 64, 4, 4), np.float32, (64, 4, 4), "channels-first"),
+        ((40, 5, 6, 7, 3), np.float32, (3, 5, 6, 7), "channels-last"),
+        ((40, 2, 5, 6, 7), np.float32, (2, 5, 6, 7), "channels-first"),
+    ],
+)
+def test_layout(shape: tuple[int, ...], dtype: type, expected: tuple[int, ...], word: str) -> None:
+    data = load_data((rng().integers(0, 2, shape).astype(dtype), classes()))
+    assert data.input_shape == expected
+    assert word in data.notes[0]
+    x, y = next(iter(data.loader("valid", 4)))
+    assert x.shape == (4, *expected) and x.dtype == torch.float32
+    assert y.shape == (4,) and y.dtype == torch.int64
+
+
+def test_channels_last_keeps_every_pixel_in_place() -> None:
+    x = rng().integers(0, 256, (40, 5, 6, 3), dtype=np.uint8)
+    data = load_data((x, classes()), normalise=False)
+    row, _ = data.train[7]
+    expected = torch.from_numpy(x[data.train.index[7]]).permute(2, 0, 1) / 255
+    torch.testing.assert_close(row, expected)
+
+
+@pytest.mark.parametrize(
+    ("y", "names"),
+    [
+        (classes(), ("0", "1", "2", "3")),
+        (classes() + 1, ("1", "2", "3", "4")),
+        (classes().astype(np.float64)[:, None], ("0", "1", "2", "3")),
+        (np.where(classes() > 1, 1, -1), ("-1", "1")),
+        (np.array(["cat", "ant", "bee", "dog"])[classes()], ("ant", "bee", "cat", "dog")),
+        (np.eye(4)[classes()], ("0", "1", "2", "3")),
+        (classes(k=2) > 0, ("0", "1")),
+    ],
+)
+def test_labels_become_class_numbers(y: np.ndarray, names: tuple[str, ...]) -> None:
+    data = load_data((np.arange(40.0)[:, None] + np.zeros(5), y))
+    assert data.kind == "classes" and data.labels == names and data.n_outputs == len(names)
+    for arrays in (data.train, data.valid, data.test):
+        raw = y[arrays.index]
+        raw = raw.argmax(1) if raw.ndim == 2 and raw.shape[1] > 1 else raw.reshape(-1)
+        raw = raw if raw.dtype.kind == "U" else raw.astype(int)
+        assert np.array(names)[arrays.targets].tolist() == raw.astype(str).tolist()
+
+
+def test_kinds_that_are_not_classes() -> None:
+    x = rng().standard_normal((40, 3, 8, 9))
+    labels = rng().integers(0, 2, (40, 5))
+    assert load_data((x, labels)).kind == "multilabel"
+    assert load_data((x, np.eye(5)[classes(k=5)]), kind="multilabel").kind == "multilabel"
+    vector = load_data((x, rng().random(40)))
+    assert (vector.kind, vector.target_shape, vector.n_outputs) == ("dense", (1,), 1)
+    ages = load_data((x, np.arange(40) * 3), kind="dense")
+    assert next(iter(ages.loader("test", 2)))[1].dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (1, 8, 9), (8, 9, 1)])
+def test_dense_targets_get_their_channel_axis_first(shape: tuple[int, ...]) -> None:
+    y = rng().random((40, *shape))
+    data = load_data((rng().random((40, 3, 8, 9)), y))
+    assert data.target_shape == (1, 8, 9)
+    torch.testing.assert_close(data.train[3][1], torch.from_numpy(y[data.train.index[3]]).reshape(1, 8, 9).float())
+
+
+def test_missing_parts_are_carved_out_disjointly_and_by_class() -> None:
+    x = np.arange(100.0)[:, None] + np.zeros(5)
+    y = np.repeat([0, 1], [80, 20])
+    data = load_data((x, y), seed=3)
+    rows = rows_of(data)
+    assert set.union(*rows.values()) == set(range(100)) and sum(map(len, rows.values())) == 100
+    assert np.bincount(data.test.targets).tolist() == [16, 4]
+    assert np.bincount(data.valid.targets).tolist() == [13, 3]
+    assert any(note.startswith("valid: 20% of train, stratified, seed 3") for note in data.notes)
+
+
+def test_another_seed_moves_validation_but_never_test() -> None:
+    x = np.arange(100.0)[:, None] + np.zeros(5)
+    first, again, other = (load_data((x, classes(100)), seed=seed) for seed in (0, 0, 1))
+    assert rows_of(first) == rows_of(again)
+    assert rows_of(first)["test"] == rows_of(other)["test"]
+    assert rows_of(first)["valid"] != rows_of(other)["valid"]
+
+
+def test_given_parts_are_left_alone() -> None:
+    arrays = {f"x_{part}": np.full((n, 6), float(n)) for part, n in (("train", 40), ("val", 8), ("test", 12))}
+    arrays |= {f"y_{part}": classes(n) for part, n in (("train", 40), ("val", 8), ("test", 12))}
+    data = load_data(arrays)
+    assert (len(data.train), len(data.valid), len(data.test)) == (40, 8, 12)
+
+
+def test_normalisation_is_fitted_on_train_alone() -> None:
+    x = rng().normal([[[3.0]], [[-1e4]]], [[[2.0]], [[5.0]]], (60, 2, 1, 50))[:, :, 0]
+    arrays = {"x_train": x[:40], "y_train": classes(40), "x_valid": x[40:], "y_valid": classes(20)}
+    arrays |= {"x_test": x[:20] * 100, "y_test": classes(20)}
+    data = load_data(arrays)
+    np.testing.assert_allclose(data.normalisation.mean, x[:40].mean((0, 2)), rtol=1e-6)
+    np.testing.assert_allclose(data.normalisation.std, x[:40].std((0, 2)), rtol=1e-3)
+    seen = torch.cat([batch for batch, _ in data.loader("train", 16)])
+    torch.testing.assert_close(seen.mean((0, 2)), torch.zeros(2), atol=1e-3, rtol=0)
+    kept = load_data(arrays, normalise=Normalisation.from_dict(data.normalisation.to_dict()))
+    assert kept.normalisation == data.normalisation
+
+
+def test_normalisation_merges_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = rng().normal(size=(50, 3, 20)) * np.arange(1, 51)[:, None, None]
+    whole = load_data((x, classes(50))).normalisation
+    monkeypatch.setattr("dashfx.data.base.CHUNK_ELEMENTS", 7 * 60)
+    pieces = load_data((x, classes(50))).normalisation
+    np.testing.assert_allclose(pieces.mean, whole.mean, atol=1e-6)
+    np.testing.assert_allclose(pieces.std, whole.std, rtol=1e-9)
+
+
+def test_constant_channel_is_not_blown_up() -> None:
+    x = np.stack([np.full((40, 9), 0.1), rng().random((40, 9))], axis=1).astype(np.float32)
+    assert load_data((x, classes())).normalisation.std[0] == 1.0
+
+
+def test_limit_and_normalise_off() -> None:
+    data = load_data((rng().random((100, 6)), classes(100)), limit=10, normalise=False)
+    assert (len(data.train), len(data.valid), len(data.test)) == (10, 10, 10)
+    assert data.normalisation == Normalisation.none(1)
+
+
+def test_loader_shuffles_by_its_seed_alone() -> None:
+    data = load_data((np.arange(100.0)[:, None] + np.zeros(5), classes(100)), normalise=False)
+
+    def order(seed: int | None, fraction: float = 1.0) -> list[float]:
+        return [v for x, _ in data.loader("train", 16, seed=seed, fraction=fraction) for v in x[:, 0, 0].tolist()]
+
+    state = torch.get_rng_state()
+    plain, first, again, other = order(None), order(5), order(5), order(6)
+    assert torch.equal(torch.get_rng_state(), state)  # the global generator is left alone
+    assert plain == sorted(plain) and first == again != other and sorted(first) == plain
+    fresh, fresh_again, fresh_other = order(5, 0.2), order(5, 0.2), order(6, 0.2)
+    assert fresh == fresh_again and len(set(fresh)) == round(0.2 * len(plain))
+    assert set(fresh) != set(fresh_other)
+
+
+def test_drop_last_never_drops_everything() -> None:
+    data = load_data((rng().random((100, 6)), classes(100)))  # 64 rows to train on
+    assert [len(x) for x, _ in data.loader("train", 60, drop_last=True)] == [60]
+    assert [len(x) for x, _ in data.loader("train", 1000, drop_last=True)] == [64]
+
+
+def test_loader_refuses_a_subset_without_a_seed() -> None:
+    data = load_data((rng().random((40, 6)), classes()))
+    with pytest.raises(ValueError, match="seed"):
+        data.loader("train", 8, fraction=0.5)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_npz(tmp_path: Path, compressed: bool) -> None:
+    x = rng().random((40, 3, 6))
+    save = np.savez_compressed if compressed else np.savez
+    save(tmp_path / "set.npz", x=x, y=classes(), extra=np.zeros(3))
+    arrays = read_npz(tmp_path / "set.npz")
+    assert isinstance(arrays["x"], np.memmap) is not compressed
+    np.testing.assert_array_equal(arrays["x"], x)
+    data = load_data(tmp_path / "set.npz")
+    assert data.name == "set" and "left unread: extra" in data.notes
+
+
+def test_npz_in_fortran_order_and_with_text(tmp_path: Path) -> None:
+    x = np.asfortranarray(rng().random((40, 3, 6)))
+    np.savez(tmp_path / "set.npz", x=x, y=np.array(["a", "b"])[classes(k=2)])
+    np.testing.assert_array_equal(read_npz(tmp_path / "set.npz")["x"], x)
+    assert load_data(str(tmp_path / "set.npz")).labels == ("a", "b")
+
+
+def test_train_and_test_files_joined(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=rng().random((40, 6)), y=classes())
+    torch.save({"X": torch.rand(12, 6), "Y": torch.arange(12) % 4}, tmp_path / "b.pt")
+    data = load_data(f"{tmp_path / 'a.npz'}+{tmp_path / 'b.pt'}")
+    assert (len(data.train), len(data.valid), len(data.test)) == (32, 8, 12)
+
+
+@pytest.mark.parametrize("as_tuple", [False, True])
+def test_pt(tmp_path: Path, as_tuple: bool) -> None:
+    x, y = torch.rand(40, 3, 6, dtype=torch.bfloat16), torch.arange(40) % 4
+    torch.save((x, y) if as_tuple else {"x": x, "y": y}, tmp_path / "set.pt")
+    data = load_data(tmp_path / "set.pt", normalise=False)
+    torch.testing.assert_close(data.train[0][0], x[data.train.index[0]].float())
+
+
+def paint(folder: Path, mode: str, size: tuple[int, int], n: int, level: int) -> None:
+    folder.mkdir(parents=True)
+    for i in range(n):
+        Image.new(mode, size, level if mode == "L" else (level, 0, i)).save(folder / f"{i}.png")
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    paint(tmp_path / "cat", "RGB", (7, 5), 10, 200)
+    paint(tmp_path / "ant", "L", (7, 5), 10, 100)
+    data = load_data(tmp_path, normalise=False)
+    assert data.input_shape == (3, 5, 7) and data.labels == ("ant", "cat")
+    x, y = next(iter(data.loader("valid", 10)))
+    assert x[y == 0].unique().tolist() == pytest.approx([100 / 255])
+    assert x[y == 1][:, 0].unique().tolist() == pytest.approx([200 / 255])
+
+
+def test_folder_with_splits_and_grey_images(tmp_path: Path) -> None:
+    for part, n in (("train", 6), ("val", 2), ("test", 3)):
+        paint(tmp_path / part / "a", "L", (6, 6), n, 10)
+        paint(tmp_path / part / "b", "L", (6, 6), n, 20)
+    data = load_data(str(tmp_path))
+    assert data.input_shape == (1, 6, 6) and (len(data.train), len(data.valid), len(data.test)) == (12, 4, 6)
+
+
+def test_factory(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_mine.py").write_text("N = 40\n")
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nfrom neighbour_of_mine import N\n"
+        "def arrays():\n    return {'x': np.random.default_rng(0).random((N, 6)), 'y': np.arange(N) % 4}\n"
+        "def pair():\n    a = arrays()\n    return a['x'], a['y']\n"
+        "def data():\n    from dashfx.data import load_data\n    return load_data(pair(), seed=9)\n"
+    )
+    for name in ("arrays", "pair", "data"):
+        data = load_data(f"{tmp_path / 'mine.py'}:{name}")
+        assert data.input_shape == (1, 6) and data.n_outputs == 4
+    assert "seed 9" in data.notes[-1]
+    assert load_data(data) is data
+
+
+def test_pairs_of_arrays() -> None:
+    pair = (rng().random((40, 6)), classes())
+    data = load_data((pair, (rng().random((8, 6)), classes(8))))
+    assert (len(data.train), len(data.test)) == (32, 8)
