@@ -70,12 +70,21 @@ def read_weight_norm(module: nn.Module) -> WeightNorm | None:
     return None
 
 
-def fold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:
-    """Make the normalised weight an ordinary parameter again."""
-    if norm.kind == "hook":
-        remove_weight_norm(conv)
-    else:
-        parametrize.remove_parametrizations(conv, "weight", leave_parametrized=True)
+def without_weight_norm(conv: nn.Module, site: Site) -> nn.Module:
+    """The conv with its normalised weight as an ordinary parameter; the module itself for the hook kind.
+
+    The parametrised kind becomes a new module: torch's own removal deletes `weight` from a class that copies of the model
+    share, and would break the user's model.
+    """
+    if site.weight_norm is not None and site.weight_norm.kind == "hook":
+        return remove_weight_norm(conv)
+    assert isinstance(conv, _ConvNd)
+    plain = plain_conv(site, site.original, conv.weight.device, conv.weight.dtype)
+    with torch.no_grad():
+        plain.weight.copy_(conv.weight)
+        if plain.bias is not None and conv.bias is not None:
+            plain.bias.copy_(conv.bias)
+    return plain
 
 
 def unfold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:

@@ -8,6 +8,7 @@ import os
 import runpy
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,27 @@ from dashfx.space import Padding
 from dashfx.tracing import copy_model
 
 LINE = 120  # columns of the generated file
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in the generated file."""
+
+    function: str
+    arguments: tuple[str | Call, ...]
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join(map(str, self.arguments))})"
+
+    def laid_out(self, indent: int, taken: int = 0) -> str:
+        """As formatters do: on one line where it fits, else the arguments on the next line, else one a line."""
+        if indent + taken + len(str(self)) <= LINE:
+            return str(self)
+        edge, row = " " * (indent + 4), ", ".join(map(str, self.arguments))
+        if len(edge) + len(row) <= LINE:
+            return f"{self.function}(\n{edge}{row}\n{' ' * indent})"
+        lines = [a if isinstance(a, str) else a.laid_out(indent + 4, taken=1) for a in self.arguments]
+        return f"{self.function}(\n" + "".join(f"{edge}{line},\n" for line in lines) + f"{' ' * indent})"
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -111,22 +133,17 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def _entry(name: str, conv: _ConvNd) -> str:
-    """`"name": nn.Conv2d(3, 16, ...),` on one line, or on several where it is long; wrapped where it needs more."""
+    """The line `"name": nn.Conv2d(3, 16, ...),`, with what nn.Conv's arguments cannot say wrapped around it."""
     padding = read_padding(conv)
-    before, after = "", ""
-    norm = _weight_norm(name, conv)
-    if norm is not None:
-        before, after = f"{norm[0]}(", f", dim={norm[1]})"
+    call = _constructor(conv, padding)
     if not _native(padding):
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-        sides = [side for pair in reversed(padding) for side in pair]
-        before, after = f"{before}pad(", f', "{mode}", {sides}){after}'
-    kind, arguments = _constructor(conv, padding)
-    line = f'        "{name}": {before}{kind}({", ".join(arguments)}){after},\n'
-    if len(line) <= LINE + 1:
-        return line
-    inner = "".join(f"            {argument},\n" for argument in arguments)
-    return f'        "{name}": {before}{kind}(\n{inner}        ){after},\n'
+        call = Call("pad", (call, _literal(mode), str([side for pair in reversed(padding) for side in pair])))
+    norm = _weight_norm(name, conv)
+    if norm is not None:
+        call = Call(norm[0], (call, f"dim={norm[1]}"))
+    key = f"{_literal(name)}: "
+    return f"        {key}{call.laid_out(8, taken=len(key) + 1)},\n"
 
 
 def _native(padding: Padding) -> bool:
@@ -134,7 +151,7 @@ def _native(padding: Padding) -> bool:
     return all(left == right >= 0 for left, right in padding)
 
 
-def _constructor(conv: _ConvNd, padding: Padding) -> tuple[str, list[str]]:
+def _constructor(conv: _ConvNd, padding: Padding) -> Call:
     """Class and arguments; those that have nn.Conv's default are left out."""
     kind = next(plain.__name__ for plain in PLAIN if isinstance(conv, plain))
     native, ones, zeros = _native(padding), (1,) * len(padding), (0,) * len(padding)
@@ -148,7 +165,7 @@ def _constructor(conv: _ConvNd, padding: Padding) -> tuple[str, list[str]]:
         ("dtype", conv.weight.dtype, torch.float32),
     ]
     written = [f"{name}={_literal(value)}" for name, value, default in options if value != default]
-    return f"nn.{kind}", [str(conv.in_channels), str(conv.out_channels), str(tuple(conv.kernel_size)), *written]
+    return Call(f"nn.{kind}", (str(conv.in_channels), str(conv.out_channels), str(tuple(conv.kernel_size)), *written))
 
 
 def _weight_norm(name: str, conv: nn.Module) -> tuple[str, int] | None:

@@ -144,7 +144,7 @@ def multilabel(data: Data, metric: str = "map", *, pos_weight: float | None = No
 def regress(data: Data, metric: str = "relative_l2") -> Task:
     """Relative L2 as loss and metric, or the mean squared error as both (where targets may be near zero)."""
     metrics: dict[str, Callable[[], Metric]] = {"relative_l2": RelativeL2, "mse": MeanSquaredError}
-    losses: dict[str, Loss] = {"relative_l2": relative_l2, "mse": relative_l2}
+    losses: dict[str, Loss] = {"relative_l2": relative_l2, "mse": F.mse_loss}
     return Task(
         "regress", losses.get(metric, relative_l2), _pick(metrics, metric, "regress"), metric, False, "dense", _flat
     )

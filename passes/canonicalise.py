@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch.nn.modules.conv import _ConvNd
 
-from dashfx.convs import fold_weight_norm, read_padding, read_weight_norm, weight_norm_keys, write_padding
+from dashfx.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.passes.causal import causal_evidence
 from dashfx.tracing import Program
@@ -55,7 +55,9 @@ def _fold(program: Program, name: str, conv: _ConvNd) -> list[Edit]:
     norm = read_weight_norm(conv)
     if norm is None:
         return []
-    fold_weight_norm(conv, norm)
+    plain = without_weight_norm(conv, program.sites[name])
+    if plain is not conv:
+        program.replace(name, plain)
     keys = [f"{name}.{key}" for key in weight_norm_keys(norm)]
     program.graph_module.meta["key_map"][f"{name}.weight"] = tuple(keys)
     return [Edit(name, f"weight-norm ({norm.kind}) folded: {' and '.join(keys)} are {name}.weight")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from dashfx.ops.autotune import choose
 from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
 from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
+from dashfx.site import Site
 from dashfx.space import Candidate, Padding, candidate_padding
 
 
@@ -38,7 +40,8 @@ class AggConv(nn.Module):
         fade: what share of `residual` counts, see `grow_from`; a 0-dim buffer to be filled in place.
         relaxation, generator: alpha to coefficients; noise is drawn in training only, and only given a generator.
         given: coefficients to use instead, for an engine that draws those of all sites at once.
-        name: the site, for error messages.
+        name: the site's name, for error messages.
+        site: the facts of the conv that it stands for in a traced model; None for one built by hand.
 
     Raises:
         SpaceError: settings that cannot hold together.
@@ -68,6 +71,7 @@ class AggConv(nn.Module):
     ) -> None:
         super().__init__()
         self.name = ""
+        self.site: Site | None = None
         choices = tuple(candidates)
         check_channels(in_channels, out_channels, groups)
         check_names(padding_mode, (*ALGORITHMS, "auto"), algorithm)
@@ -184,6 +188,28 @@ class AggConv(nn.Module):
         self.mask.fill_(True)
 
     @torch.no_grad()
+    def keep(self, indices: Sequence[int]) -> None:
+        """Only these candidates stay, with their weights, logits and growth; the others are gone for good."""
+        self.candidates = tuple(self.candidates[i] for i in indices)
+        paddings = tuple(self.spec.paddings[i] for i in indices)
+        self.spec = replace(self.spec, candidates=self.candidates, paddings=paddings)
+        self._grown_spec = self.spec.with_term(self.original, self.padding)
+        self.weights = nn.ParameterList([self.weights[i] for i in indices])
+        self.alpha = nn.Parameter(self.alpha[list(indices)])
+        self.mask = self.mask[list(indices)]
+        self._cover = self._cover[list(indices)]
+        if bool(self._cover.all()):
+            self.residual = None  # every candidate holds all of the original's taps
+
+    def only(self, index: int) -> AggConv:
+        """A copy that holds candidate `index` alone, without a residual."""
+        alone = copy.deepcopy(self)
+        alone.keep([index])
+        alone.free()
+        alone.residual = None
+        return alone
+
+    @torch.no_grad()
     def grow_from(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Start from a trained conv: weight (out, in / groups, *original.kernel), bias (out,).
 
@@ -268,3 +294,8 @@ class AggConv(nn.Module):
                 f"{self.padding}; give a larger input"
             )
         check_margins(self._where(), self.spec, self.original, self.padding, size)
+
+
+def sites_of(model: nn.Module) -> dict[str, AggConv]:
+    """Every AggConv of a model by its module name, each once."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, AggConv)}

@@ -159,3 +159,8 @@ def test_bad_image_folders(tmp_path: Path) -> None:
     (tmp_path / "deep" / "a").mkdir(parents=True)
     Image.new("I;16", (6, 6)).save(tmp_path / "deep" / "a" / "0.png")
     refuse(tmp_path / "deep", "8 bits")
+
+
+def test_nan_is_found_beyond_the_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.data.checks.CHUNK_ELEMENTS", 10 * X[0].size)
+    refuse({"x": changed(changed(X, 17, np.nan), 39, np.nan), "y": Y}, "2 of 40", "row 17")

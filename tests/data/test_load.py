@@ -267,3 +267,10 @@ def test_pairs_of_arrays() -> None:
     pair = (rng().random((40, 6)), classes())
     data = load_data((pair, (rng().random((8, 6)), classes(8))))
     assert (len(data.train), len(data.test)) == (32, 8)
+
+
+def test_rare_classes_stay_in_train() -> None:
+    y = np.array([0] * 20 + [1] * 3 + [2])
+    data = load_data((np.arange(24.0)[:, None] + np.zeros(5), y))
+    counts = [np.bincount(data.part(part).targets, minlength=3).tolist() for part in ("train", "valid", "test")]
+    assert counts == [[13, 1, 1], [3, 1, 0], [4, 1, 0]]

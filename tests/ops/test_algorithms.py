@@ -1,0 +1,185 @@
+"""All algorithms equal `mixed_results` in value and in every gradient."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dashfx.ops.algorithms import ALGORITHMS, fourier
+from dashfx.ops.checks import PADDING_MODES
+from dashfx.ops.geometry import ConvSpec
+from dashfx.space import Candidate, candidate_padding
+
+FAST = [name for name in ALGORITHMS if name != "mixed_results"]
+
+
+@st.composite
+def cases(draw):
+    """A spec, an input size and (batch, in, out channels) for which every term has an output."""
+    ndim = draw(st.integers(1, 3))
+    longest = (9, 9, 5)[ndim - 1]
+
+    def axes(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(ndim))
+
+    groups, inside, outside = draw(st.sampled_from([(1, 2, 3), (1, 1, 1), (2, 4, 2), (3, 3, 3), (2, 2, 4)]))
+    original, size = Candidate(axes(1, 4), axes(1, 2)), axes(1, longest)
+    # at least one output, by padding where the input is shorter than the conv
+    padding = tuple(
+        (left, max(right, span - n - left))
+        for left, right, span, n in zip(axes(0, 4), axes(0, 4), original.span, size, strict=True)
+    )
+    choices = [Candidate(axes(1, 5 if ndim < 3 else 3), axes(1, 6)) for _ in range(draw(st.integers(1, 4)))]
+    causal = draw(st.booleans())
+    paddings = tuple(candidate_padding(padding, original, choice, causal) for choice in choices)
+    spec = ConvSpec(tuple(choices), paddings, axes(1, 3), groups, draw(st.sampled_from(PADDING_MODES)))
+    short = {"reflect": 1, "circular": 0}.get(spec.padding_mode)
+    if short is not None and any(max(m) > n - short for n, m in zip(size, spec.margins(), strict=True)):
+        spec = ConvSpec(spec.candidates, spec.paddings, spec.stride, groups, "replicate")
+    return spec, size, (draw(st.integers(1, 2)), inside, outside)
+
+
+def tensors(spec, size, channels, dtype=torch.float64):
+    batch, inside, outside = channels
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_()
+
+    weights = [draw(outside, inside // spec.groups, *choice.kernel) for choice in spec.candidates]
+    return draw(batch, inside, *size), draw(len(weights)), draw(outside), weights
+
+
+def value_and_gradients(name, spec, x, coef, bias, weights):
+    y = ALGORITHMS[name](x, weights, coef, spec, bias)
+    grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    return [y, *torch.autograd.grad(y, [x, coef, bias, *weights], grad)]
+
+
+def assert_same(found, expected, tolerance=1e-10):
+    for got, want in zip(found, expected, strict=True):
+        assert got.shape == want.shape and got.dtype == want.dtype
+        scale = max(1.0, float(want.detach().abs().max()))
+        assert float((got - want).detach().abs().max()) <= tolerance * scale
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_algorithm_equals_the_reference(case):
+    spec, size, channels = case
+    inputs = tensors(spec, size, channels)
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    assert tuple(expected[0].shape[2:]) == spec.output_size(size)
+    for name in FAST:
+        assert_same(value_and_gradients(name, spec, *inputs), expected)
+
+
+@given(cases())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_fourier_by_fft_equals_the_reference(case):
+    spec, size, channels = case
+    inputs = tensors(spec, size, channels)
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fourier, "LONGEST_MATRIX", 0)
+        patch.setattr(fourier, "LONGEST_MATRIX_1D", 0)
+        fourier._plan.cache_clear()
+        found = value_and_gradients("fourier", spec, *inputs)
+    fourier._plan.cache_clear()
+    assert_same(found, expected)
+
+
+def same(choices, stride=(1,), groups=1, mode="zeros"):
+    bound = tuple(choice.for_ndim(len(stride)) for choice in choices)
+    point = Candidate((1,) * len(stride))
+    paddings = tuple(candidate_padding(((0, 0),) * len(stride), point, choice) for choice in bound)
+    return ConvSpec(bound, paddings, stride, groups, mode)
+
+
+WIDE = [Candidate(k, d) for k in (3, 4, 7) for d in (1, 7, 15)]
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_long_axis_takes_the_fft(mode):
+    spec = same(WIDE, stride=(2,), mode=mode)
+    assert isinstance(fourier._plan(spec.padded(((0, 0),)), (300,)).transform, fourier.FftTransform)
+    inputs = tensors(spec, (300,), (2, 3, 2))
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    for name in FAST:
+        assert_same(value_and_gradients(name, spec, *inputs), expected)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_candidates_wider_than_the_input(name):
+    spec = same(WIDE, stride=(1, 1))
+    inputs = tensors(spec, (1, 3), (1, 2, 2))
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    assert_same(value_and_gradients(name, spec, *inputs), expected)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("layout", ["channels_last", "strided", "expanded"])
+def test_input_and_gradient_of_any_layout(name, layout):
+    spec = same([Candidate(3, 1), Candidate(3, 3)], stride=(1, 1))
+    x, coef, bias, weights = tensors(spec, (6, 5), (2, 4, 3))
+    with torch.no_grad():
+        if layout == "channels_last":
+            x = x.to(memory_format=torch.channels_last)
+        elif layout == "strided":
+            x = x.transpose(2, 3).contiguous().transpose(2, 3)
+        else:
+            x = x[:, :1].expand(-1, 4, -1, -1)
+    x = x.detach().requires_grad_()
+
+    def run(algorithm):
+        y = ALGORITHMS[algorithm](x, weights, coef, spec, bias)
+        return [y, *torch.autograd.grad(y.sum(), [x, coef, bias, *weights])]  # an expanded gradient
+
+    assert_same(run(name), run("mixed_results"))
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_gradcheck(name, groups):
+    spec = same([Candidate(3, 1), Candidate(2, 2)], stride=(2, 1), groups=groups)
+    x, coef, bias, weights = tensors(spec, (4, 3), (2, 4, 4))
+    run = ALGORITHMS[name]
+    assert torch.autograd.gradcheck(lambda x, c, b, *w: run(x, list(w), c, spec, b), (x, coef, bias, *weights))
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_gradients_only_where_asked(name):
+    spec = same([Candidate(3, 1), Candidate(3, 2)])
+    x, coef, bias, weights = tensors(spec, (6,), (2, 2, 2))
+    full = value_and_gradients(name, spec, x, coef, bias, weights)
+    y = ALGORITHMS[name](x.detach(), [weights[0].detach(), weights[1]], coef.detach(), spec, None)
+    grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    (only,) = torch.autograd.grad(y, [weights[1]], grad)
+    assert torch.equal(only, full[-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fourier_keeps_half_precision_outside_and_float32_inside(dtype):
+    spec = same([Candidate(3, 1), Candidate(5, 3)], stride=(1, 1))
+    x, coef, bias, weights = (t.detach().to(dtype) if isinstance(t, torch.Tensor) else [w.detach().to(dtype) for w in t]
+                              for t in tensors(spec, (9, 9), (2, 3, 3)))  # fmt: skip
+    y = ALGORITHMS["fourier"](x, weights, coef, spec, bias)
+    exact = ALGORITHMS["fourier"](x.float(), [w.float() for w in weights], coef.float(), spec, bias.float())
+    assert y.dtype == dtype and torch.equal(y, exact.to(dtype))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_autocast(name):
+    spec = same([Candidate(3, 1), Candidate(5, 3)], stride=(1, 1))
+    x, coef, bias, weights = tensors(spec, (9, 9), (2, 3, 3), torch.float32)
+    exact = ALGORITHMS["mixed_results"](x, weights, coef, spec, bias)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = ALGORITHMS[name](x, weights, coef, spec, bias)
+    assert y.dtype == torch.bfloat16
+    assert (y - exact).abs().max() < 0.03 * exact.abs().max()
+    y.float().sum().backward()
+    assert weights[0].grad.dtype == coef.grad.dtype == torch.float32
+
+
+def test_a_fast_length_is_even_and_smooth():
+    assert [fourier._fast_length(n) for n in (1, 63, 64, 127, 181, 1001)] == [2, 64, 64, 128, 192, 1024]
