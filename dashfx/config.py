@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dashfx.errors import ConfigError, did_you_mean
-from dashfx.space import SearchSpace, Size, preset_lists
+from dashfx.space import Candidate, SearchSpace, Size, preset_lists
 
 Self = TypeVar("Self", bound="Strict")
 
@@ -33,15 +33,33 @@ class Strict(BaseModel):
             raise ConfigError(_explain(cls, error)) from None
 
 
+class CandidateConfig(Strict):
+    """One candidate, sizes per axis."""
+
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
 class ChoicesConfig(Strict):
-    """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis."""
+    """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis.
 
-    kernels: tuple[int | tuple[int, ...], ...] = (3,)
-    dilations: tuple[int | tuple[int, ...], ...] = (1,)
+    Attributes:
+        candidates: the choices one by one, instead of the product.
+    """
+
+    kernels: tuple[int | tuple[int, ...], ...] | None = None
+    dilations: tuple[int | tuple[int, ...], ...] | None = None
+    candidates: tuple[CandidateConfig, ...] | None = None
+
+    def choices(self, kernels: Iterable[Size], dilations: Iterable[Size]) -> tuple[Candidate, ...]:
+        """The candidates; what is not given is taken from the arguments."""
+        if self.candidates is not None:
+            return tuple(Candidate(c.kernel, c.dilation) for c in self.candidates)
+        return SearchSpace.product(self.kernels or kernels, self.dilations or dilations).candidates
 
 
-class SpaceConfig(Strict):
-    """Which kernels and dilations: a preset, or lists; by default the paper's preset for the model's dimension.
+class SpaceConfig(ChoicesConfig):
+    """Which kernels and dilations: a preset, lists, or candidates; by default the paper's preset for the model's dimension.
 
     Attributes:
         keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be chosen.
@@ -50,8 +68,6 @@ class SpaceConfig(Strict):
     """
 
     preset: str | None = None
-    kernels: tuple[int | tuple[int, ...], ...] | None = None
-    dilations: tuple[int | tuple[int, ...], ...] | None = None
     keep_original: bool = True
     overrides: dict[str, ChoicesConfig] = Field(default_factory=dict)
     include: tuple[str, ...] = ("*",)
@@ -59,12 +75,19 @@ class SpaceConfig(Strict):
 
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""
-        name = self.preset or ("dash1d" if ndim == 1 else "dash2d")
-        default_kernels, default_dilations = preset_lists(name)
-        kernels: tuple[Size, ...] = self.kernels or tuple(default_kernels)
-        dilations: tuple[Size, ...] = self.dilations or tuple(default_dilations)
-        special = {glob: SearchSpace.product(c.kernels, c.dilations) for glob, c in self.overrides.items()}
-        return SearchSpace.product(kernels, dilations, overrides=special, keep_original=self.keep_original)
+        kernels, dilations = preset_lists(self.preset or ("dash1d" if ndim == 1 else "dash2d"))
+        overrides = tuple((glob, choices.choices((3,), (1,))) for glob, choices in self.overrides.items())
+        return SearchSpace(self.choices(kernels, dilations), overrides, self.keep_original)
+
+    def holding(self, space: SearchSpace) -> SpaceConfig:
+        """This configuration with the choices of `space` written out, so that `config.yaml` tells them."""
+        overrides = {glob: {"candidates": _listed(choices)} for glob, choices in space.overrides}
+        written = {"candidates": _listed(space.candidates), "overrides": overrides, "keep_original": space.keep_original}
+        return SpaceConfig.parse({"include": self.include, "exclude": self.exclude, **written})
+
+
+def _listed(candidates: Iterable[Candidate]) -> list[dict[str, list[int]]]:
+    return [candidate.to_dict() for candidate in candidates]
 
 
 class FitConfig(Strict):

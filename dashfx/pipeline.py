@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.config import RunConfig
-from dashfx.errors import SpaceError
+from dashfx.errors import RunFolderError, SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.outputs import Result, write_outputs, write_summary
 from dashfx.progress import QUIET, Observer
 from dashfx.run import ModelLike, Run, prepare
-from dashfx.runfolder import write_text
+from dashfx.runfolder import RunFolder, existing_folder, write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.space import SearchSpace
-from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
+from dashfx.supernet import as_plain, as_supernet, lower, lowering_passes, rewriting_passes, specialise
 from dashfx.task import Task
 from dashfx.tracing import Program, trace
 from dashfx.train import Supervised, derive_seed, fit, validate
@@ -56,36 +57,70 @@ def search(
     Raises:
         DashfxError: bad input, in one line that says what to do.
     """
-    run = prepare(model, data, task=task, strategy=strategy, out=out, config=config, observer=observer, resume=resume)
-    config = run.config
+    run = prepare(
+        model,
+        data,
+        task=task,
+        space=space,
+        strategy=strategy,
+        out=out,
+        config=config,
+        observer=observer,
+        resume=resume,
+    )
+    program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
 
-    with run.stage("trace"):
-        program = trace(run.given_model(), run.example)
-    space = space or config.space.build(_dimension(program))
-    check_growth(program, space, config)
-
-    torch.manual_seed(derive_seed(config.seed, "rewrite"))
-    for step in rewriting_passes(space, config.search.init, config.space.include, config.space.exclude):
-        with run.stage(step.name):  # canonicalise, substitute, prune, annotate
-            run.observer.passed(step(program.graph_module))
-    supernet = as_supernet(program)
-
-    with run.stage("search", config.search.strategy):
+    with run.stage("search", run.config.search.strategy):
         genotype = choose(run, supernet)
     if run.folder:
         write_text(run.folder.genotype, genotype.to_json())
 
     plain = lowered(run, supernet, genotype)  # discretise, lower
 
-    with run.stage("retrain", f"{config.retrain.weights} weights"):
-        plain, valid = retrain(run, plain)
-        test = validate_plain(run, plain, "test")
-    result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
+    return finished(run, plain, genotype, program)  # retrain, export
 
+
+def retrain_genotype(
+    model: ModelLike,
+    data: Any,
+    genotype: Genotype,
+    *,
+    start: nn.Module | None = None,
+    task: str | Task | None = None,
+    out: str | Path | None = None,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    observer: Observer = QUIET,
+    resume: bool = False,
+) -> Result:
+    """Train and export `model` with the kernels of a genotype that is known already.
+
+    Args:
+        start: the lowered model to start from, such as `lowered_of(folder)`; without it the model's fresh weights, or its
+            checkpoint's.
+
+    Raises:
+        DashfxError: bad input, or a genotype of another model.
+    """
+    run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
+    with run.stage("trace"):
+        program = trace(run.given_model(), run.example)
     if run.folder:
-        with run.stage("export"):
-            write_outputs(run, run.folder, result)
-    return finish(run, result)
+        write_text(run.folder.genotype, genotype.to_json())
+    return finished(run, start or specialised(run, genotype), genotype, program)
+
+
+def rewritten(run: Run) -> tuple[Program, nn.Module]:
+    """The traced program and the supernet that was made of its model."""
+    config = run.config
+    with run.stage("trace"):
+        program = trace(run.given_model(), run.example)
+    space = config.space.build(_dimension(program))
+    check_growth(program, space, config)
+    torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    for step in rewriting_passes(space, config.search.init, config.space.include, config.space.exclude):
+        with run.stage(step.name):
+            run.observer.passed(step(program.graph_module))
+    return program, as_supernet(program)
 
 
 def choose(run: Run, supernet: nn.Module) -> Genotype:
@@ -115,20 +150,40 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
-    config, wanted = run.config, run.config.retrain.weights
-    if wanted == "inherit" and config.search.strategy == "dash":
-        program = trace(supernet, run.example)
-        for step in lowering_passes(genotype):
-            with run.stage(step.name):  # discretise, lower
-                run.observer.passed(step(program.graph_module))
-        return as_plain(program)
-    fresh = wanted == "fresh" or not config.checkpoint  # a control inherits nothing
+    if run.config.retrain.weights != "inherit" or run.config.search.strategy != "dash":
+        return specialised(run, genotype)
+    program = trace(supernet, run.example)
+    for step in lowering_passes(genotype):
+        with run.stage(step.name):  # discretise, lower
+            run.observer.passed(step(program.graph_module))
+    return as_plain(program)
+
+
+def specialised(run: Run, genotype: Genotype) -> nn.Module:
+    """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
+    fresh = run.config.retrain.weights == "fresh" or not run.config.checkpoint
     with run.stage("lower", "fresh weights" if fresh else "the checkpoint's weights"):
         model = run.fresh_model() if fresh else run.given_model()
-        if config.search.strategy == "untouched":
+        if run.config.search.strategy == "untouched":
             return model
-        torch.manual_seed(derive_seed(config.seed, "lower"))
+        torch.manual_seed(derive_seed(run.config.seed, "lower"))
         return specialise(model, run.example, genotype, "fresh" if fresh else "grow")
+
+
+def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program) -> Result:
+    """Retrain, measure on the test part once, export, and write down what is known."""
+    with run.stage("retrain", f"{run.config.retrain.weights} weights"):
+        plain, valid = retrain(run, plain)
+        test = metric_of(run, plain, "test")
+    result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
+    if run.folder:
+        with run.stage("export"):
+            write_outputs(run, run.folder, result)
+    result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
+    if run.folder:
+        result.folder = run.folder.root
+        write_summary(run, run.folder, result)
+    return result
 
 
 def retrain(run: Run, plain: nn.Module) -> tuple[nn.Module, float]:
@@ -149,21 +204,53 @@ def retrain(run: Run, plain: nn.Module) -> tuple[nn.Module, float]:
     return trained.cpu().eval(), fitted.best
 
 
-def validate_plain(run: Run, plain: nn.Module, part: str) -> float:
-    """The metric of a plain model over a part of the data."""
+def metric_of(run: Run, plain: nn.Module, part: str) -> float:
+    """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
     learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
     metric = validate(learner, run.data, part)
     plain.cpu()
     return metric
 
 
-def finish(run: Run, result: Result) -> Result:
-    """Everything that is known at the end, in the result and in the folder."""
-    result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
-    if run.folder:
-        result.folder = run.folder.root
-        write_summary(run, run.folder, result)
-    return result
+def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
+    """The lowered model as the search of an earlier run left it, before any retraining.
+
+    Raises:
+        RunFolderError: not a run's folder, or a run that has no finished search.
+    """
+    run, genotype = _reopened(folder)
+    state = RunFolder(Path(folder)).checkpoints / "search-last.pt"
+    if not state.is_file():
+        return specialised(run, genotype), genotype
+    _, supernet = rewritten(run)
+    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
+    for site in sites_of(supernet).values():
+        site.residual = None
+    return lower(supernet, genotype), genotype
+
+
+def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
+    """The run of an earlier folder with its data, and its trained model.
+
+    Raises:
+        RunFolderError: not a run's folder, or a run that has not finished.
+    """
+    run, genotype = _reopened(folder)
+    weights = RunFolder(Path(folder)).weights
+    if not weights.is_file():
+        raise RunFolderError(f"{folder} holds no {weights.name}: the run has not finished; continue it with --resume")
+    plain = specialised(run, genotype)
+    load_weights(plain, weights)
+    return run, plain.eval(), genotype
+
+
+def _reopened(folder: str | Path) -> tuple[Run, Genotype]:
+    paths, config = existing_folder(folder)
+    if config.model is None or config.data is None:
+        raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
+    if not paths.genotype.is_file():
+        raise RunFolderError(f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume")
+    return prepare(config.model, config.data, config=config), Genotype.load(paths.genotype)
 
 
 def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:

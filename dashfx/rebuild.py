@@ -66,7 +66,7 @@ def write_loader(
     """Write a short module whose `load()` returns `plain` with its weights, in eval mode.
 
     The module builds the user's model, puts the convs called `names` in their places, and loads `weights`, a file
-    beside it. It looks for the user's source where it was, then for a copy of it beside itself.
+    beside it. It looks for a copy of the user's source beside itself, then for the source where it was.
 
     Args:
         reference: an untouched instance of the user's model. The generated code is tried on a copy of it.
@@ -281,12 +281,12 @@ REPLACE = '''def replace_convs(model):
 '''
 
 BUILD_FROM_FILE = '''def build():
-    """The model as its author wrote it, from MODEL_FILE or a copy of that file beside this one."""
-    places = [MODEL_FILE, HERE / MODEL_FILE.name]
+    """The model as its author wrote it, from the copy of the file beside this one, else from where the file was."""
+    places = [HERE / MODEL_FILE.name, MODEL_FILE]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise SystemExit(f"the model's source is neither at {places[0]} nor at {places[1]}; put it beside this file")
-    sys.path.append(str(file.parent))  # for the author's own imports
+    sys.path += [str(place.parent) for place in places]  # for the author's own imports
     spec = importlib.util.spec_from_file_location("model_source", file)
     module = sys.modules["model_source"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

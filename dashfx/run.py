@@ -20,6 +20,7 @@ from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.runfolder import RunFolder, open_folder
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
+from dashfx.space import SearchSpace
 from dashfx.task import Task, data_kind, load_task
 from dashfx.tracing import evaluation
 from dashfx.train import make_accelerator
@@ -90,6 +91,7 @@ def prepare(
     data: Any,
     *,
     task: str | Task | None = None,
+    space: SearchSpace | None = None,
     strategy: str | None = None,
     out: str | Path | None = None,
     config: RunConfig | Mapping[str, Any] | None = None,
@@ -101,7 +103,7 @@ def prepare(
     Raises:
         DashfxError: bad input; the folder `out` is made only after all of it has been checked.
     """
-    checked = _configuration(config, model, data, task, strategy)
+    checked = _configuration(config, model, data, task, space, strategy)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
     load_rule(checked.search.rule)
@@ -152,6 +154,7 @@ def _configuration(
     model: ModelLike,
     data: Any,
     task: str | Task | None,
+    space: SearchSpace | None,
     strategy: str | None,
 ) -> RunConfig:
     """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
@@ -160,5 +163,6 @@ def _configuration(
     options.update({"model": model} if isinstance(model, str) else {})
     options.update({"data": str(data)} if isinstance(data, str | Path) else {})
     options.update({"task": task} if isinstance(task, str) else {})
+    options.update({"space": checked.space.holding(space).model_dump()} if space else {})
     options["search"].update({"strategy": strategy} if strategy else {})
     return RunConfig.parse(options)
