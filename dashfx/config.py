@@ -170,15 +170,33 @@ class ExportConfig(Strict):
     tolerance: float = Field(1e-4, gt=0)
 
 
+class NormaliseConfig(Strict):
+    """Mean and standard deviation per channel, as a checkpoint was trained with; images have values from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = NormaliseConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
 class RunConfig(Strict):
-    """All of a run; what a run's `config.yaml` holds."""
+    """All of a run; what a run's `config.yaml` holds.
+
+    Attributes:
+        valid_fraction: the share of the training data that becomes validation where the data has none.
+        limit: at most so many rows of each part, for a quick look.
+        normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's own
+            for a checkpoint that wants those; false leaves the data as it is.
+        amp: half precision by autocast.
+    """
 
     model: str | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
     data: str | None = None
     valid_fraction: float = Field(0.2, gt=0, lt=1)
     limit: int | None = Field(None, ge=1)
-    normalise: bool = True
+    normalise: bool | Literal["imagenet"] | NormaliseConfig = True
     task: str | None = None
     checkpoint: str | None = None
     space: SpaceConfig = SpaceConfig()

@@ -59,7 +59,9 @@ def first_divergence(model: nn.Module, path: Path, inputs: tuple[Tensor, ...], t
         if agree[i] or fused:
             continue
         before = next((calls[j] for j in range(i - 1, -1, -1) if agree[j]), None)
-        return f"first at {call}" + (f", after {before}, which agrees" if before else ", the first layer")
+        folded = next((c for c in calls[i + 1 :] if "BatchNorm" in c.kind and _feeds(call, c)), None)
+        where = f"first at {call}" + (f" or {folded}, which exporters fold into one," if folded else ",")
+        return f"{where} after {before}, which agrees" if before else f"{where} the first layer"
     return "every layer agrees when read out alone; look at the code after the last one, or at ONNX Runtime's fusions"
 
 

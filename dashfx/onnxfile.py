@@ -137,15 +137,15 @@ def _session(
     used = session.get_providers()  # a provider of the list may still not have started, for want of a driver
     if used[0] != providers[0] and not allow_fallback:
         raise VerifyError(
-            f"{providers[0]} was asked for and ONNX Runtime would run on {', '.join(used)}; install the onnxruntime "
-            f"package and the drivers that it needs, or allow the fallback (installed: {', '.join(installed_runtimes())})"
+            f"{providers[0]} was asked for and ONNX Runtime would run on {', '.join(used)} (installed: "
+            f"{', '.join(installed_runtimes())}); install the package and drivers that it needs, or allow the fallback"
         )
     return session
 
 
 @contextmanager
 def _quiet_start(providers: Sequence[str]) -> Iterator[None]:
-    """Lets ONNX Runtime find the CUDA libraries that torch brought, without its lines about those that are not there."""
+    """Lets ONNX Runtime find the CUDA libraries that torch brought, without its lines about those it does not find."""
     if list(providers) == [CPU]:
         yield
         return

@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dashfx.checkpoint import load_checkpoint
-from dashfx.config import RunConfig
-from dashfx.data import Data, load_data
+from dashfx.config import IMAGENET, RunConfig
+from dashfx.data import Data, Normalisation, load_data
 from dashfx.errors import ConfigError, ModelError
 from dashfx.model import ModelSource, build, load_model
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
@@ -115,7 +115,7 @@ def prepare(
         seed=checked.seed,
         valid_fraction=checked.valid_fraction,
         kind=data_kind(spec),
-        normalise=checked.normalise,
+        normalise=_normalisation(checked),
         limit=checked.limit,
     )
     run = Run(source, loaded, load_task(spec, loaded), checked, observer, resume)
@@ -125,6 +125,11 @@ def prepare(
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
+
+
+def _normalisation(config: RunConfig) -> bool | Normalisation:
+    wanted = IMAGENET if config.normalise == "imagenet" else config.normalise
+    return wanted if isinstance(wanted, bool) else Normalisation(wanted.mean, wanted.std)
 
 
 def check_model(run: Run) -> None:

@@ -18,7 +18,7 @@ from dashfx.ops.checks import axes_of, check_channels, check_margins, check_name
 from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
 from dashfx.site import Site
-from dashfx.space import Candidate, Padding, candidate_padding
+from dashfx.space import Candidate, candidate_padding
 
 
 class AggConv(nn.Module):
@@ -50,6 +50,7 @@ class AggConv(nn.Module):
     mask: Tensor
     fade: Tensor
     residual: Tensor | None
+    bias: nn.Parameter | None
     _cover: Tensor
 
     def __init__(
@@ -78,7 +79,7 @@ class AggConv(nn.Module):
         if not choices:
             raise SpaceError("AggConv: no candidates; give at least one kernel size and one dilation")
         if padding is not None and original is None:
-            raise SpaceError(f"AggConv: padding {padding!r} of which conv? give its (kernel, dilation) as `original` too")
+            raise SpaceError(f"AggConv: padding {padding!r} of which conv? give (kernel, dilation) as `original` too")
         base = original if isinstance(original, Candidate) else Candidate(*(original or (1,)))
         ndim = max(base.ndim, *(c.ndim for c in choices), axes_of(stride), axes_of(padding))
         self.original = base.for_ndim(ndim)
@@ -282,9 +283,9 @@ class AggConv(nn.Module):
 
     def _check_input(self, x: Tensor) -> None:
         if x.dim() != self.ndim + 2 or x.shape[1] != self.in_channels:
-            size = ", *" * self.ndim
+            axes = ", *" * self.ndim
             raise SpaceError(
-                f"{self._where()}input {tuple(x.shape)} does not fit; ({self.in_channels}{size}) with or without a "
+                f"{self._where()}input {tuple(x.shape)} does not fit; ({self.in_channels}{axes}) with or without a "
                 "batch axis in front is needed"
             )
         size = tuple(x.shape[2:])

@@ -26,7 +26,7 @@ def per_axis(value: int | Sequence[int], ndim: int, what: str) -> Size:
 
 def sides(padding: Sides, ndim: int) -> Padding:
     """Padding as (left, right) per axis, from an int, ints or pairs."""
-    axes = (padding,) if isinstance(padding, int) else tuple(padding)
+    axes: tuple[int | tuple[int, int], ...] = (padding,) if isinstance(padding, int) else tuple(padding)
     pairs = tuple((side, side) if isinstance(side, int) else tuple(side) for side in axes)
     if len(pairs) not in (1, ndim) or any(len(p) != 2 or not all(isinstance(v, int) for v in p) for p in pairs):
         raise SpaceError(

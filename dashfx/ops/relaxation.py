@@ -19,7 +19,7 @@ class Relaxation(Protocol):
 
 
 class SoftGumbel:
-    """softmax((logits + G) / tau), G standard Gumbel noise: the relaxation of the paper (tau = 1, G new at each forward).
+    """softmax((logits + G) / tau), G standard Gumbel noise: the relaxation of the paper (tau = 1, G new each time).
 
     No generator, no noise: evaluation passes None. The paper's log_softmax of the logits only shifts them, and a shift
     leaves a softmax alone.

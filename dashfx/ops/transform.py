@@ -141,7 +141,7 @@ class FftTransform:
         return tuple(range(1, len(self.length) + 1))
 
     def _index(self, points: Points, like: Tensor) -> tuple[slice | Tensor, ...]:
-        if all(0 <= p[0] and p[-1] < n for p, n in zip(points, self.length, strict=True)):
+        if all(p[0] >= 0 and p[-1] < n for p, n in zip(points, self.length, strict=True)):
             return tuple(slice(p.start, p.stop, p.step) for p in points)
         return _wrapped(points, self.length, like.device)
 

@@ -1,6 +1,6 @@
 """Prints the median milliseconds of forward + backward per layer, algorithm by algorithm, beside a plain 3-tap conv.
 
-    python tests/bench/bench_ops.py [repeats]
+    python tests/bench/bench_ops.py [repeats [algorithm ...]]
 
 K x D of 16 (2-D) or 20 (1-D) candidates, float32, on the CPU with as many threads as torch takes.
 """
@@ -55,9 +55,10 @@ def median_ms(run: Callable[[], None], repeats: int) -> float:
     return 1e3 * statistics.median(times)
 
 
-def main(repeats: int) -> None:
+def main(repeats: int = 5, *algorithms: str) -> None:
+    algorithms = algorithms or tuple(ALGORITHMS)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {repeats}, ms; * is `auto`")
-    print(f"{'layer':38}" + "".join(f"{name:>17}" for name in ALGORITHMS) + f"{'plain conv':>12}")
+    print(f"{'layer':38}" + "".join(f"{name:>17}" for name in algorithms) + f"{'plain conv':>12}")
     for title, (inside, outside, groups, stride, size, batch) in LAYERS.items():
         conv = (nn.Conv1d, nn.Conv2d)[len(size) - 1]
         space = SearchSpace.preset(f"dash{len(size)}d")
@@ -66,7 +67,7 @@ def main(repeats: int) -> None:
         x = torch.randn(batch, inside, *size, requires_grad=True)
         picked = choose(agg.spec, tuple(x.shape), outside)
         cells = []
-        for name in ALGORITHMS:
+        for name in algorithms:
             agg.algorithm = name
             cells.append(f"{median_ms(step(agg, x), repeats):.1f}{'*' if name == picked else ' '}")
         plain = median_ms(step(conv(inside, outside, 3, stride, 1, groups=groups), x), 3 * repeats)
@@ -74,4 +75,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -19,7 +19,7 @@ class Algorithm(Protocol):
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
     ) -> Tensor:
-        """x (batch, in, *size); weights_i (out, in / groups, *kernel_i); coef (terms,); bias (out,) -> (batch, out, *)."""
+        """x (batch, in, *size), weights_i (out, in / groups, *kernel_i), coef (terms,), bias (out,) -> (batch, out, *)"""
         ...
 
 
@@ -44,7 +44,7 @@ def extend(x: Tensor, spec: ConvSpec) -> tuple[Tensor, ConvSpec]:
 
 
 def convolve(x: Tensor, kernel: Tensor, points: Points, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
-    """One native conv whose taps lie at the offsets `points`, with zeros around x: (batch, in, *) -> (batch, out, *)."""
+    """One native conv whose taps lie at the offsets `points`, zeros around x: (batch, in, *) -> (batch, out, *)."""
     outputs = spec.outputs(tuple(x.shape[2:]))
     padding = tuple((-p[0], o[-1] + p[-1] - n + 1) for p, o, n in zip(points, outputs, x.shape[2:], strict=True))
     dilation = tuple(p.step if len(p) > 1 else 1 for p in points)
@@ -75,20 +75,25 @@ class _Aggregate(torch.autograd.Function):
         frames = tuple(weights[0].new_zeros(*weights[0].shape[:2], *lattice.shape) for lattice in lattices)
         for lattice, frame in zip(lattices, frames, strict=True):
             for slot in lattice.slots:
-                frame[(..., *slot.place)].addcmul_(weights[slot.term][(..., *slot.taps)], coef[slot.term])
+                frame[_at(slot.place)].addcmul_(weights[slot.term][_at(slot.taps)], coef[slot.term])
         return frames
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         coef, *weights = ctx.saved_tensors
-        grad_weights = [torch.zeros_like(w) if need else None for w, need in zip(weights, ctx.needs_input_grad[2:])]
+        needs = ctx.needs_input_grad[2:]
+        grad_weights = [torch.zeros_like(w) if need else None for w, need in zip(weights, needs, strict=True)]
         parts = [coef.new_zeros(())] * len(weights)
         for lattice, grad in zip(ctx.lattices, grads, strict=True):
             for slot in lattice.slots:
-                g, taps, term = grad[(..., *slot.place)], (..., *slot.taps), slot.term
+                g, taps, term = grad[_at(slot.place)], _at(slot.taps), slot.term
                 grad_weight = grad_weights[term]
                 if grad_weight is not None:
                     grad_weight[taps].addcmul_(g, coef[term])
                 if ctx.needs_input_grad[1]:
                     parts[term] = parts[term] + (g * weights[term][taps]).sum()
         return None, torch.stack(parts) if ctx.needs_input_grad[1] else None, *grad_weights
+
+
+def _at(slices: tuple[slice, ...]) -> tuple[Any, ...]:
+    return (..., *slices)

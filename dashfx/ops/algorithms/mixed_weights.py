@@ -1,4 +1,4 @@
-"""Kernels are mixed first, into one dense kernel, and convolved once (MergeNAS, RepVGG): a conv is linear in its kernel."""
+"""Kernels are mixed first, into one dense kernel, and convolved once: a conv is linear in its kernel (MergeNAS)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""Is the search worth it? Runs the untouched backbone, a random choice per site and the search under one recipe.
+
+    python benchmarks/controls.py --model dashfx.backbones:WRN1d --args num_classes=15 --data SwedishLeaf.npz \
+        --seeds 0 1 2 --out runs/controls/swedishleaf --set search.epochs=60 --set retrain.epochs=100
+
+All variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test
+part. "inherited" is the search again, retrained from the supernet's weights. A variant whose folder already holds a
+result is not run again, so an interrupted call can simply be repeated. `python benchmarks/table.py runs/controls/*`
+prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dashfx
+from dashfx.config import RunConfig, assign
+from dashfx.progress import Epoch, Observer
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "untouched": {"search.strategy": "untouched", "retrain.weights": "fresh"},
+    "random": {"search.strategy": "random", "retrain.weights": "fresh"},
+    "searched": {"search.strategy": "dash", "retrain.weights": "fresh"},
+    "inherited": {"search.strategy": "dash", "retrain.weights": "inherit"},
+    "held-out": {"search.strategy": "dash", "search.alpha_on": "held-out", "retrain.weights": "fresh"},
+}
+
+
+class Lines(Observer):
+    """A line per tenth epoch, for a log file."""
+
+    def epoch(self, facts: Epoch) -> None:
+        if facts.epoch % 10 == 9 or facts.epoch + 1 == facts.epochs:
+            print(f"  {facts.stage} {facts.epoch + 1}/{facts.epochs} loss {facts.loss:.3f} valid {facts.metric:.4f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--args", nargs="*", default=[], help="name=value of the model's class")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["untouched", "random", "searched"])
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for seed in options.seeds:
+        for variant in options.variants:
+            run(options, variant, seed)
+
+
+def run(options: argparse.Namespace, variant: str, seed: int) -> None:
+    folder = options.out / f"{variant}-{seed}"
+    if (folder / "result.json").exists():
+        return
+    print(f"{folder}", flush=True)
+    settings: dict[str, Any] = assign({"seed": seed}, options.settings)
+    settings = assign(settings, [f"{name}={value}" for name, value in VARIANTS[variant].items()])
+    settings["model_args"] = assign({}, options.args)
+    resume = (folder / "config.yaml").exists()
+    config = RunConfig.parse(settings)
+    result = dashfx.search(options.model, options.data, config=config, out=folder, observer=Lines(), resume=resume)
+    print(f"  {result.task.metric_name}: valid {result.valid:.4f}, test {result.test:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""`dashfx check`: a model and an input shape go in; what would be searched, and what not and why, is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.errors import ConfigError, ModelError
+from dashfx.site import Site, Skip
+from dashfx.space import Candidate
+
+if TYPE_CHECKING:
+    import torch
+
+    from dashfx.config import RunConfig
+    from dashfx.passes import PassResult
+
+Input = Annotated[
+    str | None, typer.Option(help="shape of one input, such as 3x32x32; by default that of --data", show_default=False)
+]
+
+
+def check(
+    ctx: typer.Context,
+    model: options.Model = None,
+    input: Input = None,
+    data: options.Data = None,
+    model_args: options.ModelArgs = None,
+    checkpoint: options.Checkpoint = None,
+    kernels: options.Kernels = None,
+    dilations: options.Dilations = None,
+    space: options.Space = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    seed: options.Seed = None,
+) -> None:
+    """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing."""
+    from dashfx.model import build, load_model
+    from dashfx.supernet import as_supernet
+    from dashfx.tracing import trace
+
+    settings = options.configuration(ctx.params)
+    source = load_model(options.given(settings.model, "MODEL"), settings.model_args)
+    network = build(source, settings.seed)
+    if settings.checkpoint:
+        from dashfx.checkpoint import load_checkpoint
+
+        load_checkpoint(network, settings.checkpoint)
+    example = example_input(input, settings)
+    try:
+        program = trace(network, example)
+    except ModelError as error:
+        raise ModelError(f"{error} (the input was {tables.size(example.shape)}, with the batch)") from None
+    report = survey(program, settings)
+    render.show(*_parts(report))
+    _warn_of_two_runtimes()
+    if not report.sites:
+        as_supernet(program)  # says why there is nothing to search
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """A conv that would be searched.
+
+    Attributes:
+        candidates: those that pruning left, of `offered`.
+        parameters, macs, receptive_field: of the conv as it is now.
+    """
+
+    site: Site
+    candidates: tuple[Candidate, ...]
+    offered: int
+    parameters: int
+    macs: int
+    receptive_field: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the passes up to the search say of a model."""
+
+    sites: list[SiteFacts]
+    skips: list[Skip]
+    opaque: dict[str, str]
+    passes: list[PassResult]
+    parameters: int
+
+
+def survey(program: Any, settings: RunConfig) -> Survey:
+    """Run the passes up to the search on a traced model, which becomes a supernet."""
+    from dashfx.analysis import site_receptive_fields
+    from dashfx.ops import sites_of
+    from dashfx.search.cost import macs_of, parameters_of
+    from dashfx.supernet import rewriting_passes
+
+    parameters = sum(parameter.numel() for parameter in program.model.parameters())
+    fields = site_receptive_fields(program.graph_module)
+    axes = [site.ndim for site in program.sites.values()]
+    space = settings.space.build(max(set(axes), key=axes.count) if axes else 2)
+    steps = rewriting_passes(space, "grow", settings.space.include, settings.space.exclude)
+    results = [step(program.graph_module) for step in steps]
+    searchable = sites_of(program.model)
+    sites = [
+        SiteFacts(
+            site,
+            tuple(searchable[name].candidates),
+            len(space.for_site(name, site.original)),
+            parameters_of(site, site.original),
+            macs_of(site, site.original),
+            fields[name],
+        )
+        for name, site in program.sites.items()
+    ]
+    return Survey(sites, list(program.skips), dict(program.opaque), results, parameters)
+
+
+def example_input(shape: str | None, settings: RunConfig) -> torch.Tensor:
+    """A batch of two: random values of the shape given, or the first rows of the data.
+
+    Raises:
+        ConfigError: neither is given, or the shape has another form.
+    """
+    import torch
+
+    if shape is not None:
+        return torch.randn(2, *options.shape(shape), generator=torch.Generator().manual_seed(settings.seed))
+    if settings.data is None:
+        raise ConfigError("no input: give its shape, such as --input 3x32x32, or --data to take it from")
+    from dashfx.data import load_data
+    from dashfx.task import data_kind
+
+    train = load_data(settings.data, seed=settings.seed, kind=data_kind(settings.task), limit=settings.limit).train
+    return train.__getitems__([0, min(1, len(train) - 1)])[0]
+
+
+def _parts(report: Survey) -> Iterator[Any]:
+    if report.sites:
+        yield tables.sites(report.sites)
+        yield tables.candidates(report.sites)
+    if report.skips:
+        yield tables.skips(report.skips)
+    if report.opaque:
+        yield tables.opaque(report.opaque)
+    for result in report.passes:
+        if result.name == "canonicalise" and result.modified:
+            yield tables.edits(result)
+    yield f"{_count(report.sites)} to search, {_count(report.skips)} left alone, {report.parameters:,} parameters in all"
+    for each in report.sites:
+        if each.site.calls > 1:
+            yield f"{each.site.name}: called {each.site.calls} times in a forward pass, and searched as one"
+
+
+def _count(found: list[Any]) -> str:
+    return f"{len(found)} conv{'s' * (len(found) != 1)}"
+
+
+def _warn_of_two_runtimes() -> None:
+    from dashfx.onnxfile import installed_runtimes
+
+    if len(found := installed_runtimes()) > 1:
+        render.warn(
+            f"{' and '.join(found)} are both installed and overwrite each other's files: "
+            "pip uninstall both, then install one"
+        )

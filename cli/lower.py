@@ -1,0 +1,63 @@
+"""`dashfx lower`: a run's folder goes in; the plain model as the search left it, not retrained, is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dashfx.config import RunConfig
+    from dashfx.genotype import Genotype
+
+Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/lowered", show_default=False)]
+
+
+def lower(run: options.Folder, out: Out = None, quiet: options.Quiet = False) -> None:
+    """Write RUN's searched model as torch.nn layers only, with the weights that the search left."""
+    from dashfx.pipeline import lowered_of
+    from dashfx.runfolder import existing_folder
+
+    _, settings = existing_folder(run)
+    folder = new_folder(out or run / "lowered")
+    model, genotype = lowered_of(run)
+    write_model(model, genotype, settings, folder)
+    if not quiet:
+        render.show(tables.genotype(genotype, {}), tables.files(folder))
+
+
+def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folder: Path) -> None:
+    """Weights, genotype, and the file that rebuilds the model without dashfx."""
+    from dashfx.model import build, load_model
+    from dashfx.rebuild import save_weights, write_loader
+
+    source = load_model(options.given(settings.model, "model in its config.yaml"), settings.model_args)
+    save_weights(model, folder / "model.safetensors")
+    genotype.save(folder / "genotype.json")
+    if source.file is not None:
+        shutil.copy2(source.file, folder / source.file.name)
+    reference = build(source, settings.seed)
+    write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype)
+
+
+def new_folder(path: Path) -> Path:
+    """An empty folder, made where there is none.
+
+    Raises:
+        RunFolderError: it holds something already, or cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        taken = any(path.iterdir())
+    except OSError as error:
+        raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    if taken:
+        raise RunFolderError(f"--out {path}: it is not empty; give another folder")
+    return path

@@ -1,0 +1,112 @@
+"""The entry point `dashfx`: arguments go in, an exit code comes out; what a user did wrong is one line and code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from dashfx.cli import render
+from dashfx.cli.check import check
+from dashfx.cli.eval import evaluate
+from dashfx.cli.export import export
+from dashfx.cli.interrupt import Interrupted
+from dashfx.cli.lower import lower
+from dashfx.cli.retrain import retrain
+from dashfx.cli.search import search
+from dashfx.cli.show import show
+from dashfx.errors import DashfxError
+
+VERBS = {
+    "check": check,
+    "search": search,
+    "retrain": retrain,
+    "lower": lower,
+    "export": export,
+    "eval": evaluate,
+    "show": show,
+}
+USER_MISTAKE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+# typer brings a click of its own since 0.2x; its base of all usage errors has no public name in every version.
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    help="Finds better kernel sizes and dilations for the convolutions of a CNN, and hands back a plain model and ONNX.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import dashfx
+
+        render.line(f"dashfx {dashfx.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and leave", callback=_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show the library's log")] = False,
+) -> None:
+    if verbose:
+        render.show_log()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of `dashfx ARGUMENTS`."""
+    arguments = list(separate_values(arguments)) or ["--help"]
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="dashfx", standalone_mode=False)
+    except UsageError as error:
+        where = error.ctx.command_path if error.ctx else "dashfx"
+        render.error(f"{error.format_message()} (see {where} --help)")
+        return USER_MISTAKE
+    except DashfxError as error:
+        render.error(str(error))
+        return USER_MISTAKE
+    except Interrupted as stopped:
+        render.error(f"interrupted: {stopped}")
+        return INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        render.error("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def separate_values(arguments: Sequence[str]) -> Iterator[str]:
+    """Repeat --model-args and --set before each further value, for `--model-args depth=16 width=2`.
+
+    >>> list(separate_values(["--set", "a=1", "b=2", "x.py:Net"]))
+    ['--set', 'a=1', '--set', 'b=2', 'x.py:Net']
+    """
+    option, values = "", 0
+    for argument in arguments:
+        if argument.startswith("-"):
+            option, values = argument if argument in ("--model-args", "--set") else "", 0
+        elif option and "=" not in argument:
+            option = ""
+        elif option:
+            values += 1
+            if values > 1:
+                yield option
+        yield argument
+
+
+if __name__ == "__main__":
+    main()

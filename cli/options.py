@@ -1,0 +1,219 @@
+"""The options that verbs share; a configuration file, flags and --set go in, one checked RunConfig comes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from dashfx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dashfx.config import RunConfig
+
+T = TypeVar("T")
+
+SPACE = "What may be chosen"
+SEARCH = "How it is searched"
+RETRAIN = "How the result is trained"
+RUN = "The run"
+
+Model = Annotated[
+    str | None,
+    typer.Argument(help="file.py:Class, file.py:factory or package.module:Class", metavar="MODEL", show_default=False),
+]
+Folder = Annotated[Path, typer.Argument(help="a run's folder", metavar="RUN", show_default=False)]
+Data = Annotated[
+    str | None,
+    typer.Option(help=".npz, .pt, a folder of images by class, a named set such as digits, or file.py:factory"),
+]
+Task = Annotated[str | None, typer.Option(help="classify, classify:f1, multilabel, regress or file.py:function")]
+ModelArgs = Annotated[
+    list[str] | None, typer.Option(help="arguments of the model's class", metavar="NAME=VALUE", show_default=False)
+]
+Checkpoint = Annotated[str | None, typer.Option(help="weights for the model: .safetensors, .pt or .pth")]
+
+Kernels = Annotated[str | None, typer.Option(help="kernel sizes: 3,5,7, or per axis: 3x7,5", rich_help_panel=SPACE)]
+Dilations = Annotated[str | None, typer.Option(help="dilations: 1,3, or per axis: 1x3", rich_help_panel=SPACE)]
+Space = Annotated[str | None, typer.Option(help="a preset: dash2d, dash1d or baby", rich_help_panel=SPACE)]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(help="search only convs whose name fits", metavar="GLOB", rich_help_panel=SPACE, show_default=False),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="leave these convs as they are", metavar="GLOB", rich_help_panel=SPACE, show_default=False),
+]
+
+Strategy = Annotated[str | None, typer.Option(help="dash; controls: random, untouched", rich_help_panel=SEARCH)]
+Init = Annotated[str | None, typer.Option(help="grow (from the model's weights) or fresh", rich_help_panel=SEARCH)]
+Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy", rich_help_panel=SEARCH)]
+Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
+BatchSize = Annotated[int | None, typer.Option(help="of search and retraining", rich_help_panel=SEARCH)]
+RetrainEpochs = Annotated[int | None, typer.Option(help="epochs of the retraining", rich_help_panel=RETRAIN)]
+OwnRetrainEpochs = Annotated[int | None, typer.Option("--epochs", help="epochs of the retraining", rich_help_panel=RETRAIN)]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="where retraining starts: inherit, pretrained or fresh", rich_help_panel=RETRAIN),
+]
+
+Config = Annotated[Path | None, typer.Option(help="a YAML file of options, such as a run's config.yaml")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="any option, such as search.lr=0.05", metavar="A.B=VALUE", show_default=False),
+]
+Seed = Annotated[int | None, typer.Option(help="draws the split, the weights and the noise", rich_help_panel=RUN)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda", rich_help_panel=RUN)]
+Amp = Annotated[str | None, typer.Option(help="no, bf16 or fp16", rich_help_panel=RUN)]
+Limit = Annotated[int | None, typer.Option(help="keep at most this many rows of each part", rich_help_panel=RUN)]
+Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
+Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
+
+
+def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> RunConfig:
+    """--config (or `before`, an earlier run's configuration), then flags, then --set: what comes later wins.
+
+    Args:
+        flags: a verb's parameters by name, as in `typer.Context.params`; those without a key are left out.
+
+    Raises:
+        ConfigError: an unknown option, or a value that cannot be used.
+    """
+    from dashfx.config import RunConfig, assign, read_yaml
+
+    options: dict[str, Any] = before.model_dump(mode="json") if before else {}
+    if flags.get("config") is not None:
+        options = read_yaml(flags["config"])
+    for name, (keys, read) in KEYS.items():
+        value = flags.get(name)
+        if value not in (None, [], ()):
+            for key in keys.split():
+                _put(options, key, read(value))
+    return RunConfig.parse(assign(options, flags.get("assignments") or ()))
+
+
+def sizes(text: str) -> list[int | list[int]]:
+    """Kernel sizes or dilations.
+
+    >>> sizes("3,5x7")
+    [3, [5, 7]]
+
+    Raises:
+        ConfigError: another form.
+    """
+    if not re.fullmatch(r"\d+(x\d+)*(\s*,\s*\d+(x\d+)*)*", text.strip()):
+        raise ConfigError(f"sizes {text!r}: write whole numbers as 3,5,7, or per axis as 3x7,5")
+    per_axis = [[int(axis) for axis in size.split("x")] for size in text.split(",")]
+    return [axes[0] if len(axes) == 1 else axes for axes in per_axis]
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """The shape of one input.
+
+    >>> shape("3x32x32")
+    (3, 32, 32)
+
+    Raises:
+        ConfigError: another form, or no spatial axis.
+    """
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,3}", text.strip()):
+        raise ConfigError(f"--input {text!r}: write channels and sizes without the batch, such as 3x32x32 or 1x784")
+    return tuple(map(int, text.split("x")))
+
+
+def named_values(texts: Iterable[str]) -> dict[str, Any]:
+    """`name=value` pairs, one or several a text; values are read as YAML.
+
+    >>> named_values(["depth=16 act=relu", "widths=[8,16],p=1e-3"])
+    {'depth': 16, 'act': 'relu', 'widths': [8, 16], 'p': 0.001}
+
+    Raises:
+        ConfigError: a text without "=".
+    """
+    from dashfx.config import parse_value
+
+    values = {}
+    for pair in (pair for text in texts for pair in re.split(r"[,\s]+(?=\w+=)", text.strip())):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"--model-args {pair!r}: write name=value, for example --model-args depth=16")
+        values[name] = parse_value(value)
+    return values
+
+
+def globs(texts: Iterable[str]) -> list[str]:
+    """Globs, one or several a text, apart by commas."""
+    return [glob.strip() for text in texts for glob in text.split(",") if glob.strip()]
+
+
+def given(value: T | None, what: str) -> T:
+    """The value, which has to come from somewhere.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if value is None:
+        raise ConfigError(f"no {what}; see --help")
+    return value
+
+
+def free_folder(stem: str) -> Path:
+    """The first of `stem`-1, `stem`-2 and so on that does not exist."""
+    number = 1
+    while Path(f"{stem}-{number}").exists():
+        number += 1
+    return Path(f"{stem}-{number}")
+
+
+def run_name(model: str, data: str) -> str:
+    """A folder's name from a model and data.
+
+    >>> run_name("nets/my_model.py:Net", "data/Crop.npz"), run_name("pkg.nets:make", "planted:3")
+    ('Net-Crop', 'make-planted-3')
+    """
+    place, _, name = data.partition("+")[0].rpartition(":")
+    word = name if place.endswith(".py") else Path(data.partition("+")[0]).stem
+    return re.sub(r"[^\w.-]+", "-", f"{model.rpartition(':')[2]}-{word}")
+
+
+def _put(options: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for step in path:
+        options = options.setdefault(step, {})
+        if not isinstance(options, dict):
+            raise ConfigError(f"option {step!r} must be a block of options, such as '{step}: {{{last}: ...}}'")
+    options[last] = value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+# A verb's parameter -> the keys of RunConfig that it sets, and how its text is read.
+KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "model": ("model", _as_it_is),
+    "data": ("data", _as_it_is),
+    "task": ("task", _as_it_is),
+    "model_args": ("model_args", named_values),
+    "checkpoint": ("checkpoint", _as_it_is),
+    "space": ("space.preset", _as_it_is),
+    "kernels": ("space.kernels", sizes),
+    "dilations": ("space.dilations", sizes),
+    "include": ("space.include", globs),
+    "exclude": ("space.exclude", globs),
+    "strategy": ("search.strategy", _as_it_is),
+    "init": ("search.init", _as_it_is),
+    "rule": ("search.rule", _as_it_is),
+    "epochs": ("search.epochs", _as_it_is),
+    "batch_size": ("search.batch_size retrain.batch_size", _as_it_is),
+    "retrain_epochs": ("retrain.epochs", _as_it_is),
+    "weights": ("retrain.weights", _as_it_is),
+    "seed": ("seed", _as_it_is),
+    "device": ("device", _as_it_is),
+    "amp": ("amp", _as_it_is),
+    "limit": ("limit", _as_it_is),
+}

@@ -1,0 +1,201 @@
+"""The only place that prints: results on stdout; progress, notes, the log and errors on stderr."""
+
+from __future__ import annotations
+
+import logging
+import time
+from statistics import median
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dashfx.cli import tables
+from dashfx.progress import Epoch, Observer
+
+if TYPE_CHECKING:
+    from dashfx.passes import PassResult
+
+OUT = Console(markup=False, highlight=False, emoji=False)
+ERR = Console(markup=False, highlight=False, emoji=False, stderr=True)
+
+BAR = 20  # columns
+MIXTURE_ROWS = 8  # of two sites each, so that the display leaves room on a small terminal
+
+
+def show(*parts: RenderableType) -> None:
+    """Results, on stdout."""
+    for part in parts:
+        OUT.print(part)
+
+
+def line(text: str) -> None:
+    """One line on stdout, whatever its length."""
+    OUT.print(text, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    _say("note", text, "cyan")
+
+
+def warn(text: str) -> None:
+    _say("warning", text, "yellow")
+
+
+def error(text: str) -> None:
+    """One line, also where the text has several."""
+    _say("error", " ".join(part.strip() for part in text.splitlines() if part.strip()), "bold red")
+
+
+def show_log(level: int = logging.INFO) -> None:
+    """The library's log, on stderr."""
+    logger = logging.getLogger("dashfx")
+    if not any(isinstance(handler, LogHandler) for handler in logger.handlers):
+        logger.addHandler(LogHandler())
+    logger.setLevel(level)
+
+
+class LogHandler(logging.Handler):
+    """Prints through the console, so that lines stand above a live display instead of inside it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ERR.print(f"{record.name}: {record.getMessage()}", style="dim", soft_wrap=True)
+
+
+def progress(quiet: bool) -> Progress:
+    """What to give a run as its observer, used as a context manager."""
+    return Quiet() if quiet else Progress()
+
+
+class Progress(Observer):
+    """A line per stage; within a training stage a live display on a terminal, and a line per epoch elsewhere."""
+
+    def __init__(self) -> None:
+        self._stage, self._outcome = "", ""
+        self._epoch: Epoch | None = None
+        self._step, self._steps, self._began = 0, 0, 0.0
+        interactive = ERR.is_terminal and not ERR.is_dumb_terminal
+        self._live = (
+            Live(get_renderable=self._draw, console=ERR, transient=True, refresh_per_second=4) if interactive else None
+        )
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stage = ""
+        if self._live:
+            self._live.stop()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self._stage, self._outcome = name, detail
+        self._epoch, self._step, self._steps = None, 0, 0
+
+    def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
+        text = f"{name:<12} {seconds:7.1f} s  {detail or self._outcome}"
+        self._stage = ""
+        ERR.print(text.rstrip(), soft_wrap=True)
+
+    def passed(self, result: PassResult) -> None:
+        self._outcome = tables.counts(result)
+
+    def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
+        if step == 1:
+            self._began = time.perf_counter()
+        self._step, self._steps = step, steps
+
+    def epoch(self, facts: Epoch) -> None:
+        self._epoch, self._step = facts, 0
+        self._outcome = f"{facts.epoch + 1} epochs, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
+        if self._live is None:
+            ERR.print(epoch_line(facts), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def _draw(self) -> RenderableType:
+        if not self._stage:
+            return Text("")
+        if not self._steps:
+            return Text(f"{self._stage} ...", "bold")
+        last = self._epoch
+        rows: list[RenderableType] = [_bar(self._stage, last, self._step, self._steps)]
+        if last:
+            rows += [Text("  " + ", ".join(_figures(last))), mixtures(last)]
+        elif self._step > 1:
+            rows.append(Text(f"  {(self._step - 1) / (time.perf_counter() - self._began):.1f} steps/s"))
+        return Group(*rows)
+
+
+class Quiet(Progress):
+    """Shows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live = None
+
+    def stage_done(self, name: str, seconds: float, detail: str = "") -> None: ...
+
+    def epoch(self, facts: Epoch) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def epoch_line(facts: Epoch) -> str:
+    """An epoch for a log, in less than 80 columns."""
+    return "  ".join([f"{facts.stage} {facts.epoch + 1}/{facts.epochs}", *_figures(facts)])
+
+
+def mixtures(facts: Epoch) -> Table:
+    """How far each site's mixture is concentrated: its largest coefficient and whose it is, two sites a row."""
+    grid = Table.grid(padding=(0, 1))
+    tops = list(facts.mixtures.items())
+    cells = [_mixture(name, coefficient, choice) for name, (coefficient, choice) in tops[: 2 * MIXTURE_ROWS]]
+    for pair in zip(cells[::2], [*cells[1::2], ("", "", "")], strict=False):
+        grid.add_row("", *pair[0], *pair[1])
+    if len(tops) > len(cells):
+        grid.add_row("", f"and {len(tops) - len(cells)} more")
+    return grid
+
+
+def _mixture(name: str, coefficient: float, choice: str) -> tuple[RenderableType, ...]:
+    name = name if len(name) <= 16 else f"..{name[-14:]}"
+    return name, ProgressBar(total=1.0, completed=coefficient, width=6), f"{coefficient:.2f} {choice}"
+
+
+def _figures(facts: Epoch) -> list[str]:
+    figures = [
+        f"loss {facts.loss:.3g}",
+        f"valid {facts.metric:.4f}",
+        f"best {facts.best:.4f}",
+        f"lr {facts.lr:.1g}",
+        f"{facts.steps_per_second:.3g}/s",
+    ]
+    tops = [coefficient for coefficient, _ in facts.mixtures.values()]
+    return [*figures, f"mix {median(tops):.2f}"] if tops else figures
+
+
+def _bar(stage: str, last: Epoch | None, step: int, steps: int) -> Table:
+    epoch = min(last.epoch + 2, last.epochs) if last else 1
+    of = f"/{last.epochs}" if last else ""
+    row = Table.grid(padding=(0, 1))
+    left = f"about {_clock((last.epochs - last.epoch - 1) * last.seconds)} left" if last else ""
+    row.add_row(Text(stage, "bold"), f"epoch {epoch}{of}", ProgressBar(total=steps, completed=step, width=BAR), left)
+    return row
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def _say(kind: str, text: str, style: str) -> None:
+    ERR.print(Text.assemble((f"{kind}: ", style), text), soft_wrap=True)

@@ -1,0 +1,87 @@
+"""`dashfx search`: a model and data go in; a run's folder with the searched, retrained and exported model comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.cli.interrupt import interruptible
+from dashfx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dashfx.config import RunConfig
+    from dashfx.outputs import Result
+
+
+def search(
+    ctx: typer.Context,
+    model: options.Model = None,
+    data: options.Data = None,
+    task: options.Task = None,
+    model_args: options.ModelArgs = None,
+    checkpoint: options.Checkpoint = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    kernels: options.Kernels = None,
+    dilations: options.Dilations = None,
+    space: options.Space = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    strategy: options.Strategy = None,
+    init: options.Init = None,
+    rule: options.Rule = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    retrain_epochs: options.RetrainEpochs = None,
+    weights: options.Weights = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    amp: options.Amp = None,
+    limit: options.Limit = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find a kernel size and dilation for each conv of MODEL, retrain it, and write a checked ONNX file.
+
+    A run is continued by `dashfx search --resume --out RUN`.
+    """
+    settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
+    network, source = options.given(settings.model, "MODEL"), options.given(settings.data, "--data")
+    folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
+
+    from dashfx.pipeline import search as search_pipeline
+
+    with render.progress(quiet) as observer, interruptible(f"continue with: dashfx search --resume --out {folder}"):
+        result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
+    if not quiet:
+        show_result(result)
+
+
+def show_result(result: Result) -> None:
+    """What a run found and where it is."""
+    task = result.task
+    scores = {
+        "validation": result.valid,
+        "validation, ONNX Runtime": result.onnx_valid,
+        "test": result.test,
+    }
+    render.show(
+        tables.genotype(result.genotype, result.sites),
+        tables.metrics(task.metric_name, task.maximise, scores.items()),
+    )
+    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
+    if result.folder:
+        render.show(tables.files(result.folder))
+    render.show(f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
+
+
+def _settings_to_resume(out: Path | None) -> RunConfig:
+    from dashfx.runfolder import existing_folder
+
+    if out is None:
+        raise ConfigError("--resume needs --out: the folder of the run to continue")
+    return existing_folder(out)[1]

@@ -1,0 +1,53 @@
+"""`dashfx show`: a run's folder or a genotype file goes in; its choices as a table and a drawing, and its metrics, are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dashfx.cli import drawing, render, tables
+from dashfx.errors import RunFolderError
+from dashfx.genotype import Genotype
+
+DRAWING_WIDTH = 48  # leaves room for names in 80 columns
+
+Source = Annotated[
+    Path, typer.Argument(help="a run's folder or a genotype.json", metavar="RUN|FILE", show_default=False)
+]
+
+
+def show(source: Source) -> None:
+    """Show the choices of a run as a table and as a drawing, and its metrics."""
+    genotype = Genotype.load(source / "genotype.json" if source.is_dir() else source)
+    render.show(tables.genotype(genotype, {}), tables.drawing(genotype, DRAWING_WIDTH))
+    if source.is_dir() and (source / "result.json").is_file():
+        facts = read_result(source / "result.json")
+        scores = {
+            "validation": facts["valid"],
+            "validation, ONNX Runtime": facts["onnx_valid"],
+            "test": facts["test"],
+        }
+        render.show(
+            tables.metrics(facts["metric"], facts["maximise"], scores.items()),
+            f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
+            tables.files(source),
+        )
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What a finished run says of itself.
+
+    Raises:
+        RunFolderError: not what `dashfx search` writes.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"metric", "maximise", "valid", "onnx_valid", "test", "parameters", "seconds"} - facts.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunFolderError(f"{path} cannot be read: {error}") from None
+    if missing:
+        raise RunFolderError(f"{path} lacks {', '.join(sorted(missing))}: it is not a result of dashfx search")
+    return facts

@@ -1,0 +1,187 @@
+"""Facts of a model or a run go in; rich tables that fit 80 columns come out. Nothing is printed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dashfx.cli.drawing import TAP, common_scale, drawings
+from dashfx.genotype import Genotype
+from dashfx.site import Site, Skip
+from dashfx.space import Candidate, Padding
+
+if TYPE_CHECKING:
+    from dashfx.cli.check import SiteFacts
+    from dashfx.passes import PassResult
+
+# What a run's folder may hold, in the order in which a reader wants it.
+FILES = {
+    "report.html": "the run as a page",
+    "model.onnx": "the model for ONNX Runtime, checked against PyTorch",
+    "load_model.py": "rebuilds the PyTorch model without dashfx",
+    "model.safetensors": "its weights",
+    "genotype.json": "the choices",
+    "config.yaml": "every option of the run",
+    "log.jsonl": "every stage and epoch",
+}
+
+
+def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    """An empty table; text columns fold where they do not fit, columns of `numbers` stand right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        right = column in numbers
+        made.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    return made
+
+
+def sites(facts: Sequence[SiteFacts]) -> Table:
+    """Every conv that can be searched: what it is now, and how many candidates pruning left."""
+    numbers = ("stride", "pad", "input", "left", "params", "MACs", "sees")
+    made = table("convs to search", "conv", "now", *numbers, numbers=numbers)
+    for each in facts:
+        site = each.site
+        made.add_row(
+            site.name,
+            str(site.original),
+            _axes(site.stride),
+            padding(site.padding),
+            size(site.input_size),
+            f"{len(each.candidates)} of {each.offered}",
+            short(each.parameters),
+            short(each.macs),
+            field(each.receptive_field),
+        )
+    return made
+
+
+def candidates(facts: Sequence[SiteFacts]) -> Table:
+    """The candidates that are left; sites with the same ones share a row."""
+    made = table("candidates left", "convs", "kernel and dilation")
+    groups: dict[tuple[Candidate, ...], list[str]] = {}
+    for each in facts:
+        groups.setdefault(each.candidates, []).append(each.site.name)
+    for choices, names in groups.items():
+        made.add_row(", ".join(names), compact(choices))
+    return made
+
+
+def skips(found: Iterable[Skip]) -> Table:
+    """Every conv that stays as it is."""
+    made = table("convs that stay as they are", "conv", "reason")
+    for skip in found:
+        made.add_row(skip.name, skip.reason)
+    return made
+
+
+def edits(result: PassResult) -> Table:
+    """What a pass changed and what it left alone."""
+    made = table(f"pass {result.name}: {counts(result)}", "conv", "what")
+    for edit in result.edits:
+        made.add_row(edit.site, edit.what)
+    for skip in result.skips:
+        made.add_row(skip.name, f"left alone: {skip.reason}")
+    return made
+
+
+def opaque(found: Mapping[str, str]) -> Table:
+    """Modules that torch.fx could not go through."""
+    made = table("modules whose inside was not traced (their convs are found by hooks)", "module", "why")
+    for name, why in found.items():
+        made.add_row(name or "(the whole model)", why)
+    return made
+
+
+def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
+    """One candidate per site, beside what stood there where that is known."""
+    before = ("was",) if known else ()
+    made = table(f"chosen by {chosen.rule or 'hand'}", "conv", *before, "chosen", "span", "taps", numbers=("span", "taps"))
+    for name, choice in chosen.items():
+        site = known.get(name)
+        was = (str(site.original) if site else "?",) if known else ()
+        style = "bold" if site and site.original != choice else ""
+        made.add_row(name, *was, Text(str(choice), style), size(choice.span), str(choice.taps))
+    return made
+
+
+def drawing(chosen: Genotype, width: int) -> Table:
+    """The support of every chosen kernel, to one common scale."""
+    scale = common_scale(chosen, width)
+    unit = "1 position" if scale == 1 else f"{scale} positions"
+    made = table(f"where the kernels look ({TAP} is a tap; a character is {unit})", "conv", "axis", "support")
+    for name, axis, text in drawings(chosen, width):
+        made.add_row(name, axis, text)
+    return made
+
+
+def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]]) -> Table:
+    """A metric on parts of the data; rows without a value are left out."""
+    made = table(f"{name} ({'higher' if maximise else 'lower'} is better)", "part", name, numbers=(name,))
+    for part, value in rows:
+        if value is not None:
+            made.add_row(part, f"{value:.4f}")
+    return made
+
+
+def files(folder: Path) -> Table:
+    """The files of a run's folder that are there, each with what it is for."""
+    made = table(f"files in {folder}", "file", "what it is")
+    for name, what in FILES.items():
+        if (folder / name).exists():
+            made.add_row(name, what)
+    return made
+
+
+def compact(choices: Iterable[Candidate]) -> str:
+    """Candidates by kernel, with the dilations of each.
+
+    >>> compact([Candidate(3, 1), Candidate(3, 3), Candidate(5, 1)])
+    'k3 d1,3; k5 d1'
+    """
+    pairs = [str(choice).split(" d") for choice in sorted(choices, key=lambda c: (c.kernel, c.dilation))]
+    groups = groupby(pairs, key=lambda pair: pair[0])
+    return "; ".join(f"{kernel} d{','.join(dilation for _, dilation in group)}" for kernel, group in groups)
+
+
+def counts(result: PassResult) -> str:
+    edited, skipped = len(result.edits), len(result.skips)
+    return f"{edited} edit{'s' * (edited != 1)}" + (f", {skipped} skip{'s' * (skipped != 1)}" if skipped else "")
+
+
+def short(number: int) -> str:
+    """A count in three digits.
+
+    >>> short(987), short(12345), short(4_200_000)
+    ('987', '12.3 k', '4.20 M')
+    """
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= factor:
+            value = number / factor
+            return f"{value:.{2 - min(2, int(math.log10(value)))}f} {unit}"
+    return str(number)
+
+
+def padding(sides: Padding) -> str:
+    """Per axis; "2+0" where left and right differ."""
+    axes = [str(left) if left == right else f"{left}+{right}" for left, right in sides]
+    return axes[0] if len(set(axes)) == 1 else "x".join(axes)
+
+
+def size(axes: Iterable[int]) -> str:
+    return "x".join(map(str, axes))
+
+
+def field(axes: tuple[float, ...] | None) -> str:
+    """A receptive field; "all" where it covers whatever input there is."""
+    return "?" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return str(axes[0]) if len(set(axes)) == 1 else size(axes)

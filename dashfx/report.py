@@ -1,0 +1,223 @@
+"""A finished run goes in; `report.html` comes out: one page that needs no network and no other file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dashfx.config import RunConfig
+from dashfx.data import Data
+from dashfx.report_figures import common_scale, curves, heat_map, kernel
+from dashfx.report_html import Html, items, page, section, table, tag
+from dashfx.report_warnings import best_index, stage, warnings_of
+from dashfx.runfolder import environment, write_text
+from dashfx.search.cost import macs_of, parameters_of
+from dashfx.site import Site
+from dashfx.space import Candidate
+
+if TYPE_CHECKING:
+    from dashfx.outputs import Result
+
+CONTROLS = (
+    "This run alone does not say whether the search helped: run the controls --strategy untouched and --strategy "
+    "random with the same settings, a few seeds each, and compare on the validation part."
+)
+
+
+def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> None:
+    """Write the page, complete or not at all."""
+    title = f"{config.model or type(result.model).__name__} on {data.name}"
+    sections = [
+        tag("h1", title),
+        tag("p", f"dashfx report · strategy {config.search.strategy} · seed {config.seed}", class_="soft"),
+        _result(result, config),
+        _warnings(result, config, data),
+        _sites(result),
+        _left_alone(result),
+        _training(result),
+        _time(result),
+        _exported(result),
+        _data(result, data),
+        _settings(config),
+    ]
+    write_text(path, page(f"dashfx: {title}", sections))
+
+
+def _result(result: Result, config: RunConfig) -> Html:
+    name, better = result.task.metric_name, "higher" if result.task.maximise else "lower"
+    after = sum(p.numel() for p in result.model.parameters())
+    before = after + _saved(result, parameters_of)
+    facts = [
+        (f"{name}, validation", _metric(result.valid)),
+        (f"{name}, test", _metric(result.test)),
+        (f"{name}, validation, ONNX Runtime", _metric(result.onnx_valid)),
+        (f"parameters (before: {before:,})", f"{after:,}"),
+        (f"sites searched (left alone: {len(result.skips)})", len(result.genotype)),
+        ("wall time of all stages", _seconds(sum(_spent(result).values()))),
+    ]
+    cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
+    lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
+    if config.search.strategy == "dash":
+        lines.append(tag("p", CONTROLS, class_="soft"))
+    return section("Result", tag("div", *cards, class_="facts"), *lines)
+
+
+def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
+    found = warnings_of(result, config, data)
+    body = (
+        items(found, class_="warnings") if found else tag("p", "None of the report's checks found anything to warn of.")
+    )
+    notes = [tag("h3", "Notes of the run"), items(result.notes)] if result.notes else []
+    return section("Warnings", body, *notes)
+
+
+def _sites(result: Result) -> Html:
+    """A card a site: its own kernel and the chosen one at one scale, and what the choice cost."""
+    known = [result.sites[name].original for name in result.genotype if name in result.sites]
+    choices = [*result.genotype.values(), *known]
+    scale = common_scale(choices, min((choice.ndim for choice in choices), default=2))
+    cards = [_card(name, choice, result, scale) for name, choice in result.genotype.items()]
+    macs = -_saved(result, macs_of)
+    text = (
+        f"Every mark is a tap, all at one scale ({scale:.2g} pixels a position): first the conv's own kernel, then the "
+        f"chosen one (rule: {result.genotype.rule or 'given'}). Over all sites the choices change the multiply-adds "
+        f"for one input by {macs:+,}."
+    )
+    return section("Sites", tag("p", text, class_="soft"), tag("div", *cards, class_="cards"))
+
+
+def _card(name: str, choice: Candidate, result: Result, scale: float) -> Html:
+    site = result.sites.get(name)
+    pair = [_drawing("own", site.original, scale)] if site else []
+    facts = _site_facts(site, choice) if site else []
+    epochs = stage(result.history, "search")
+    if epochs and name in epochs[-1].mixtures:
+        share, leader = epochs[-1].mixtures[name]
+        facts.append(f"largest coefficient at the end: {share:.2f} ({leader})")
+    pair.append(_drawing("chosen", choice, scale))
+    return tag(
+        "div",
+        tag("h3", name),
+        tag("div", *pair, class_="pair"),
+        tag("div", " · ".join(facts), class_="soft"),
+        class_="card",
+    )
+
+
+def _drawing(kind: str, candidate: Candidate, scale: float) -> Html:
+    caption = tag("figcaption", f"{kind}: {candidate}")
+    drawing = kernel(candidate, scale, kind)
+    return tag("figure", caption, drawing, class_="line" if candidate.ndim == 1 else "plane")
+
+
+def _site_facts(site: Site, choice: Candidate) -> list[str]:
+    changed = parameters_of(site, choice) - parameters_of(site, site.original)
+    facts = [
+        f"{site.in_channels} to {site.out_channels} channels",
+        f"spans {_size(choice.span)} of an input of {_size(site.input_size)}",
+        f"{changed:+,} parameters",
+    ]
+    facts += [f"stride {_size(site.stride)}"] if max(site.stride) > 1 else []
+    facts += [f"{site.groups} groups"] if site.groups > 1 else []
+    facts += ["causal"] if site.causal else []
+    return facts
+
+
+def _left_alone(result: Result) -> Html:
+    if not result.skips:
+        return section("Left alone", tag("p", "Nothing: every conv of the model was searched."))
+    return section("Left alone", table(((skip.name, skip.reason) for skip in result.skips), ("conv", "why")))
+
+
+def _training(result: Result) -> Html:
+    """The curves of every stage that trained, and how the mixtures concentrated."""
+    figures = []
+    for name in dict.fromkeys(epoch.stage for epoch in result.history):
+        epochs = stage(result.history, name)
+        best = best_index(result, epochs)
+        head = f"{name}: {len(epochs)} epochs, best {_metric(epochs[best].metric)} in epoch {epochs[best].epoch + 1}"
+        figures.append(tag("figure", tag("h3", head), curves(epochs, result.task.metric_name, best)))
+    searched = [epoch for epoch in stage(result.history, "search") if epoch.mixtures]
+    if searched:
+        text = "The largest coefficient of each site; a dot marks an epoch in which another candidate took the lead."
+        mixtures = tag("figure", tag("h3", "search: mixtures"), heat_map(searched), tag("figcaption", text))
+        figures.append(mixtures)
+    if not figures:
+        return Html("")
+    return section("Training", tag("div", *figures, class_="figures"))
+
+
+def _time(result: Result) -> Html:
+    spent = _spent(result)
+    longest = max(spent.values(), default=0.0) or 1.0
+    bars = {name: tag("span", class_="bar", style=f"width:{100 * each / longest:.1f}%") for name, each in spent.items()}
+    return section("Time per stage", table((name, _seconds(each), bars[name]) for name, each in spent.items()))
+
+
+def _spent(result: Result) -> dict[str, float]:
+    """Wall time of each stage; the epochs of a process that was resumed are in the history, not on this one's clock."""
+    epochs = {name: sum(epoch.seconds for epoch in stage(result.history, name)) for name in result.seconds}
+    return {name: max(seconds, epochs[name]) for name, seconds in result.seconds.items()}
+
+
+def _exported(result: Result) -> Html:
+    report = result.exported
+    if report is None:
+        return Html("")
+    check = report.verification
+    free = "; ".join(f"{name}: {', '.join(axes) or 'none'}" for name, axes in report.dynamic_axes.items())
+    rows = [
+        ("file", f"{report.path.name}, {report.bytes / 1e6:.2f} MB, opset {report.opset}, {report.exporter} exporter"),
+        ("free axes", free),
+        ("operators", ", ".join(f"{op} {n}" for op, n in report.ops.most_common())),
+        ("checked on", ", ".join(check.providers)),
+        ("largest error", f"{check.worst:.1e} relative to the output's largest value, allowed {check.tolerance:.0e}"),
+        *(("input, error", case) for case in check.cases),
+        *(("note", note) for note in report.notes),
+    ]
+    return section("ONNX file against PyTorch", table(rows))
+
+
+def _data(result: Result, data: Data) -> Html:
+    parts = ", ".join(f"{part} {len(data.part(part)):,}" for part in ("train", "valid", "test"))
+    rows = [
+        ("rows", parts),
+        ("input", _size(data.input_shape)),
+        ("targets", f"{data.kind}, {data.n_outputs}"),
+        ("task", f"{result.task.name}, {result.task.metric_name}"),
+    ]
+    return section("Data", table([*rows, *(("note", note) for note in data.notes)]))
+
+
+def _settings(config: RunConfig) -> Html:
+    env = environment()
+    packages = env.pop("packages")
+    versions = table([*env.items(), *packages.items()])
+    return section(
+        "Configuration and versions",
+        tag("details", tag("summary", "config.yaml"), tag("pre", config.to_yaml())),
+        tag("details", tag("summary", "machine and packages"), versions),
+    )
+
+
+def _saved(result: Result, count: Callable[[Site, Candidate], int]) -> int:
+    """How much less `count` is, summed over the sites, with the chosen kernels than with their own."""
+    pairs = [(result.sites[name], choice) for name, choice in result.genotype.items() if name in result.sites]
+    return sum(count(site, site.original) - count(site, choice) for site, choice in pairs)
+
+
+def _metric(value: float | None) -> str:
+    return "not available" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _size(axes: tuple[int, ...]) -> str:
+    return "x".join(map(str, axes))

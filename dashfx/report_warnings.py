@@ -1,0 +1,143 @@
+"""A finished run goes in; what its reader should doubt comes out, one sentence each with what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dashfx.config import RunConfig
+from dashfx.data import Data
+from dashfx.passes.prune import survivors
+from dashfx.progress import Epoch
+from dashfx.report_figures import changes
+from dashfx.site import Site
+
+if TYPE_CHECKING:
+    from dashfx.outputs import Result
+
+EVEN_SHARES = 1.5  # a top coefficient below this many even shares has not won
+FEW_ROWS = 100
+ONNX_GAP = 0.01  # relative
+
+
+def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
+    """Everything that speaks against taking the result at its word; empty where nothing was found."""
+    epochs = stage(result.history, "search")
+    return [
+        *_choices(result, config),
+        *_undecided(result, config, epochs),
+        *_moving(epochs),
+        *_retraining(result),
+        *_metrics(result),
+        *_little_data(result, config, data),
+    ]
+
+
+def stage(history: Sequence[Epoch], name: str) -> list[Epoch]:
+    return [epoch for epoch in history if epoch.stage == name]
+
+
+def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
+    """The epoch whose weights were kept: the first with the best metric."""
+    best = 0
+    for i, epoch in enumerate(epochs):
+        best = i if result.task.better(epoch.metric, epochs[best].metric) else best
+    return best
+
+
+def candidates_left(site: Site, config: RunConfig) -> int:
+    """How many candidates the configuration's space leaves at a site after pruning."""
+    choices = config.space.build(site.ndim).for_site(site.name, site.original)
+    return len(survivors(site, choices)[0])
+
+
+def _choices(result: Result, config: RunConfig) -> list[str]:
+    if config.search.strategy != "dash" or not result.genotype:
+        return []
+    if all(name in result.sites and choice == result.sites[name].original for name, choice in result.genotype.items()):
+        return [
+            "Every site kept its own kernel and dilation, so the search changed nothing: widen the space, or search "
+            "longer (search.epochs)."
+        ]
+    choices = set(map(str, result.genotype.values()))
+    if len(choices) > 1 or len(result.genotype) == 1:
+        return []
+    weight = config.search.cost_weight
+    why = f"the cost penalty (search.cost_weight={weight:g}) or the initialisation" if weight else "the initialisation"
+    return [
+        f"All {len(result.genotype)} sites chose {choices.pop()}, which {why} can cause as well as the data: repeat "
+        "with another seed and with search.cost_weight=0, and compare with --strategy random."
+    ]
+
+
+def _undecided(result: Result, config: RunConfig, epochs: Sequence[Epoch]) -> list[str]:
+    names = []
+    for name, (share, _) in epochs[-1].mixtures.items() if epochs else ():
+        n = candidates_left(result.sites[name], config) if name in result.sites else 1
+        if n > 1 and share < EVEN_SHARES / n:
+            names.append(name)
+    if not names:
+        return []
+    return [
+        f"{_sites(names)} undecided when the search ended, with a top coefficient below {EVEN_SHARES:g} times an even "
+        "share: search longer (search.epochs), or raise search.alpha_lr."
+    ]
+
+
+def _moving(epochs: Sequence[Epoch]) -> list[str]:
+    """Choices that changed in the last tenth of the search."""
+    tail = math.ceil(len(epochs) / 10)
+    names = list(dict.fromkeys(name for i, name in changes(epochs) if i >= len(epochs) - tail))
+    if not names:
+        return []
+    period = "epoch" if tail == 1 else f"{tail} epochs"
+    return [
+        f"{_sites(names)} still changing the leading candidate in the last {period} of the search: search longer "
+        "(search.epochs)."
+    ]
+
+
+def _retraining(result: Result) -> list[str]:
+    epochs = stage(result.history, "retrain")
+    if not epochs or best_index(result, epochs) < len(epochs) - 1:
+        return []
+    return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]
+
+
+def _metrics(result: Result) -> list[str]:
+    found = []
+    for part, value in (("validation", result.valid), ("test", result.test)):
+        if math.isnan(value):
+            found.append(
+                f"There is no {result.task.metric_name} on the {part} part: check that the part holds every class, or "
+                "choose another metric (--task)."
+            )
+    gap = abs(result.valid - result.onnx_valid) if result.onnx_valid is not None else 0.0
+    if gap > ONNX_GAP * abs(result.valid):
+        found.append(
+            f"On the validation part ONNX Runtime gives {result.onnx_valid:.4g} and PyTorch {result.valid:.4g}: trust "
+            "the former for deployment, and repeat with --amp no if the run used lower precision."
+        )
+    return found
+
+
+def _little_data(result: Result, config: RunConfig, data: Data) -> list[str]:
+    found = []
+    if config.limit is not None:
+        found.append(
+            f"At most {config.limit} rows of each part were used, so the figures are for trying out: leave limit away."
+        )
+    for part in ("valid", "test"):
+        rows = len(data.part(part))
+        if rows < FEW_ROWS:
+            found.append(
+                f"The {part} part has {rows} rows, so {result.task.metric_name} moves by chance from one split to "
+                "another: give more data, or average over seeds."
+            )
+    return found
+
+
+def _sites(names: Sequence[str]) -> str:
+    first = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"1 site ({first}) was" if len(names) == 1 else f"{len(names)} sites ({first}) were"

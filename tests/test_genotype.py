@@ -1,0 +1,69 @@
+"""A genotype is a frozen mapping and survives JSON; a broken file is refused in one line."""
+
+import copy
+import json
+
+import pytest
+
+from dashfx.errors import GenotypeError
+from dashfx.genotype import VERSION, Genotype
+from dashfx.space import Candidate
+
+CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
+
+
+def test_a_mapping_that_cannot_be_changed():
+    genotype = Genotype(CHOICES, rule="argmax")
+    assert dict(genotype) == CHOICES and list(genotype) == ["stem", "layer1.0"] and len(genotype) == 2
+    with pytest.raises(TypeError):
+        genotype.choices["stem"] = Candidate(3)
+    source = dict(CHOICES)
+    held = Genotype(source)
+    source.clear()
+    assert len(held) == 2
+
+
+def test_the_rule_is_a_note_and_order_does_not_matter():
+    turned = Genotype(dict(reversed(CHOICES.items())), rule="energy")
+    assert turned == Genotype(CHOICES) and hash(turned) == hash(Genotype(CHOICES))
+    assert Genotype(CHOICES) != Genotype({"stem": Candidate(3)})
+
+
+def test_round_trips(tmp_path):
+    genotype = Genotype(CHOICES, rule="argmax")
+    again = Genotype.from_json(genotype.to_json())
+    assert again == genotype and again.rule == "argmax"
+    assert Genotype.from_json(Genotype().to_json()) == Genotype()
+    genotype.save(tmp_path / "genotype.json")
+    assert Genotype.load(tmp_path / "genotype.json") == genotype
+    assert copy.deepcopy(genotype) == genotype
+
+
+def broken(**changes):
+    return json.dumps({**json.loads(Genotype(CHOICES).to_json()), **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not a genotype"),
+        ("[]", "dashfx_genotype"),
+        ('{"stem": 3}', "dashfx_genotype"),
+        (broken(dashfx_genotype=VERSION + 1), f"reads version {VERSION}"),
+        (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
+        (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
+        (broken(sites=3), "sites"),
+    ],
+)
+def test_broken_text(text, words, tmp_path):
+    with pytest.raises(GenotypeError, match=words) as raised:
+        Genotype.from_json(text)
+    assert "\n" not in str(raised.value)
+    (tmp_path / "broken.json").write_text(text)
+    with pytest.raises(GenotypeError, match=r"broken\.json"):
+        Genotype.load(tmp_path / "broken.json")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(GenotypeError, match="cannot be read"):
+        Genotype.load(tmp_path / "none.json")
