@@ -1,4 +1,4 @@
-"""`dashfx retrain`: a run's folder goes in; its genotype is trained again, with other settings, in a new run's folder."""
+"""`dashfx retrain`: a run's folder goes in; its choices are trained again, with other settings, in a new run's folder."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ def retrain(
     amp: options.Amp = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train the convs that RUN chose once more, from its configuration and whatever is given here."""
-    from dashfx.genotype import Genotype
+    """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
+    from dashfx.pipeline import lowered_of, retrain_genotype
     from dashfx.runfolder import existing_folder
 
-    before, settings = existing_folder(run)
-    settings = options.configuration(ctx.params, settings)
-    genotype = Genotype.load(before.genotype)
-    network, source = options.given(settings.model, "model in its config.yaml"), options.given(settings.data, "data")
-    folder = out or options.free_folder(f"{before.root}-retrain")
-
-    from dashfx.pipeline import retrain_genotype
-
-    again = f"continue with the same command and --resume --out {folder}"
-    with render.progress(quiet) as observer, interruptible(again):
+    settings = options.configuration(ctx.params, existing_folder(run)[1])
+    folder = out or options.free_folder(f"{run}-retrain")
+    plain, genotype = lowered_of(run)
+    with render.progress(quiet) as observer, interruptible(f"continue with {_again(run, folder)}"):
         result = retrain_genotype(
-            network, source, genotype, out=folder, config=settings, observer=observer, resume=resume
+            options.given(settings.model, "model in the run's config.yaml"),
+            options.given(settings.data, "data in the run's config.yaml"),
+            genotype,
+            start=plain if settings.retrain.weights == "inherit" else None,
+            out=folder,
+            config=settings,
+            observer=observer,
+            resume=resume,
         )
     if not quiet:
         show_result(result)
+
+
+def _again(run: object, folder: object) -> str:
+    return f"the same options and: dashfx retrain {run} --resume --out {folder}"

@@ -105,7 +105,7 @@ def export(
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset}: the exporter writes {MIN_OPSET} and newer; give opset {MIN_OPSET} or more")
     require_providers(providers, allow_fallback)
-    path, model = Path(path), copy_model(plain).cpu().float().eval()
+    path, model = Path(path), copy_model(plain).cpu().float().eval().requires_grad_(False)
     check = {"tolerance": tolerance, "providers": providers, "allow_fallback": allow_fallback, "seed": seed}
     failures: list[Failure] = []
     for attempt in _attempts(model, as_inputs(example_input), dynamic_size, opset):

@@ -28,10 +28,11 @@ CONTROLS = (
 
 def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> None:
     """Write the page, complete or not at all."""
-    title = f"{config.model or type(result.model).__name__} on {data.name}"
+    spec = config.model or type(result.model).__name__
+    title = f"{spec.rpartition(':')[2]} on {data.name}"
     sections = [
         tag("h1", title),
-        tag("p", f"dashfx report · strategy {config.search.strategy} · seed {config.seed}", class_="soft"),
+        tag("p", f"dashfx report · {spec} · strategy {config.search.strategy} · seed {config.seed}", class_="soft"),
         _result(result, config),
         _warnings(result, config, data),
         _sites(result),
@@ -153,7 +154,8 @@ def _time(result: Result) -> Html:
     spent = _spent(result)
     longest = max(spent.values(), default=0.0) or 1.0
     bars = {name: tag("span", class_="bar", style=f"width:{100 * each / longest:.1f}%") for name, each in spent.items()}
-    return section("Time per stage", table((name, _seconds(each), bars[name]) for name, each in spent.items()))
+    rows = ((name, _seconds(each), bars[name]) for name, each in spent.items())
+    return section("Time per stage", tag("div", table(rows), class_="bars"))
 
 
 def _spent(result: Result) -> dict[str, float]:

@@ -52,7 +52,8 @@ def heat_map(epochs: Sequence[Epoch]) -> Html:
     """Each site's largest coefficient over the search, a row a site; a dot where the candidate that has it changed."""
     names = list(epochs[-1].mixtures)
     values = np.array([[epoch.mixtures.get(name, (np.nan, ""))[0] for epoch in epochs] for name in names])
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.22 * len(names)), layout="constrained")
+    height = 1.3 + 0.22 * len(names)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     extent = (0.5, len(epochs) + 0.5, len(names) - 0.5, -0.5)
     image = axes.imshow(values, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest", extent=extent)
@@ -64,7 +65,7 @@ def heat_map(epochs: Sequence[Epoch]) -> Html:
     axes.set_yticks(range(len(names)), [_short(name) for name in names], parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
-    bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.02, aspect=40, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.1 / height, aspect=30, pad=0.02)
     bar.set_label("largest coefficient")
     for each in (axes, bar.ax):
         _inked(each)

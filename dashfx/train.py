@@ -51,6 +51,9 @@ class Learner(ABC):
         """The data whose train part the loop draws batches from."""
         return data
 
+    def before_validation(self, data: Data) -> None:
+        """Bring the model into the state that validation should see."""
+
     def mixtures(self) -> dict[str, tuple[float, str]]:
         """How each site's mixture stands; empty where nothing is mixed."""
         return {}
@@ -170,6 +173,7 @@ def fit(
         torch.manual_seed(epoch_seed)
         learner.begin_epoch(epoch, epoch_seed)
         loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+        learner.before_validation(data)
         metric = validate(learner, data)
         if not fitted.history or learner.task.better(metric, fitted.best):
             fitted.best, fitted.best_epoch = metric, epoch

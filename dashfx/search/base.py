@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dashfx.config import SearchConfig
 from dashfx.data import Data
@@ -24,6 +26,9 @@ from dashfx.search.cost import expected_cost, load_cost
 from dashfx.search.selection import Argmax
 from dashfx.task import Task
 from dashfx.train import Batch, Learner, derive_seed, make_optimiser
+
+
+CALIBRATION_BATCHES = 8
 
 
 class Strategy(ABC):
@@ -68,6 +73,7 @@ class Engine(Learner):
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
         self._data: Data | None = None
+        self._seed = 0
         self._choices: list[Genotype] = []
         self.warm = False
 
@@ -140,6 +146,12 @@ class Engine(Learner):
             self._data, self._held_data = hold_out(data, self.config.held_out)
         return self._data
 
+    def before_validation(self, data: Data) -> None:
+        """Batch-norm statistics of the noise-free mixture: those of training belong to kernels with Gumbel noise."""
+        loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed)
+        batches = (x.to(self.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES))
+        recalibrate(self.model, batches)
+
     def mixtures(self) -> dict[str, tuple[float, str]]:
         tops = {name: site.coefficients().detach().max(0) for name, site in self.sites.items()}
         return {n: (float(top.values), str(self.sites[n].candidates[int(top.indices)])) for n, top in tops.items()}
@@ -183,6 +195,24 @@ def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator
     finally:
         for site in sites.values():
             site.given = None
+
+
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set running batch-norm statistics to the averages over `batches`; weights and train flags stay."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    before, training = [norm.momentum for norm in norms], model.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    model.train()
+    with torch.no_grad():
+        for x in batches:
+            model(x)
+    model.train(training)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:

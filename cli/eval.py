@@ -1,0 +1,117 @@
+"""`dashfx eval`: an ONNX file or a run's folder, and data, go in; the task's metric on a part of the data is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.errors import DataError, ExportError, TaskError
+
+if TYPE_CHECKING:
+    from dashfx.data import Data
+    from dashfx.onnxfile import OnnxModel
+    from dashfx.task import Task
+
+Source = Annotated[
+    Path, typer.Argument(help="a model.onnx of dashfx, or a run's folder", metavar="FILE|RUN", show_default=False)
+]
+Part = Annotated[str, typer.Option(help="test, valid or train")]
+
+
+def evaluate(
+    source: Source,
+    data: options.Data = None,
+    part: Part = "test",
+    task: options.Task = None,
+    seed: options.Seed = None,
+) -> None:
+    """Measure a model on a part of the data: through ONNX Runtime, and for a RUN in PyTorch too."""
+    if source.is_dir():
+        used, name, scores = _of_run(source, data, part, task)
+    else:
+        used, name, scores = _of_file(source, data, part, task, seed or 0)
+    render.show(tables.metrics(used.metric_name, used.maximise, [(f"{name} {part}, {how}", value) for how, value in scores]))
+
+
+Scores = list[tuple[str, float]]
+
+
+def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tuple[Task, str, Scores]:
+    """On the run's own data, or on other data that is read and normalised like it."""
+    from dashfx.data import load_data
+    from dashfx.outputs import onnx_metric
+    from dashfx.pipeline import metric_of, model_of
+    from dashfx.runfolder import RunFolder
+    from dashfx.task import data_kind, load_task
+
+    run, model, _ = model_of(folder)
+    config = run.config
+    wanted = task or config.task
+    if spec is not None:
+        run.data = load_data(
+            spec,
+            seed=config.seed,
+            valid_fraction=config.valid_fraction,
+            kind=data_kind(wanted) or run.data.kind,
+            normalise=run.data.normalisation,
+        )
+    run.data.part(part)
+    run.task = load_task(wanted, run.data)
+    run.task.check(model(run.example), run.data)
+    scores = [("PyTorch", metric_of(run, model, part))]
+    file = RunFolder(folder).onnx
+    if file.is_file():
+        scores.append(("ONNX Runtime", onnx_metric(file, run.data, run.task, part)))
+    return run.task, run.data.name, scores
+
+
+def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: int) -> tuple[Task, str, Scores]:
+    """On data that is normalised as the file's metadata says."""
+    from dashfx.data import Normalisation, load_data
+    from dashfx.onnxfile import OnnxModel, read_metadata
+    from dashfx.outputs import onnx_metric
+    from dashfx.task import data_kind, load_task
+
+    if file.suffix != ".onnx" and file.is_file():
+        raise ExportError(f"{file}: give an .onnx file of dashfx, or a run's folder")
+    facts = read_metadata(file)
+    wanted = task or known_task(file, facts)
+    normalisation = Normalisation.from_dict(json.loads(facts["normalisation"])) if "normalisation" in facts else False
+    data = load_data(options.given(spec, "--data"), seed=seed, kind=data_kind(wanted), normalise=normalisation)
+    used, model = load_task(wanted, data), OnnxModel(file)
+    check_input(model, facts, data)
+    used.check(model(data.part(part).__getitems__([0])[0]), data)
+    return used, data.name, [("ONNX Runtime", onnx_metric(file, data, used, part))]
+
+
+def known_task(file: Path, facts: dict[str, str]) -> str:
+    """The task and metric that the file was made for.
+
+    Raises:
+        TaskError: a task of the user's own, which the file cannot carry.
+    """
+    from dashfx.task import TASKS
+
+    name = facts.get("task", "none")
+    if name not in TASKS:
+        raise TaskError(f"{file}: its task is {name!r}, which is not one of dashfx's own; give --task file.py:function")
+    return f"{name}:{facts['metric']}" if "metric" in facts else name
+
+
+def check_input(model: OnnxModel, facts: dict[str, str], data: Data) -> None:
+    """Raise a DataError where the data's inputs have another shape than the file takes."""
+    if "input_shape" not in facts:
+        return
+    wanted, free = json.loads(facts["input_shape"]), model.dynamic_axes[model.inputs[0]]
+    fits = len(wanted) == len(data.input_shape) and all(
+        axis in free or n == m for axis, (n, m) in enumerate(zip(wanted, data.input_shape, strict=True), start=1)
+    )
+    if not fits:
+        raise DataError(
+            f"{model.path} takes inputs of {tables.size(wanted)}, {data.name} has {tables.size(data.input_shape)}; "
+            "give data of the kind that the model was trained on"
+        )

@@ -1,0 +1,108 @@
+"""`dashfx export`: a run's folder or a load_model.py goes in; a checked ONNX file and the report of its checks come out."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dashfx.cli import options, render
+from dashfx.errors import ConfigError, DashfxError, ExportError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CARRIED = ("task", "metric", "input_shape", "normalisation", "labels", "genotype")
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="a run's folder, or a load_model.py (naming one runs it)", metavar="RUN|FILE", show_default=False),
+]
+Out = Annotated[Path | None, typer.Option(help="the ONNX file; by default model.onnx in or beside the source")]
+Opset = Annotated[int | None, typer.Option(help="ONNX opset, 18 to 20")]
+Static = Annotated[bool, typer.Option("--static", help="fix the input size; the batch stays free")]
+Input = Annotated[str | None, typer.Option(help="for a load_model.py: the shape of one input, such as 3x32x32")]
+
+
+def export(
+    source: Source,
+    out: Out = None,
+    opset: Opset = None,
+    static: Static = False,
+    input: Input = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write the model of RUN as ONNX again, checked against PyTorch."""
+    from dashfx.export import export as export_model
+
+    path = out or (source if source.is_dir() else source.parent) / "model.onnx"
+    settings: dict[str, Any] = {"opset": opset} if opset else {}
+    if source.is_dir():
+        model, example, facts, settings = _from_run(source, settings)
+    else:
+        model, example, facts = _from_loader(source, input)
+    if static:
+        settings["dynamic_size"] = False
+    if not path.parent.is_dir():
+        raise ExportError(f"--out {path}: no such folder: {path.parent}")
+    report = export_model(model, example, path, metadata=facts, **settings)
+    if not quiet:
+        render.line(str(report))
+
+
+def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
+    """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
+    from dashfx.outputs import metadata
+    from dashfx.pipeline import model_of
+
+    run, model, genotype = model_of(folder)
+    settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
+    return model, run.example, metadata(run.data, run.task, genotype), settings
+
+
+def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:
+    """What `load()` of the file returns; shape and facts come from --input and from a model.onnx beside it."""
+    import torch
+
+    facts = _facts_beside(file)
+    if shape is None and "input_shape" not in facts:
+        raise ConfigError("no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)")
+    sizes = options.shape(shape) if shape else tuple(json.loads(facts["input_shape"]))
+    model = load(file)
+    return model, torch.randn(2, *sizes, generator=torch.Generator().manual_seed(0)), facts
+
+
+def load(file: Path) -> nn.Module:
+    """The model that a generated load_model.py rebuilds; this runs the file.
+
+    Raises:
+        ExportError: no such file, or not one that dashfx wrote.
+    """
+    if not file.is_file():
+        raise ExportError(f"no such run folder or file: {file}")
+    if file.suffix != ".py":
+        raise ExportError(f"{file}: give a run's folder, or the load_model.py in it")
+    function = runpy.run_path(str(file)).get("load")
+    if function is None:
+        raise ExportError(f"{file} has no load(): give a load_model.py that dashfx wrote")
+    try:
+        model: nn.Module = function()
+    except TypeError as error:
+        raise ExportError(f"{file}: its load() needs the untouched model ({error}); call dashfx.export from Python") from None
+    except SystemExit as error:  # how a generated file says that the model's source is gone
+        raise ExportError(f"{file}: {error}") from None
+    return model
+
+
+def _facts_beside(file: Path) -> dict[str, str]:
+    """The metadata of a model.onnx in the same folder, without the versions of what wrote it."""
+    from dashfx.onnxfile import read_metadata
+
+    try:
+        facts = read_metadata(file.with_name("model.onnx"))
+    except DashfxError:
+        return {}
+    return {key: facts[key] for key in CARRIED if key in facts}

@@ -1,0 +1,89 @@
+"""Every pass does what it declares, on networks that hypothesis draws."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from strategies import Network, cnns, spaces
+from torch import Tensor, nn
+
+from dashfx.analysis import same_topology
+from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
+from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
+from dashfx.space import SearchSpace
+from dashfx.tracing import Program, trace
+
+# Each chain ends with the pass under test; those before it make what it requires.
+Chain = Callable[[SearchSpace, Program], list[AbstractPass]]
+CHAINS: dict[str, Chain] = {
+    "canonicalise": lambda space, _: [Canonicalise()],
+    "substitute, grown": lambda space, _: [Canonicalise(), Substitute(space, "grow")],
+    "substitute, fresh": lambda space, _: [Canonicalise(), Substitute(space, "fresh")],
+    "prune, grown": lambda space, _: [Canonicalise(), Substitute(space, "grow"), Prune()],
+    "prune, fresh": lambda space, _: [Canonicalise(), Substitute(space, "fresh"), Prune()],
+    "annotate": lambda space, _: [Annotate()],
+    "annotate a supernet": lambda space, _: [Canonicalise(), Substitute(space), Prune(), Annotate()],
+    "discretise": lambda space, program: [*grown(space), Discretise(last_choices(space, program))],
+    "lower": lambda space, program: [*grown(space), Discretise(last_choices(space, program)), Lower()],
+}
+
+
+def grown(space: SearchSpace) -> list[AbstractPass]:
+    return [Canonicalise(), Substitute(space, "grow")]
+
+
+def last_choices(space: SearchSpace, program: Program) -> Genotype:
+    return Genotype({name: space.for_site(name, site.original)[-1] for name, site in program.sites.items()})
+
+
+def objects(program: Program) -> dict[str, nn.Module]:
+    return dict(program.model.named_modules(remove_duplicate=False))
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return float((a - b).detach().abs().max()) <= 1e-10 * float(b.abs().max().clamp_min(1e-3))
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@given(network=cnns(), space=spaces())
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_pass_holds_what_it_declares(name: str, network: Network, space: SearchSpace) -> None:
+    x = network.example()
+    program = trace(network.model(), x)
+    *before, step = CHAINS[name](space, program)
+    PassManager(before)(program.graph_module)
+    expected, graph, modules = program.model(x), copy.deepcopy(program.graph_module), objects(program)
+
+    result = step(program.graph_module)
+
+    answer = program.model(x)
+    assert answer.shape == expected.shape
+    if step.preserves == "values":
+        assert close(answer, expected)
+    torch.testing.assert_close(program.graph_module(x), answer)  # the graph shows the modules that the model now has
+    if not result.modified:
+        assert same_topology(graph, program.graph_module) and objects(program) == modules
+
+    modules, weights = objects(program), copy.deepcopy(program.model.state_dict())
+    again = step(program.graph_module)
+    assert not again.modified, f"a second run edits {again}"
+    assert same_topology(graph, program.graph_module) and objects(program) == modules
+    torch.testing.assert_close(dict(program.model.state_dict()), dict(weights), rtol=0, atol=0)
+
+
+@given(network=cnns(), space=spaces())
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_prune_after_growing_keeps_values(network: Network, space: SearchSpace) -> None:
+    x = network.example()
+    program = trace(network.model(), x)
+    expected = program.model(x)
+    PassManager([*grown(space), Prune()])(program.graph_module)
+    assert close(program.model(x), expected)
+    for aggconv in sites_of(program.model).values():  # and for another mixture, too
+        aggconv.alpha.data.normal_(generator=torch.Generator().manual_seed(0))
+    assert close(program.model(x), expected)

@@ -1,0 +1,288 @@
+"""The report: complete, one file, escaped, and warnings that fire where they should and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from dashfx.config import RunConfig
+from dashfx.data import Data, load_data
+from dashfx.export import ExportReport
+from dashfx.genotype import Genotype
+from dashfx.outputs import Result
+from dashfx.progress import Epoch
+from dashfx.report import write_report
+from dashfx.report_figures import changes, common_scale, kernel
+from dashfx.report_html import Html, tag
+from dashfx.report_warnings import warnings_of
+from dashfx.site import Site, Skip
+from dashfx.space import Candidate
+from dashfx.task import load_task
+from dashfx.verify import Case, VerifyReport
+
+EVIL = "<script>alert('x')</script>"
+ESCAPED = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;"
+K3, K5, K7 = Candidate((3, 3)), Candidate((5, 5), (2, 2)), Candidate((7, 7))
+SPACE = {"kernels": [3, 5, 7], "dilations": [1, 2]}
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    rng = np.random.default_rng(0)
+    return load_data((rng.random((800, 1, 8, 8)).astype(np.float32), np.arange(800) % 2))
+
+
+@pytest.fixture
+def result(data: Data) -> Result:
+    """A run that has nothing to warn of."""
+    sites = {name: site(name) for name in ("a", "b")}
+    model = nn.Sequential(nn.Conv2d(4, 4, 5, dilation=2), nn.Conv2d(4, 4, 7))
+    settled = {"a": (0.9, str(K5)), "b": (0.8, str(K7))}
+    history = [epoch("search", i, 20, 0.5 + i / 100, settled) for i in range(20)]
+    history += [epoch("retrain", i, 3, metric) for i, metric in enumerate((0.6, 0.9, 0.8))]
+    return Result(
+        Genotype({"a": K5, "b": K7}, "argmax"),
+        model,
+        load_task(None, data),
+        valid=0.9,
+        test=0.8,
+        sites=sites,
+        skips=(Skip("head", "kernel 1x1: nothing to search"),),
+        onnx_valid=0.9,
+        exported=exported(),
+        seconds={"trace": 0.1, "search": 61.0, "retrain": 2.5, "export": 1.0},
+        history=history,
+        notes=["data: a note"],
+    )
+
+
+def config(**search: object) -> RunConfig:
+    return RunConfig.parse({"model": "net.py:Net", "space": SPACE, "search": search})
+
+
+def site(name: str) -> Site:
+    return Site(name, 4, 4, K3, (1, 1), ((1, 1), (1, 1)), 1, True, "zeros", ((8, 8),))
+
+
+def epoch(stage: str, i: int, n: int, metric: float, mixtures: Mapping[str, tuple[float, str]] | None = None) -> Epoch:
+    return Epoch(stage, i, n, 1.0 / (i + 1), metric, metric, 0.1, 1.0, 10.0, mixtures or {})
+
+
+def exported() -> ExportReport:
+    cases = (Case(((1, 1, 8, 8),), 1.2e-7), Case(((5, 1, 8, 8),), 3.4e-7))
+    verification = VerifyReport(Path("model.onnx"), ("CPUExecutionProvider",), 1e-4, cases)
+    axes = {"input": ("batch",)}
+    return ExportReport(
+        Path("model.onnx"), 12345, 18, "dynamo", axes, ("a narrower axis",), verification, Counter(Conv=2)
+    )
+
+
+def written(folder: Path, result: Result, config: RunConfig, data: Data) -> str:
+    write_report(folder / "report.html", result, config, data)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+class Balance(HTMLParser):
+    """Collects text, and elements that are opened and not closed."""
+
+    VOID = frozenset({"meta", "br", "rect", "path", "image", "use"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.tags: Counter[str] = Counter()
+        self.feed(text)
+
+    def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[name] += 1
+        if name not in self.VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[name] += 1
+
+    def handle_endtag(self, name: str) -> None:
+        if name not in self.VOID:
+            assert self.open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_says_what_the_run_found(tmp_path: Path, result: Result, data: Data) -> None:
+    page = Balance(written(tmp_path, result, config(), data))
+    assert not page.open
+    expected = ["Net on data", "0.9", "0.8", "k5 d2", "k7 d1", "head", "kernel 1x1: nothing to search", "1 min 1 s"]
+    expected += [
+        "3.4e-07",
+        "CPUExecutionProvider",
+        "a narrower axis",
+        "data: a note",
+        "valid_fraction",
+        "torch",
+        "argmax",
+    ]
+    for words in expected:
+        assert words in page.text, words
+    # 4 -> 4 channels: 25 and 49 taps instead of 9 and 9
+    after, saved = 2 * 4 + 16 * (25 + 49), 16 * (25 + 49 - 18)
+    assert f"{after:,}" in page.text and f"before: {after - saved:,}" in page.text
+    assert page.tags["svg"] == 4 + 3  # two kernels a site; search, retrain, mixtures
+
+
+def test_nothing_is_fetched_and_no_id_is_used_twice(tmp_path: Path, result: Result, data: Data) -> None:
+    text = written(tmp_path, result, config(), data)
+    assert "http" not in text and "<link" not in text and "@import" not in text
+    assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', text))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text)) <= {
+        pair for i in ids for pair in ((i, ""), ("", i))
+    }
+
+
+def test_every_text_of_a_user_is_escaped(tmp_path: Path, result: Result, data: Data) -> None:
+    result.sites = {EVIL: site(EVIL)}
+    result.genotype = Genotype({EVIL: K5}, EVIL)
+    result.skips = (Skip(EVIL, EVIL),)
+    result.notes = [EVIL]
+    result.task = replace(result.task, name=EVIL, metric_name=EVIL)
+    result.history = [epoch("search", i, 2, 0.5, {EVIL: (0.1, EVIL)}) for i in range(2)]
+    result.history.append(epoch(EVIL, 0, 1, 0.5))
+    result.seconds = {EVIL: 1.0}
+    evil_data = replace(data, name=EVIL, labels=(EVIL,), notes=(EVIL,))
+    evil_config = RunConfig.parse({"model": f"{EVIL}.py:Net", "model_args": {EVIL: EVIL}, "checkpoint": EVIL})
+    text = written(tmp_path, result, evil_config, evil_data)
+    assert "<script" not in text.lower()
+    assert text.count(ESCAPED) > 10
+
+
+@pytest.mark.parametrize("strategy", ["random", "untouched"])
+def test_a_control_without_search_epochs_has_a_report(
+    tmp_path: Path, result: Result, data: Data, strategy: str
+) -> None:
+    result.history, result.onnx_valid, result.exported, result.skips = [], None, None, ()
+    result.genotype = Genotype({"a": K3, "b": K3})
+    assert warnings_of(result, config(strategy=strategy), data) == []
+    page = Balance(written(tmp_path, result, config(strategy=strategy), data))
+    assert "not available" in page.text and "every conv of the model was searched" in page.text
+    assert "does not say whether the search helped" not in page.text
+
+
+def test_metrics_that_are_missing_do_not_stop_it(tmp_path: Path, result: Result, data: Data) -> None:
+    nan = float("nan")
+    result.valid = result.test = nan
+    result.history = [epoch("retrain", i, 2, nan) for i in range(2)]
+    page = Balance(written(tmp_path, result, config(), data))
+    assert "There is no accuracy on the test part" in page.text
+
+
+def test_a_quiet_run_has_no_warnings(result: Result, data: Data) -> None:
+    assert warnings_of(result, config(), data) == []
+
+
+def only(result: Result, config: RunConfig, data: Data) -> str:
+    (warning,) = warnings_of(result, config, data)
+    return warning
+
+
+def test_warns_where_all_sites_chose_the_same(result: Result, data: Data) -> None:
+    result.genotype = Genotype({"a": K5, "b": K5})
+    assert "All 2 sites chose k5 d2" in only(result, config(), data)
+    assert "cost penalty" in only(result, config(cost_weight=0.2), data)
+    assert "cost penalty" not in only(result, config(cost_weight=0), data)
+
+
+def test_warns_where_no_site_changed(result: Result, data: Data) -> None:
+    result.genotype = Genotype({"a": K3, "b": K3})
+    assert "changed nothing" in only(result, config(), data)
+
+
+def test_warns_of_undecided_sites_by_the_candidates_that_pruning_left(result: Result, data: Data) -> None:
+    # 6 candidates in the space; an even share is 1/6, the limit 1.5 times that
+    last = result.history[19]
+    for share, decided in ((0.24, False), (0.26, True)):
+        result.history[19] = replace(last, mixtures={**last.mixtures, "b": (share, str(K7))})
+        assert (
+            warnings_of(result, config(), data) == []
+            if decided
+            else "1 site (b) was undecided" in only(result, config(), data)
+        )
+
+
+def test_warns_of_choices_that_change_in_the_last_tenth(result: Result, data: Data) -> None:
+    def led_by_k3_before(turn: int) -> list[Epoch]:
+        early = {"a": (0.9, str(K3)), "b": (0.8, str(K7))}
+        return [replace(e, mixtures=early) if e.epoch < turn and e.stage == "search" else e for e in settled]
+
+    settled = result.history
+    result.history = led_by_k3_before(17)
+    assert warnings_of(result, config(), data) == []
+    result.history = led_by_k3_before(18)
+    assert "1 site (a) was still changing the leading candidate in the last 2 epochs" in only(result, config(), data)
+
+
+def test_warns_where_the_last_epoch_of_retraining_was_the_best(result: Result, data: Data) -> None:
+    result.history[-1] = replace(result.history[-1], metric=0.95)
+    assert "raise retrain.epochs" in only(result, config(), data)
+    result.history[-1] = replace(result.history[-1], metric=0.9)  # as good as an earlier one: nothing was gained
+    assert warnings_of(result, config(), data) == []
+
+
+def test_the_best_epoch_follows_the_task(result: Result, data: Data) -> None:
+    result.task = replace(result.task, maximise=False)
+    result.history[-1] = replace(result.history[-1], metric=0.1)
+    assert "raise retrain.epochs" in only(result, config(), data)
+
+
+def test_warns_where_onnx_runtime_measures_something_else(result: Result, data: Data) -> None:
+    result.onnx_valid = 0.88
+    assert "ONNX Runtime gives 0.88 and PyTorch 0.9" in only(result, config(), data)
+
+
+def test_warns_of_few_rows(result: Result, data: Data) -> None:
+    small = replace(data, valid=data.valid.subset(np.arange(60)))
+    assert "The valid part has 60 rows" in only(result, config(), small)
+    limited = RunConfig.parse({"space": SPACE, "limit": 500})
+    assert "At most 500 rows" in only(result, limited, data)
+
+
+def test_changes_are_found_between_neighbours() -> None:
+    led = [epoch("search", i, 3, 0.5, {"a": (0.5, who), "b": (0.5, "x")}) for i, who in enumerate("xyy")]
+    assert changes(led) == [(1, "a")]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "taps", "width", "height"),
+    [
+        (Candidate((5,), (3,)), 5, 13, None),
+        (Candidate((3, 5), (2, 1)), 15, 5, 5),
+        (Candidate((3, 1, 7)), 7, 7, 1),
+    ],
+)
+def test_a_kernel_is_drawn_to_scale(candidate: Candidate, taps: int, width: int, height: int | None) -> None:
+    drawing = kernel(candidate, 4.0, "own")
+    (path,) = re.findall(r'd="([^"]*)"', drawing)
+    assert path.count("M") == taps
+    assert f'width="{4.0 * width:.1f}"' in drawing
+    assert height is None or f'height="{4.0 * height:.1f}"' in drawing
+
+
+def test_the_largest_kernel_fits_its_card() -> None:
+    candidates = [Candidate((9, 9), (15, 15)), K3]
+    assert common_scale(candidates, 2) * 121 == pytest.approx(150)
+    assert common_scale([Candidate(3)], 1) == 10
+
+
+def test_tags_escape_text_and_attributes_but_not_finished_html() -> None:
+    assert tag("p", "<b>", Html("<i>"), class_='"x"') == '<p class="&quot;x&quot;">&lt;b&gt;<i></p>'
