@@ -177,7 +177,7 @@ def _figures(facts: Epoch) -> list[str]:
         f"valid {facts.metric:.4f}",
         f"best {facts.best:.4f}",
         f"lr {facts.lr:.1g}",
-        f"{facts.steps_per_second:.3g}/s",
+        f"{facts.steps_per_second:.{int(facts.steps_per_second < 10)}f}/s",
     ]
     tops = [coefficient for coefficient, _ in facts.mixtures.values()]
     return [*figures, f"mix {median(tops):.2f}"] if tops else figures

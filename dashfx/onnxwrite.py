@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata as distributions
 from pathlib import Path
@@ -88,7 +90,7 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
             "external_data": weights > ONE_FILE_LIMIT,
         }
     try:
-        with _quiet():
+        with _quiet(), nullcontext() if attempt.exporter == "dynamo" else _stdout_closed():
             torch.onnx.export(
                 model,
                 attempt.inputs,
@@ -100,7 +102,9 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
                 **options,
             )
     except Exception as error:  # the exporters raise many classes, private ones too, and whatever the model raises
-        reason = error.__cause__ or error  # dynamo wraps the reason in advice on how to report it
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # dynamo wraps the reason in advice on how to report it
+            reason = reason.__cause__
         raise ExportError(f"{type(reason).__name__}: {first_line(reason)}") from error
 
 
@@ -163,6 +167,20 @@ def _quiet() -> Iterator[None]:
 
 def _is_chatty(log: logging.Logger) -> bool:
     return log.name in ("torch", "onnxscript", "onnx_ir") or (log.name.startswith("torch.") and bool(log.handlers))
+
+
+@contextmanager
+def _stdout_closed() -> Iterator[None]:
+    """Sends file descriptor 1 to nowhere: TorchScript's C++ prints the whole graph of a model that it refuses."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class _ToDebug(logging.Handler):

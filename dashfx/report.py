@@ -127,9 +127,11 @@ def _site_facts(site: Site, choice: Candidate) -> list[str]:
 
 
 def _left_alone(result: Result) -> Html:
-    if not result.skips:
+    rows = [(skip.name, skip.reason) for skip in result.skips]
+    rows += [(name, "the genotype does not name it") for name in result.sites if name not in result.genotype]
+    if not rows:
         return section("Left alone", tag("p", "Nothing: every conv of the model was searched."))
-    return section("Left alone", table(((skip.name, skip.reason) for skip in result.skips), ("conv", "why")))
+    return section("Left alone", table(rows, ("conv", "why")))
 
 
 def _training(result: Result) -> Html:

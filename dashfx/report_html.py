@@ -84,7 +84,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 tbody th { font-weight: 500; min-width: 7em; }
-.bars td:last-child { width: 50%; }
+.bars th, .bars td { white-space: nowrap; }
+.bars td:last-child { width: 45%; }
 .bar { display: block; height: 10px; margin-top: 6px; border-radius: 2px; background: var(--accent); min-width: 1px; }
 pre { overflow-x: auto; font-size: .8rem; margin: 0; }
 summary { cursor: pointer; }

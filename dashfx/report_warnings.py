@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import mode
 from typing import TYPE_CHECKING
 
 from dashfx.config import RunConfig
@@ -11,7 +12,6 @@ from dashfx.data import Data
 from dashfx.passes.prune import survivors
 from dashfx.progress import Epoch
 from dashfx.report_figures import changes
-from dashfx.site import Site
 
 if TYPE_CHECKING:
     from dashfx.outputs import Result
@@ -46,10 +46,12 @@ def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
     return best
 
 
-def candidates_left(site: Site, config: RunConfig) -> int:
-    """How many candidates the configuration's space leaves at a site after pruning."""
-    choices = config.space.build(site.ndim).for_site(site.name, site.original)
-    return len(survivors(site, choices)[0])
+def candidates_left(result: Result, config: RunConfig) -> dict[str, int]:
+    """How many candidates the configuration's space leaves at each site after pruning."""
+    if not result.sites:
+        return {}
+    space = config.space.build(mode(site.ndim for site in result.sites.values()))
+    return {name: len(survivors(site, space.for_site(name, site.original))[0]) for name, site in result.sites.items()}
 
 
 def _choices(result: Result, config: RunConfig) -> list[str]:
@@ -72,11 +74,10 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
 
 
 def _undecided(result: Result, config: RunConfig, epochs: Sequence[Epoch]) -> list[str]:
-    names = []
-    for name, (share, _) in epochs[-1].mixtures.items() if epochs else ():
-        n = candidates_left(result.sites[name], config) if name in result.sites else 1
-        if n > 1 and share < EVEN_SHARES / n:
-            names.append(name)
+    if not epochs:
+        return []
+    left = candidates_left(result, config)
+    names = [n for n, (share, _) in epochs[-1].mixtures.items() if left.get(n, 1) > 1 and share < EVEN_SHARES / left[n]]
     if not names:
         return []
     return [

@@ -305,6 +305,16 @@ def test_the_exporters_are_quiet(
     assert any(record.name == "dashfx.onnxwrite" for record in caplog.records)
 
 
+def test_an_operator_that_onnx_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    class Fourier(nn.Conv1d):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.irfftn(torch.fft.rfftn(super().forward(x), dim=(-1,)) ** 2, dim=(-1,))
+
+    with pytest.raises(ExportError, match=r"the dynamo exporter .* failed: .*'aten::fft_rfftn'"):
+        export(Fourier(1, 1, 3), torch.randn(1, 1, 8), tmp_path / "model.onnx", dynamic_size=False)
+    assert capfd.readouterr() == ("", "")
+
+
 def refuse_dynamo(monkeypatch: pytest.MonkeyPatch) -> None:
     real = torch.onnx.export
 

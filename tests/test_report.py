@@ -179,6 +179,12 @@ def test_a_control_without_search_epochs_has_a_report(
     assert "does not say whether the search helped" not in page.text
 
 
+def test_a_site_that_the_genotype_does_not_name_was_left_alone(tmp_path: Path, result: Result, data: Data) -> None:
+    result.genotype, result.skips = Genotype({"a": K5}), ()
+    text = Balance(written(tmp_path, result, config(), data)).text
+    assert "the genotype does not name it" in text and "every conv of the model was searched" not in text
+
+
 def test_metrics_that_are_missing_do_not_stop_it(tmp_path: Path, result: Result, data: Data) -> None:
     nan = float("nan")
     result.valid = result.test = nan
