@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashfx.cli import options, render, tables
-from dashfx.errors import ConfigError, ModelError
+from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
 
@@ -46,17 +46,14 @@ def check(
     from dashfx.tracing import trace
 
     settings = options.configuration(ctx.params)
-    source = load_model(options.given(settings.model, "MODEL"), settings.model_args)
+    source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     network = build(source, settings.seed)
     if settings.checkpoint:
         from dashfx.checkpoint import load_checkpoint
 
         load_checkpoint(network, settings.checkpoint)
     example = example_input(input, settings)
-    try:
-        program = trace(network, example)
-    except ModelError as error:
-        raise ModelError(f"{error} (the input was {tables.size(example.shape)}, with the batch)") from None
+    program = trace(network, example)
     report = survey(program, settings)
     render.show(*_parts(report))
     _warn_of_two_runtimes()
@@ -150,7 +147,7 @@ def _parts(report: Survey) -> Iterator[Any]:
     for result in report.passes:
         if result.name == "canonicalise" and result.modified:
             yield tables.edits(result)
-    yield f"{_count(report.sites)} to search, {_count(report.skips)} left alone, {report.parameters:,} parameters in all"
+    yield f"{_count(report.sites)} to search, {_count(report.skips)} left alone, {report.parameters:,} parameters"
     for each in report.sites:
         if each.site.calls > 1:
             yield f"{each.site.name}: called {each.site.calls} times in a forward pass, and searched as one"

@@ -34,7 +34,9 @@ def evaluate(
         used, name, scores = _of_run(source, data, part, task)
     else:
         used, name, scores = _of_file(source, data, part, task, seed or 0)
-    render.show(tables.metrics(used.metric_name, used.maximise, [(f"{name} {part}, {how}", value) for how, value in scores]))
+    render.show(
+        tables.metrics(used.metric_name, used.maximise, [(f"{name} {part}, {how}", value) for how, value in scores])
+    )
 
 
 Scores = list[tuple[str, float]]
@@ -81,10 +83,10 @@ def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: in
     facts = read_metadata(file)
     wanted = task or known_task(file, facts)
     normalisation = Normalisation.from_dict(json.loads(facts["normalisation"])) if "normalisation" in facts else False
-    data = load_data(options.given(spec, "--data"), seed=seed, kind=data_kind(wanted), normalise=normalisation)
+    data = load_data(options.given(spec, options.NO_DATA), seed=seed, kind=data_kind(wanted), normalise=normalisation)
     used, model = load_task(wanted, data), OnnxModel(file)
     check_input(model, facts, data)
-    used.check(model(data.part(part).__getitems__([0])[0]), data)
+    used.check(model(data.part(part).__getitems__([0])[0]), data)  # type: ignore[arg-type]  # it says so itself
     return used, data.name, [("ONNX Runtime", onnx_metric(file, data, used, part))]
 
 

@@ -1,4 +1,4 @@
-"""`dashfx export`: a run's folder or a load_model.py goes in; a checked ONNX file and the report of its checks come out."""
+"""`dashfx export`: a run's folder or a load_model.py goes in; a checked ONNX file comes out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ CARRIED = ("task", "metric", "input_shape", "normalisation", "labels", "genotype
 
 Source = Annotated[
     Path,
-    typer.Argument(help="a run's folder, or a load_model.py (naming one runs it)", metavar="RUN|FILE", show_default=False),
+    typer.Argument(
+        help="a run's folder, or a load_model.py (naming one runs it)", metavar="RUN|FILE", show_default=False
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="the ONNX file; by default model.onnx in or beside the source")]
 Opset = Annotated[int | None, typer.Option(help="ONNX opset, 18 to 20")]
@@ -67,11 +69,12 @@ def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict
     """What `load()` of the file returns; shape and facts come from --input and from a model.onnx beside it."""
     import torch
 
-    facts = _facts_beside(file)
+    model, facts = load(file), _facts_beside(file)
     if shape is None and "input_shape" not in facts:
-        raise ConfigError("no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)")
+        raise ConfigError(
+            "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"
+        )
     sizes = options.shape(shape) if shape else tuple(json.loads(facts["input_shape"]))
-    model = load(file)
     return model, torch.randn(2, *sizes, generator=torch.Generator().manual_seed(0)), facts
 
 
@@ -91,7 +94,9 @@ def load(file: Path) -> nn.Module:
     try:
         model: nn.Module = function()
     except TypeError as error:
-        raise ExportError(f"{file}: its load() needs the untouched model ({error}); call dashfx.export from Python") from None
+        raise ExportError(
+            f"{file}: its load() needs the untouched model ({error}); call dashfx.export from Python"
+        ) from None
     except SystemExit as error:  # how a generated file says that the model's source is gone
         raise ExportError(f"{file}: {error}") from None
     return model

@@ -38,7 +38,7 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     from dashfx.model import build, load_model
     from dashfx.rebuild import save_weights, write_loader
 
-    source = load_model(options.given(settings.model, "model in its config.yaml"), settings.model_args)
+    source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     save_weights(model, folder / "model.safetensors")
     genotype.save(folder / "genotype.json")
     if source.file is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +19,7 @@ from dashfx.cli.search import search
 from dashfx.cli.show import show
 from dashfx.errors import DashfxError
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "search": search,
     "retrain": retrain,
@@ -35,13 +35,13 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
-    help="Finds better kernel sizes and dilations for the convolutions of a CNN, and hands back a plain model and ONNX.",
+    help="Finds kernel sizes and dilations for the convolutions of a CNN, and hands back a plain model and ONNX.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, verb in VERBS.items():
-    app.command(name)(verb)
+for name in VERBS:
+    app.command(name)(VERBS[name])
 
 
 def _version(wanted: bool) -> None:
@@ -70,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         code = typer.main.get_command(app).main(arguments, prog_name="dashfx", standalone_mode=False)
     except UsageError as error:
         where = error.ctx.command_path if error.ctx else "dashfx"
-        render.error(f"{error.format_message()} (see {where} --help)")
+        text = error.format_message()
+        render.error(f"{text}{'' if text.endswith(('.', '?')) else '.'} See {where} --help")
         return USER_MISTAKE
     except DashfxError as error:
         render.error(str(error))

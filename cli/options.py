@@ -21,6 +21,9 @@ SEARCH = "How it is searched"
 RETRAIN = "How the result is trained"
 RUN = "The run"
 
+NO_MODEL = "no model: give file.py:Class or package.module:Class, here or as 'model' in --config"
+NO_DATA = "no data: give --data a file, a folder, a named set such as digits, or file.py:factory"
+
 Model = Annotated[
     str | None,
     typer.Argument(help="file.py:Class, file.py:factory or package.module:Class", metavar="MODEL", show_default=False),
@@ -54,7 +57,9 @@ Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy",
 Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
 BatchSize = Annotated[int | None, typer.Option(help="of search and retraining", rich_help_panel=SEARCH)]
 RetrainEpochs = Annotated[int | None, typer.Option(help="epochs of the retraining", rich_help_panel=RETRAIN)]
-OwnRetrainEpochs = Annotated[int | None, typer.Option("--epochs", help="epochs of the retraining", rich_help_panel=RETRAIN)]
+OwnRetrainEpochs = Annotated[
+    int | None, typer.Option("--epochs", help="epochs of the retraining", rich_help_panel=RETRAIN)
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="where retraining starts: inherit, pretrained or fresh", rich_help_panel=RETRAIN),
@@ -150,14 +155,14 @@ def globs(texts: Iterable[str]) -> list[str]:
     return [glob.strip() for text in texts for glob in text.split(",") if glob.strip()]
 
 
-def given(value: T | None, what: str) -> T:
+def given(value: T | None, otherwise: str) -> T:
     """The value, which has to come from somewhere.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: it is not there, with the text `otherwise`.
     """
     if value is None:
-        raise ConfigError(f"no {what}; see --help")
+        raise ConfigError(otherwise)
     return value
 
 

@@ -75,7 +75,7 @@ class Progress(Observer):
     """A line per stage; within a training stage a live display on a terminal, and a line per epoch elsewhere."""
 
     def __init__(self) -> None:
-        self._stage, self._outcome = "", ""
+        self._stage, self._outcome = "loading", ""
         self._epoch: Epoch | None = None
         self._step, self._steps, self._began = 0, 0, 0.0
         interactive = ERR.is_terminal and not ERR.is_dumb_terminal
@@ -102,6 +102,8 @@ class Progress(Observer):
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         text = f"{name:<12} {seconds:7.1f} s  {detail or self._outcome}"
         self._stage = ""
+        if self._live:
+            self._live.refresh()  # else the finished display stands below the line until the next refresh
         ERR.print(text.rstrip(), soft_wrap=True)
 
     def passed(self, result: PassResult) -> None:

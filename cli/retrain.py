@@ -1,4 +1,4 @@
-"""`dashfx retrain`: a run's folder goes in; its choices are trained again, with other settings, in a new run's folder."""
+"""`dashfx retrain`: a run's folder goes in; its choices are trained again, in a new run's folder."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ def retrain(
     quiet: options.Quiet = False,
 ) -> None:
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
+    from dashfx.genotype import Genotype
     from dashfx.pipeline import lowered_of, retrain_genotype
     from dashfx.runfolder import existing_folder
 
-    settings = options.configuration(ctx.params, existing_folder(run)[1])
-    folder = out or options.free_folder(f"{run}-retrain")
-    plain, genotype = lowered_of(run)
+    before, settings = existing_folder(run)
+    settings = options.configuration(ctx.params, settings)
+    folder = out or options.free_folder(f"{before.root}-retrain")
+    start, genotype = None, Genotype.load(before.genotype)
+    if settings.retrain.weights == "inherit":
+        start, genotype = lowered_of(run)
     with render.progress(quiet) as observer, interruptible(f"continue with {_again(run, folder)}"):
         result = retrain_genotype(
-            options.given(settings.model, "model in the run's config.yaml"),
-            options.given(settings.data, "data in the run's config.yaml"),
+            options.given(settings.model, options.NO_MODEL),
+            options.given(settings.data, options.NO_DATA),
             genotype,
-            start=plain if settings.retrain.weights == "inherit" else None,
+            start=start,
             out=folder,
             config=settings,
             observer=observer,

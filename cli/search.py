@@ -50,12 +50,12 @@ def search(
     A run is continued by `dashfx search --resume --out RUN`.
     """
     settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
-    network, source = options.given(settings.model, "MODEL"), options.given(settings.data, "--data")
+    network = options.given(settings.model, options.NO_MODEL)
+    source = options.given(settings.data, options.NO_DATA)
     folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
-
-    from dashfx.pipeline import search as search_pipeline
-
     with render.progress(quiet) as observer, interruptible(f"continue with: dashfx search --resume --out {folder}"):
+        from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
+
         result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
     if not quiet:
         show_result(result)
@@ -64,14 +64,9 @@ def search(
 def show_result(result: Result) -> None:
     """What a run found and where it is."""
     task = result.task
-    scores = {
-        "validation": result.valid,
-        "validation, ONNX Runtime": result.onnx_valid,
-        "test": result.test,
-    }
     render.show(
         tables.genotype(result.genotype, result.sites),
-        tables.metrics(task.metric_name, task.maximise, scores.items()),
+        tables.run_metrics(task.metric_name, task.maximise, result.valid, result.onnx_valid, result.test),
     )
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     if result.folder:

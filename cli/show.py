@@ -1,4 +1,4 @@
-"""`dashfx show`: a run's folder or a genotype file goes in; its choices as a table and a drawing, and its metrics, are shown."""
+"""`dashfx show`: a run's folder or a genotype file goes in; its choices, to scale, and its metrics are shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dashfx.cli import drawing, render, tables
+from dashfx.cli import render, tables
 from dashfx.errors import RunFolderError
 from dashfx.genotype import Genotype
 
@@ -21,17 +21,14 @@ Source = Annotated[
 
 def show(source: Source) -> None:
     """Show the choices of a run as a table and as a drawing, and its metrics."""
+    if not source.exists():
+        raise RunFolderError(f"no such run folder or genotype file: {source}")
     genotype = Genotype.load(source / "genotype.json" if source.is_dir() else source)
     render.show(tables.genotype(genotype, {}), tables.drawing(genotype, DRAWING_WIDTH))
     if source.is_dir() and (source / "result.json").is_file():
         facts = read_result(source / "result.json")
-        scores = {
-            "validation": facts["valid"],
-            "validation, ONNX Runtime": facts["onnx_valid"],
-            "test": facts["test"],
-        }
         render.show(
-            tables.metrics(facts["metric"], facts["maximise"], scores.items()),
+            tables.run_metrics(*(facts[key] for key in ("metric", "maximise", "valid", "onnx_valid", "test"))),
             f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
             tables.files(source),
         )

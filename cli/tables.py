@@ -36,6 +36,7 @@ FILES = {
 def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
     """An empty table; text columns fold where they do not fit, columns of `numbers` stand right."""
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made.min_width = min(len(title) + 2, 78)  # a title folds at the width of its table
     for column in columns:
         right = column in numbers
         made.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
@@ -102,7 +103,9 @@ def opaque(found: Mapping[str, str]) -> Table:
 def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
     """One candidate per site, beside what stood there where that is known."""
     before = ("was",) if known else ()
-    made = table(f"chosen by {chosen.rule or 'hand'}", "conv", *before, "chosen", "span", "taps", numbers=("span", "taps"))
+    made = table(
+        f"chosen by {chosen.rule or 'hand'}", "conv", *before, "chosen", "span", "taps", numbers=("span", "taps")
+    )
     for name, choice in chosen.items():
         site = known.get(name)
         was = (str(site.original) if site else "?",) if known else ()
@@ -114,11 +117,17 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
 def drawing(chosen: Genotype, width: int) -> Table:
     """The support of every chosen kernel, to one common scale."""
     scale = common_scale(chosen, width)
-    unit = "1 position" if scale == 1 else f"{scale} positions"
-    made = table(f"where the kernels look ({TAP} is a tap; a character is {unit})", "conv", "axis", "support")
+    unit = "" if scale == 1 else f", a character is {scale} positions"
+    made = table(f"kernels to scale ({TAP} is a tap{unit})", "conv", "axis", "support")
     for name, axis, text in drawings(chosen, width):
         made.add_row(name, axis, text)
     return made
+
+
+def run_metrics(name: str, maximise: bool, valid: float, onnx_valid: float | None, test: float) -> Table:
+    """A run's metric, once a part."""
+    rows = {"validation": valid, "validation, ONNX Runtime": onnx_valid, "test": test}
+    return metrics(name, maximise, rows.items())
 
 
 def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]]) -> Table:

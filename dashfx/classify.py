@@ -148,8 +148,9 @@ def _read_elsewhere(module: nn.Module, name: str, seen: Observation, owners: Own
     readers = seen.readers.get(module)
     if not readers:
         return None
-    where = ", ".join(sorted(reader or "the model" for reader in readers))
-    return f"its weight is read by the code of {where}, which would miss it"
+    what = " and ".join(sorted({what for what, _ in readers}))
+    where = ", ".join(sorted({where or "the model" for _, where in readers}))
+    return f"its {what} is read by the code of {where}, which would miss the new one"
 
 
 RULES: tuple[Rule, ...] = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.space import Candidate, SearchSpace, Size, preset_lists
@@ -206,6 +206,11 @@ class RunConfig(Strict):
     seed: int = 0
     device: str = "auto"
     amp: Literal["no", "bf16", "fp16"] = "no"
+
+    @field_validator("amp", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: Any) -> Any:
+        return "no" if value is False else value  # YAML 1.1 reads a bare no as false
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -17,18 +19,22 @@ PLAIN: tuple[type[_ConvNd], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def plain_conv(site: Site, candidate: Candidate, device: torch.device, dtype: torch.dtype) -> _ConvNd:
-    """A torch.nn conv with `candidate`'s kernel, dilation and padding in the place that `site` describes."""
-    conv = PLAIN[site.ndim - 1](
+    """A torch.nn conv with `candidate`'s kernel, dilation and padding in the place that `site` describes.
+
+    Its weights are for the caller to fill: none are drawn, so the random state stays.
+    """
+    make: Callable[..., _ConvNd] = PLAIN[site.ndim - 1]
+    conv = make(
         site.in_channels,
         site.out_channels,
-        candidate.kernel,  # type: ignore[arg-type]
-        stride=site.stride,  # type: ignore[arg-type]
-        dilation=candidate.dilation,  # type: ignore[arg-type]
+        candidate.kernel,
+        stride=site.stride,
+        dilation=candidate.dilation,
         groups=site.groups,
         bias=site.bias,
-        device=device,
+        device="meta",
         dtype=dtype,
-    )
+    ).to_empty(device=device)
     write_padding(conv, site.padding_of(candidate), site.padding_mode)
     return conv
 

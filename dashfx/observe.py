@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,11 @@ FUNCTIONAL_CONVS = {
 }
 
 
+# What a search changes of a conv: code that reads these would work with the old ones.
+SETTINGS = ("kernel_size", "dilation", "padding")
+Stack = list[tuple[str, nn.Module]]  # the modules that are running, outermost first
+
+
 @dataclass
 class Observation:
     """Facts of one eager run.
@@ -29,13 +35,14 @@ class Observation:
         output: what the model returned.
         inputs: conv module -> input shapes in the order of its calls.
         functional: (name of the module whose forward called it, function name) of each conv that is no module.
-        readers: conv module -> names of modules whose code read its weight outside the conv's own forward.
+        readers: conv module -> (what was read, name of the module whose code read it) for its parameters and for SETTINGS,
+            outside the conv's own forward.
     """
 
     output: Any = None
     inputs: dict[nn.Module, list[tuple[int, ...]]] = field(default_factory=lambda: defaultdict(list))
     functional: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    readers: dict[nn.Module, set[str]] = field(default_factory=lambda: defaultdict(set))
+    readers: dict[nn.Module, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
 
 
 def is_conv(module: nn.Module) -> bool:
@@ -44,26 +51,66 @@ def is_conv(module: nn.Module) -> bool:
 
 
 class _ConvWatcher(TorchFunctionMode):
-    """Sees functional convs and reads of a conv's weight wherever they happen, traced or not."""
+    """Sees functional convs and reads of a conv's parameters wherever they happen, traced or not."""
 
-    def __init__(self, observation: Observation, stack: list[tuple[str, nn.Module]], model: nn.Module) -> None:
+    def __init__(self, seen: Observation, stack: Stack, model: nn.Module) -> None:
         super().__init__()
-        self._seen = observation
+        self._seen = seen
         self._stack = stack
-        self._owner: Mapping[int, nn.Module] = {
-            id(p): module for module in model.modules() if is_conv(module) for p in module.parameters()
+        self._owner: Mapping[int, tuple[nn.Module, str]] = {
+            id(parameter): (module, name.rpartition(".")[2])
+            for module in model.modules()
+            if is_conv(module)
+            for name, parameter in module.named_parameters()
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = self._stack[-1][0] if self._stack else ""
+        kwargs = kwargs or {}
         running = [module for _, module in self._stack if is_conv(module)]
+        where = self._stack[-1][0] if self._stack else ""
         if func in FUNCTIONAL_CONVS and not running:
-            self._seen.functional[name, FUNCTIONAL_CONVS[func]] += 1
-        for value in args:
-            owner = self._owner.get(id(value))
+            self._seen.functional[where, FUNCTIONAL_CONVS[func]] += 1
+        for tensor in tensors_in((args, kwargs)):
+            owner, what = self._owner.get(id(tensor), (None, ""))
             if owner is not None and owner not in running:
-                self._seen.readers[owner].add(name)
-        return func(*args, **(kwargs or {}))
+                self._seen.readers[owner].add((what, where))
+        return func(*args, **kwargs)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested sequences and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors_in(tuple(value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from tensors_in(part)
+
+
+@contextmanager
+def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iterator[None]:
+    """Inside, each conv is of a subclass of its own class that notes who reads its SETTINGS."""
+
+    def watched(setting: str) -> property:
+        def read(conv: nn.Module) -> Any:
+            if stack and all(module is not conv for _, module in stack):
+                seen.readers[conv].add((setting, stack[-1][0]))
+            return vars(conv)[setting]
+
+        return property(read, lambda conv, value: vars(conv).update({setting: value}))
+
+    settings = {setting: watched(setting) for setting in SETTINGS}
+    own = {m: type(m) for m in model.modules() if isinstance(m, _ConvNd) and not isinstance(m, torch.jit.ScriptModule)}
+    watching = {module: type(kind.__name__, (kind,), settings) for module, kind in own.items()}
+    for module, kind in watching.items():
+        module.__class__ = kind
+    try:
+        yield
+    finally:
+        for module, kind in watching.items():
+            if type(module) is kind:  # a lazy conv has become another class meanwhile
+                module.__class__ = own[module]
 
 
 def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
@@ -73,7 +120,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
         ModelError: the forward pass fails on the example.
     """
     seen = Observation()
-    stack: list[tuple[str, nn.Module]] = []
+    stack: Stack = []
     handles = []
 
     def watch(name: str, module: nn.Module) -> None:
@@ -94,7 +141,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
         if not isinstance(module, torch.jit.ScriptModule):
             watch(name, module)
     try:
-        with _ConvWatcher(seen, stack, model):
+        with _settings_watched(model, seen, stack), _ConvWatcher(seen, stack, model):
             seen.output = model(*example)
     except Exception as error:
         shapes = ", ".join("x".join(map(str, a.shape)) if isinstance(a, Tensor) else repr(a) for a in example)

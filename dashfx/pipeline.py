@@ -71,8 +71,8 @@ def search(
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
 
     with run.stage("search", run.config.search.strategy):
-        genotype = choose(run, supernet)
-    if run.folder:
+        genotype = run.agree(choose(run, supernet))
+    if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
 
     plain = lowered(run, supernet, genotype)  # discretise, lower
@@ -104,7 +104,7 @@ def retrain_genotype(
     run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
-    if run.folder:
+    if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
     return finished(run, start or specialised(run, genotype), genotype, program)
 
@@ -176,13 +176,14 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program) -
         plain, valid = retrain(run, plain)
         test = metric_of(run, plain, "test")
     result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
-    if run.folder:
+    if run.folder and run.is_main:
         with run.stage("export"):
             write_outputs(run, run.folder, result)
     result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
-    if run.folder:
+    if run.folder and run.is_main:
         result.folder = run.folder.root
         write_summary(run, run.folder, result)
+    run.accelerator.wait_for_everyone()
     return result
 
 

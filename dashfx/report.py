@@ -70,7 +70,8 @@ def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
     body = (
         items(found, class_="warnings") if found else tag("p", "None of the report's checks found anything to warn of.")
     )
-    notes = [tag("h3", "Notes of the run"), items(result.notes)] if result.notes else []
+    lines = [note for note in result.notes if note.removeprefix("data: ") not in data.notes]  # those stand under Data
+    notes = [tag("h3", "Notes of the run"), items(lines)] if lines else []
     return section("Warnings", body, *notes)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from dashfx.checkpoint import load_checkpoint
 from dashfx.config import IMAGENET, RunConfig
 from dashfx.data import Data, Normalisation, load_data
-from dashfx.errors import ConfigError, ModelError
+from dashfx.errors import ConfigError, ModelError, TrainingError
+from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.runfolder import RunFolder, open_folder
@@ -41,12 +43,17 @@ class Run:
         self, source: ModelSource, data: Data, task: Task, config: RunConfig, observer: Observer, resume: bool
     ) -> None:
         self.source, self.data, self.task, self.config, self.resume = source, data, task, config, resume
-        self.observer = observer
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
+        self.observer = observer if self.is_main else QUIET
         self.seconds: dict[str, float] = {}
         self.history: list[Epoch] = []
         self.notes: list[str] = []
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and talks."""
+        return self.accelerator.is_main_process
 
     @property
     def example(self) -> Tensor:
@@ -70,8 +77,22 @@ class Run:
         return model
 
     def use_folder(self, path: str | Path) -> None:
-        self.folder = open_folder(path, self.config, resume=self.resume)
-        self.observer = Observers([self.observer, JsonlLog(self.folder.log)])
+        """Make or reopen the run's folder: by one process, before any other looks for it."""
+        self.folder = open_folder(path, self.config, resume=self.resume) if self.is_main else RunFolder(Path(path))
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            self.observer = Observers([self.observer, JsonlLog(self.folder.log)])
+
+    def agree(self, genotype: Genotype) -> Genotype:
+        """The genotype, after all processes have been seen to hold the same one.
+
+        Raises:
+            TrainingError: they do not, so the architecture parameters have drifted apart.
+        """
+        found: list[str] = gather_object([genotype.to_json()])
+        if len(set(found)) > 1:
+            raise TrainingError(f"the {len(found)} processes chose {len(set(found))} different genotypes; report this")
+        return genotype
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -16,7 +16,7 @@ Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negativ
 
 
 def _axes(value: Size, what: str) -> tuple[int, ...]:
-    axes = (value,) if isinstance(value, int) else tuple(value)
+    axes = tuple(value) if isinstance(value, Iterable) else (value,)
     if not axes or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in axes):
         raise SpaceError(f"{what} {value!r}: sizes are whole numbers of at least 1, one or one per axis")
     return axes

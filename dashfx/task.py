@@ -199,7 +199,9 @@ def evaluate(predict: Callable[[Tensor], Tensor], loader: Iterable[tuple[Tensor,
     with torch.no_grad():
         for x, y in loader:
             output = predict(x)
-            metric = task.new_metric().to(output.device) if metric is None else metric
+            if metric is None:
+                metric = task.new_metric().to(output.device)
+                metric.sync_on_compute = False  # every process of a distributed run sees the whole set
             metric.update(*task.prepare(output, y.to(output.device)))
     if metric is None:
         raise ValueError("evaluate: the loader gives no batches")

@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dashfx.classify import classify
 from dashfx.errors import ModelError
-from dashfx.observe import observe
+from dashfx.observe import observe, tensors_in
 from dashfx.site import Site, Skip
 
 log = logging.getLogger(__name__)
@@ -127,27 +127,46 @@ def as_arguments(example_input: Any, model: nn.Module) -> tuple[Any, ...]:
 
 
 def copy_model(model: nn.Module) -> nn.Module:
-    """A deep copy; unlike `copy.deepcopy` it takes models whose weight-norm hook has left a computed `weight` behind."""
+    """A deep copy; unlike `copy.deepcopy` it takes models that keep computed tensors, and lazy ones.
+
+    Weight-norm hooks leave a computed `weight` behind, and users keep features for plots.
+
+    Raises:
+        ModelError: the model holds something that cannot be copied.
+    """
     memo: dict[int, Any] = {}
-    for module in model.modules():
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
+    for tensor in (t for module in model.modules() for t in tensors_in(vars(module))):
+        if isinstance(tensor, nn.UninitializedBuffer):
+            memo[id(tensor)] = nn.UninitializedBuffer(False, tensor.device, tensor.dtype)
+        elif not tensor.is_leaf:
+            memo[id(tensor)] = tensor.detach().clone()
+    try:
+        return copy.deepcopy(model, memo)
+    except (RuntimeError, TypeError) as error:  # computed tensors in objects of the user's; locks, files, generators
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied: {_first_line(error)}; let it drop what it keeps, or give its class"
+        ) from error
 
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module's own flag and the random state come back afterwards."""
     flags = {module: module.training for module in model.modules()}
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
     try:
         model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        with torch.no_grad(), random_state_kept(model):
             yield
     finally:
         for module, flag in flags.items():
             module.training = flag
+
+
+@contextmanager
+def random_state_kept(model: nn.Module) -> Iterator[None]:
+    """Whatever is drawn inside, the random state of the CPU and of the model's GPUs comes back afterwards."""
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
 class SiteTracer(fx.Tracer):

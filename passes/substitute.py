@@ -14,7 +14,7 @@ from dashfx.ops import AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
-from dashfx.tracing import Program
+from dashfx.tracing import Program, random_state_kept
 
 Init = Literal["grow", "fresh"]
 
@@ -79,7 +79,18 @@ class Substitute(AbstractPass):
         return f"excluded by {glob}" if glob else None
 
     def _aggconv(self, site: Site, conv: _ConvNd) -> AggConv:
-        aggconv = AggConv(
+        with random_state_kept(conv):  # what the constructor draws is replaced below
+            aggconv = self._built(site, conv)
+        aggconv.site = site
+        aggconv.name = site.name
+        if self.init == "grow":
+            aggconv.grow_from(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+        else:
+            aggconv.reset_parameters(self.generator)
+        return aggconv
+
+    def _built(self, site: Site, conv: _ConvNd) -> AggConv:
+        return AggConv(
             site.in_channels,
             site.out_channels,
             self.space.for_site(site.name, site.original),
@@ -94,10 +105,3 @@ class Substitute(AbstractPass):
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
-        aggconv.site = site
-        aggconv.name = site.name
-        if self.init == "grow":
-            aggconv.grow_from(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
-        else:
-            aggconv.reset_parameters(self.generator)
-        return aggconv

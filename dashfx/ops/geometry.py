@@ -62,6 +62,13 @@ class ConvSpec:
         )
         return replace(self, paddings=paddings, padding_mode="zeros")
 
+    def extended(self, size: Size) -> tuple[ConvSpec, Size]:
+        """Spec and size once circular, reflect or replicate padding has been put around the input, for all terms."""
+        if self.padding_mode == "zeros":
+            return self, size
+        margins = self.margins()
+        return self.padded(margins), tuple(n + left + right for n, (left, right) in zip(size, margins, strict=True))
+
     def with_term(self, candidate: Candidate, padding: Padding) -> ConvSpec:
         return replace(self, candidates=(*self.candidates, candidate), paddings=(*self.paddings, padding))
 

@@ -21,10 +21,20 @@ from torch import Tensor
 
 from dashfx.ops.geometry import Points, Size
 
+# What one number of a spectrum costs beside the multiplications, fitted as `dashfx.ops.autotune` says.
+MATRIX_STORE, FFT_STORE = 40.0, 200.0
+
 Pair = tuple[Tensor, Tensor]  # real and imaginary part, each (freq, rows)
 
 
 class Transform(Protocol):
+    @property
+    def frequencies(self) -> int: ...
+
+    def work(self, rows: int, points: Sequence[Points]) -> float:
+        """The cost of one `analyse` or `adjoint`, in multiplications of a matrix product that take as long."""
+        ...
+
     def analyse(self, values: Sequence[Tensor], points: Sequence[Points], weighted: bool = False) -> Pair:
         """The spectrum of the sum over k of `values[k]` (rows, *) standing at `points[k]`."""
         ...
@@ -38,12 +48,26 @@ class MatrixTransform:
     """Axis by axis as matrix products with cosines and sines.
 
     It needs no zero padding, any length will do, strides and dilations cost nothing as only the points given are ever
-    read or written, and the layout (freq, rows) comes out of the products. That beats FFTs up to lengths of some
-    hundreds per axis: see tests/bench/bench_ops.py.
+    read or written, and the layout (freq, rows) comes out of the products. `dashfx.ops.algorithms.fourier` says up to
+    which lengths that beats an FFT.
     """
 
     def __init__(self, length: Size) -> None:
         self.length = length
+
+    @property
+    def frequencies(self) -> int:
+        return _frequencies(self.length)
+
+    def work(self, rows: int, points: Sequence[Points]) -> float:
+        total = MATRIX_STORE * 2 * rows * self.frequencies
+        for *outer, last in (tuple(map(len, own)) for own in points):
+            done = self.length[-1] // 2 + 1
+            total += 2 * done * rows * math.prod(outer) * last
+            for axis in reversed(range(len(outer))):
+                total += 4 * done * self.length[axis] * rows * math.prod(outer[: axis + 1])
+                done *= self.length[axis]
+        return total
 
     def analyse(self, values: Sequence[Tensor], points: Sequence[Points], weighted: bool = False) -> Pair:
         outer = [p[0] for p in points]
@@ -103,7 +127,7 @@ class MatrixTransform:
     def _complex_adjoint(self, pair: Pair, axis: int, points: Sequence[range], weighted: bool) -> Pair:
         """(done * freq, rest) -> (done, rest, points)"""
         cos, sin = self._basis(axis, points, weighted, pair[0])
-        done = math.prod(self.length[axis + 1 : -1]) * (self.length[-1] // 2 + 1)
+        done = _frequencies(self.length[axis + 1 :])
         re, im = (part.reshape(done, len(cos), -1).transpose(1, 2) for part in pair)
         cos, sin = cos.expand(done, -1, -1), sin.expand(done, -1, -1)
         out_re = torch.bmm(re, cos).baddbmm_(im, sin, alpha=-1)
@@ -116,6 +140,13 @@ class FftTransform:
 
     def __init__(self, length: Size) -> None:
         self.length = length
+
+    @property
+    def frequencies(self) -> int:
+        return _frequencies(self.length)
+
+    def work(self, rows: int, points: Sequence[Points]) -> float:
+        return FFT_STORE * 2 * rows * self.frequencies
 
     def analyse(self, values: Sequence[Tensor], points: Sequence[Points], weighted: bool = False) -> Pair:
         buffer = values[0].new_zeros(len(values[0]), *self.length)
@@ -147,6 +178,11 @@ class FftTransform:
 
     def _mirror(self, like: Tensor) -> Tensor:
         return _mirror(self.length[-1]).to(like)
+
+
+def _frequencies(length: Size) -> int:
+    """How many the half spectrum holds."""
+    return math.prod(length[:-1]) * (length[-1] // 2 + 1)
 
 
 @lru_cache(maxsize=1024)

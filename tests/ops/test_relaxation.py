@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dashfx.ops.relaxation import Softmax, SoftGumbel
+from dashfx.ops.relaxation import SoftGumbel, Softmax
 
 LOGITS = torch.tensor([0.3, -1.0, 2.0, 0.0], dtype=torch.float64)
 ALIVE = torch.ones(4, dtype=torch.bool)

@@ -19,7 +19,7 @@ class Algorithm(Protocol):
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
     ) -> Tensor:
-        """x (batch, in, *size), weights_i (out, in / groups, *kernel_i), coef (terms,), bias (out,) -> (batch, out, *)"""
+        """x (batch, in, *size), weights_i (out, in / groups, *kernel_i), coef (n,), bias (out,) -> (batch, out, *)"""
         ...
 
 
@@ -39,8 +39,7 @@ def extend(x: Tensor, spec: ConvSpec) -> tuple[Tensor, ConvSpec]:
     """Replace circular, reflect or replicate padding by an input that is padded once, for all terms together."""
     if spec.padding_mode == "zeros":
         return x, spec
-    margins = spec.margins()
-    return pad(x, margins, spec.padding_mode), spec.padded(margins)
+    return pad(x, spec.margins(), spec.padding_mode), spec.extended(tuple(x.shape[2:]))[0]
 
 
 def convolve(x: Tensor, kernel: Tensor, points: Points, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
@@ -49,9 +48,7 @@ def convolve(x: Tensor, kernel: Tensor, points: Points, spec: ConvSpec, bias: Te
     padding = tuple((-p[0], o[-1] + p[-1] - n + 1) for p, o, n in zip(points, outputs, x.shape[2:], strict=True))
     dilation = tuple(p.step if len(p) > 1 else 1 for p in points)
     # A conv that pads both sides by `left` saves a copy of x; right where it yields no outputs beyond ours.
-    native = [
-        left >= 0 and 0 <= left - right < s for (left, right), s in zip(padding, spec.stride, strict=True)
-    ]
+    native = [left >= 0 and 0 <= left - right < s for (left, right), s in zip(padding, spec.stride, strict=True)]
     lefts = [left if ok else 0 for (left, _), ok in zip(padding, native, strict=True)]
     x = pad(x, tuple((0, 0) if ok else sides for sides, ok in zip(padding, native, strict=True)))
     return CONVS[spec.ndim](x, kernel, bias, spec.stride, lefts, dilation, spec.groups)

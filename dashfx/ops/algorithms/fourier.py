@@ -19,13 +19,21 @@ from dashfx.ops.algorithms.products import product_over_channels
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
 from dashfx.ops.transform import FftTransform, MatrixTransform, Transform
 
-# Up to these periods matrix products are faster than FFTs (float32, 2 CPU cores, tests/bench/bench_ops.py).
-LONGEST_MATRIX_1D = 192
-LONGEST_MATRIX = 512
+# Up to about these periods matrix products are faster than FFTs. Seen on one busy CPU core in float32, best of 5: 1-D,
+# matrix against FFT 8.6 ms to 10.0 at period 248, 18.1 to 16.2 at 391; 2-D, 434 to 500 at 260, 493 to 304 at 460.
+LONGEST_MATRIX_1D = 256
+LONGEST_MATRIX = 320
 
 
 @dataclass(frozen=True)
-class _Plan:
+class FourierPlan:
+    """Where the values stand and how they are transformed.
+
+    Attributes:
+        lattices: the taps, merged by dilation.
+        inputs, outputs: the positions of input values and of outputs.
+    """
+
     lattices: tuple[Lattice, ...]
     inputs: Points
     outputs: Points
@@ -47,9 +55,9 @@ class Fourier:
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         with torch.autocast(kind, enabled=False):
             x, coef, *weights = (_at_least_float32(t) for t in (x, coef, *weights))
+            plan = plan_for(spec, tuple(x.shape[2:]))
             if not _wraps(spec, tuple(x.shape[2:])):
-                x, spec = extend(x, spec)
-            plan = _plan(spec, tuple(x.shape[2:]))
+                x, _ = extend(x, spec)
             y = _Correlate.apply(plan, x, *aggregate(plan.lattices, weights, coef))
             if bias is not None:
                 y = y + bias.to(y.dtype).view(-1, *[1] * spec.ndim)
@@ -69,8 +77,11 @@ def _wraps(spec: ConvSpec, size: Size) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _plan(spec: ConvSpec, size: Size) -> _Plan:
+def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
+    """The plan for inputs of `size` before any padding."""
     wraps = _wraps(spec, size)
+    if not wraps:
+        spec, size = spec.extended(size)
     lattices = dilated_lattices(spec, None if wraps else size)
     inputs, outputs = tuple(map(range, size)), spec.outputs(size)
     length = size
@@ -81,9 +92,9 @@ def _plan(spec: ConvSpec, size: Size) -> _Plan:
         spans = zip(size, outputs, bounds, strict=True)
         length = tuple(max(1, n - low, out[-1] + 1 + high) for n, out, (low, high) in spans)
     if _by_matrix(length):
-        return _Plan(lattices, inputs, outputs, spec.groups, MatrixTransform(length))
+        return FourierPlan(lattices, inputs, outputs, spec.groups, MatrixTransform(length))
     fast = tuple(_fast_length(max(n, f)) for n, f in zip(size, length, strict=True))
-    return _Plan(lattices, inputs, outputs, spec.groups, FftTransform(fast))
+    return FourierPlan(lattices, inputs, outputs, spec.groups, FftTransform(fast))
 
 
 def _fast_length(least: int) -> int:
@@ -106,7 +117,7 @@ class _Correlate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, x: Tensor, *kernels: Tensor) -> Tensor:
+    def forward(ctx: Any, plan: FourierPlan, x: Tensor, *kernels: Tensor) -> Tensor:
         ctx.plan, ctx.channels = plan, product_over_channels(len(x), plan.groups, *kernels[0].shape[:2])
         spectrum = plan.transform.analyse([ctx.channels.rows(x)], [plan.inputs])
         kernel = plan.transform.analyse([k.flatten(0, 1) for k in kernels], plan.taps)

@@ -1,0 +1,125 @@
+"""What is shown: whole in 80 columns, plain without a terminal, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from dashfx.cli import render, tables
+from dashfx.cli.drawing import common_scale, drawings, support
+from dashfx.genotype import Genotype
+from dashfx.progress import Epoch
+from dashfx.site import Site, Skip
+from dashfx.space import Candidate
+
+MIXTURES = {f"layer{i}.0.conv1": (0.1 + 0.02 * i, "k15 d15") for i in range(30)}
+
+
+def an_epoch(stage: str = "search", **changes: object) -> Epoch:
+    facts = {"epoch": 29, "epochs": 30, "loss": 12.345678, "metric": 0.98765, "best": 0.99123, "lr": 0.0312}
+    return Epoch(**{"stage": stage, "seconds": 61.0, "steps_per_second": 123.4, **facts, **changes})  # type: ignore[arg-type]
+
+
+def follow(observer: render.Progress) -> None:
+    """What a short run tells its observer."""
+    with observer:
+        observer.stage("trace")
+        observer.stage_done("trace", 0.1)
+        observer.stage("search", "dash")
+        observer.step("search", 28, 1, 3)
+        observer.epoch(an_epoch(epoch=28, mixtures=MIXTURES))
+        observer.step("search", 29, 2, 3)
+        if observer._live:
+            observer._live.refresh()
+        observer.epoch(an_epoch(mixtures=MIXTURES))
+        observer.note("a [b]note[/b]")
+        observer.stage_done("search", 12.3)
+
+
+def test_without_a_terminal_an_epoch_is_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    follow(render.progress(quiet=False))
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == "" and re.search(r"[\x00-\x09\x0b-\x1f\x7f]", captured.err) is None
+    assert all(len(line) <= 80 for line in lines)
+    assert sum(line.startswith("search 30/30  loss 12.3  valid 0.9877  best 0.9912") for line in lines) == 1
+    assert "note: a [b]note[/b]" in lines
+    assert lines[-1] == "search          12.3 s  30 epochs, loss 12.3, best valid 0.9912"
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    follow(render.progress(quiet=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_the_display_fits_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(render, "ERR", terminal)
+    follow(render.progress(quiet=False))
+    shown = terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[" in shown
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").split("\n")
+    assert max(map(len, lines)) <= 80
+    for part in ("epoch 30/30", "about 1:01 left", "layer0.0.conv1", "k15 d15", "and 14 more"):
+        assert any(part in line for line in lines), part
+    assert not any(line.startswith("search 30/30") for line in lines)
+
+
+def printed(*parts: object) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, markup=False)
+    for part in parts:
+        console.print(part)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def a_site(name: str = "conv", kernel: int = 3) -> Site:
+    return Site(name, 3, 16, Candidate((kernel, kernel)), (2, 2), ((1, 1), (1, 1)), 1, True, "zeros", ((32, 32),))
+
+
+def test_long_names_fold_and_lose_nothing() -> None:
+    name = "backbone.stages.2.blocks.11.attention.local_mixing.depthwise_convolution.inner.layer"
+    lines = printed(tables.skips([Skip(name, "pointwise")]), tables.genotype(Genotype({name: Candidate(5)}), {}))
+    assert max(map(len, lines)) <= 80
+    text = re.sub(r"[^\w.]", "", "".join(lines))
+    assert name[-20:] in text
+
+
+def test_the_genotype_shows_what_stood_there() -> None:
+    chosen = Genotype({"conv": Candidate((7, 7), (3, 3))}, "argmax")
+    row = next(
+        line for line in printed(tables.genotype(chosen, {"conv": a_site()})) if "conv " in line and "k7" in line
+    )
+    assert row.split() == ["conv", "k3", "d1", "k7", "d3", "19x19", "49"]
+
+
+def test_a_metric_without_a_value_has_no_row() -> None:
+    lines = printed(tables.run_metrics("relative_l2", False, 0.25, None, 0.5))
+    assert lines[0].strip() == "relative_l2 (lower is better)"
+    assert any("validation" in line and "0.2500" in line for line in lines)
+    assert not any("ONNX" in line for line in lines)
+
+
+def test_padding_and_field() -> None:
+    assert tables.padding(((1, 1), (1, 1))) == "1" and tables.padding(((4, 0),)) == "4+0"
+    assert tables.field((float("inf"), 9.0)) == "allx9" and tables.field(None) == "?"
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "drawn"), [(1, 5, "x"), (5, 1, "xxxxx"), (3, 3, "x..x..x")])
+def test_support(kernel: int, dilation: int, drawn: str) -> None:
+    assert support(kernel, dilation) == drawn
+
+
+def test_drawings_share_a_scale_and_a_centre() -> None:
+    chosen = Genotype({"a": Candidate(19, 15), "b": Candidate(3), "c": Candidate((3, 5), (1, 2))})
+    rows = list(drawings(chosen, 40))
+    assert common_scale(chosen, 40) == 7 and max(len(drawing) for _, _, drawing in rows) <= 40
+    assert [(site, axis) for site, axis, _ in rows] == [("a", ""), ("b", ""), ("c", "height"), ("", "width")]
+    assert rows[0][2].count("x") == 19
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    render.error("first: [a]\n   second " + "x" * 200)
+    assert capsys.readouterr().err == "error: first: [a] second " + "x" * 200 + "\n"

@@ -1,0 +1,112 @@
+"""The pages in docs/: options as in the code, links that lead somewhere, and Python blocks that run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from pydantic import BaseModel
+
+from dashfx.cli.options import KEYS
+from dashfx.config import FitConfig, RunConfig
+from dashfx.data import load_data
+from dashfx.data.named import NAMED
+from dashfx.search.cost import COSTS
+from dashfx.search.selection import RULES
+from dashfx.space import PRESETS
+from dashfx.task import TASKS, evaluate, load_task
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+ROW = re.compile(r"^\| `(?P<option>[\w.]+)` \| `(?P<default>.*?)` \| (?P<flag>.*?) \| ", re.MULTILINE)
+
+
+def text_of(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def options(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option by its full name, with its default as YAML has it."""
+    values = block.model_dump(mode="json")
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, BaseModel):
+            yield from options(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", values[name]
+
+
+def test_every_option_stands_on_the_page_with_its_default() -> None:
+    written = {
+        row["option"]: yaml.load(row["default"], yaml.BaseLoader) for row in ROW.finditer(text_of("configuration.md"))
+    }
+    known = {
+        name: yaml.load(yaml.safe_dump(default, width=1000), yaml.BaseLoader) for name, default in options(RunConfig())
+    }
+    assert written == known
+    assert set(FitConfig.model_fields) <= {name.partition(".")[2] for name in written}
+
+
+def test_every_flag_stands_beside_the_options_that_it_sets() -> None:
+    flags = {row["option"]: row["flag"].strip("`") for row in ROW.finditer(text_of("configuration.md"))}
+    expected = {key: f"--{name.replace('_', '-')}" for name, (keys, _) in KEYS.items() for key in keys.split()}
+    assert {option: flag for option, flag in flags.items() if flag} == {**expected, "model": "MODEL"}
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("data.md", NAMED),
+        ("data.md", TASKS),
+        ("how-it-works.md", RULES),
+        ("configuration.md", {*RULES, *COSTS, *PRESETS, *TASKS}),
+    ],
+)
+def test_names_that_can_be_chosen_are_on_the_page(page: str, names: Any) -> None:
+    text = text_of(page)
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        file = page.parent / path if path else page
+        assert file.is_file(), target
+        heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in [head.lower().replace(" ", "-") for head in heads], target
+
+
+def test_every_page_is_on_the_map() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text_of("index.md")))
+    assert {page.name for page in PAGES} - {"index.md"} <= linked
+
+
+def run_blocks(page: Path) -> dict[str, Any]:
+    """Run a page's Python in order, in one namespace, as a reader would type it; what it defined."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)):
+        exec(compile(block, f"{page.name}, block {number + 1}", "exec", dont_inherit=True), names)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page: Path) -> None:
+    run_blocks(page)
+
+
+def test_the_task_of_the_page_fits_data() -> None:
+    data = load_data((np.ones((20, 1, 8)), np.linspace(0, 1, 160).reshape(20, 1, 8)))
+    task = run_blocks(ROOT / "docs" / "extending.md")["make"](data)
+    assert load_task(task, data) is task
+    assert evaluate(lambda x: torch.zeros_like(x), data.loader("test", 3), task) == pytest.approx(
+        data.test.targets.mean()
+    )
