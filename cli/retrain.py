@@ -44,8 +44,8 @@ def retrain(
             observer=observer,
             resume=resume,
         )
-    if not quiet:
-        show_result(result)
+    if not quiet and result.folder:  # of several processes, one has written it
+        show_result(result, result.folder)
 
 
 def _again(run: object, folder: object) -> str:

@@ -57,11 +57,11 @@ def search(
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
         result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
-    if not quiet:
-        show_result(result)
+    if not quiet and result.folder:  # of several processes, one has written it
+        show_result(result, result.folder)
 
 
-def show_result(result: Result) -> None:
+def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     task = result.task
     render.show(
@@ -69,9 +69,7 @@ def show_result(result: Result) -> None:
         tables.run_metrics(task.metric_name, task.maximise, result.valid, result.onnx_valid, result.test),
     )
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
-    if result.folder:
-        render.show(tables.files(result.folder))
-    render.show(f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
+    render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
 
 
 def _settings_to_resume(out: Path | None) -> RunConfig:

@@ -121,17 +121,23 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
     """
     seen = Observation()
     stack: Stack = []
+    failed: list[str] = []  # modules that an exception has gone through, innermost first
     handles = []
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             stack.append((name, module))
+            failed.clear()
             given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
             if is_conv(module) and given:
                 seen.inputs[module].append(tuple(given[0].shape))
 
-        def leave(*_: Any) -> None:
+        def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             stack.pop()
+            if output is None:  # it has failed, or it really returns None
+                failed.append(f"in {type(module).__name__} {name!r} ")
+            else:
+                failed.clear()
 
         # First in and last out: weight-norm computes `weight` in a pre-hook of the conv's own.
         handles.append(module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
@@ -145,7 +151,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
             seen.output = model(*example)
     except Exception as error:
         shapes = ", ".join("x".join(map(str, a.shape)) if isinstance(a, Tensor) else repr(a) for a in example)
-        where = next((f"in {type(m).__name__} {n!r} " for n, m in reversed(stack)), "")
+        where = failed[0] if failed else ""
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"the model's forward fails {where}on an example of shape {shapes}: {line}; "

@@ -201,11 +201,15 @@ def evaluate(predict: Callable[[Tensor], Tensor], loader: Iterable[tuple[Tensor,
             output = predict(x)
             if metric is None:
                 metric = task.new_metric().to(output.device)
-                metric.sync_on_compute = False  # every process of a distributed run sees the whole set
+                metric.distributed_available_fn = _never  # each process of a distributed run sees the whole set
             metric.update(*task.prepare(output, y.to(output.device)))
     if metric is None:
         raise ValueError("evaluate: the loader gives no batches")
     return float(metric.compute())
+
+
+def _never() -> bool:
+    return False
 
 
 def _named_task(spec: str, data: Data) -> Task:

@@ -132,22 +132,18 @@ def test_the_users_model_stays() -> None:
     assert {type(m) for m in model[0].modules()} == {Block, nn.Conv2d, nn.BatchNorm2d}
 
 
-def test_replace_reaches_every_name_and_keeps_hooks() -> None:
-    model = nn.Module()
-    model.a = nn.Conv2d(3, 3, 3)
-    model.b = nn.ModuleList([model.a])
-    seen: list[int] = []
-    model.a.register_forward_hook(lambda *_: seen.append(1))
-    model.forward = lambda x: model.b[0](x)
-    program = trace(nn.Sequential(model.a, nn.ReLU(), model.a)[:1], X)
+def test_replace_keeps_mode_and_hooks() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 3)).eval()
+    calls: list[nn.Module] = []
+    model[0].register_forward_hook(lambda module, *_: calls.append(module))
+    program = trace(model, X)
     new = nn.Conv2d(3, 5, 1)
-    program.model[0].eval()
     program.replace("0", new)
     assert program.model[0] is new and program.graph_module.get_submodule("0") is new
     assert not new.training and len(new._forward_hooks) == 1
 
 
-def test_aliases() -> None:
+def test_replace_reaches_every_name() -> None:
     conv = nn.Conv2d(3, 3, 3, padding=1)
     program = trace(nn.Sequential(conv, nn.Sequential(conv), nn.ReLU()), X)
     (site,) = program.sites.values()
@@ -242,6 +238,22 @@ def test_errors_are_one_line(model: nn.Module, example: object, words: str) -> N
     with pytest.raises(ModelError, match=words) as raised:
         trace(model, example)
     assert "\n" not in str(raised.value)
+
+
+class Tries(Block):
+    """Falls back where a conv does not take the input."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        try:
+            return self.conv(torch.cat([x, x], 1))
+        except RuntimeError:
+            return torch.conv2d(self.conv(x), torch.ones(1, 3, 3, 3))
+
+
+def test_a_failure_that_the_model_catches() -> None:
+    program = trace(nn.Sequential(Tries(), nn.Conv2d(1, 1, 3)), X)
+    assert list(program.sites) == ["0.conv", "1"]
+    assert [skip.name for skip in program.skips] == ["0: conv2d"]
 
 
 def test_a_failing_forward_leaves_flags_alone() -> None:
