@@ -3,8 +3,10 @@
     python benchmarks/controls.py --model dashfx.backbones:WRN1d --args num_classes=15 --data SwedishLeaf.npz \
         --seeds 0 1 2 --out runs/controls/swedishleaf --set search.epochs=60 --set retrain.epochs=100
 
-All variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test
-part. "inherited" is the search again, retrained from the supernet's weights. A variant whose folder already holds a
+Variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test part.
+"inherited" is the search again, retrained from the supernet's weights; "held-out" is the search whose architecture
+parameters learn on a held-out share. For a checkpoint (--set checkpoint=FILE), "grown" searches from its weights, and
+"fine-tuned" trains it on by the same recipe without any change: the control that matters there. A variant whose folder already holds a
 result is not run again, so an interrupted call can simply be repeated. `python benchmarks/table.py runs/controls/*`
 prints the table.
 """
@@ -27,6 +29,8 @@ VARIANTS: dict[str, dict[str, str]] = {
     "random": {"search.strategy": "random", "retrain.weights": "fresh"},
     "searched": {"search.strategy": "dash", "retrain.weights": "fresh"},
     "inherited": {"search.strategy": "dash", "retrain.weights": "inherit"},
+    "grown": {"search.strategy": "dash", "search.init": "grow", "retrain.weights": "inherit"},
+    "fine-tuned": {"search.strategy": "untouched", "retrain.weights": "pretrained"},
     "held-out": {"search.strategy": "dash", "search.alpha_on": "held-out", "retrain.weights": "fresh"},
 }
 

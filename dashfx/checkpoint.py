@@ -51,7 +51,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             "torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pt')"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0]}") from None
+        line = (str(error) or "it ends too early").splitlines()[0]
+        raise CheckpointError(f"checkpoint {str(path)!r} cannot be read: {line}") from None
     return _state_dict(state, path)
 
 
@@ -69,14 +70,11 @@ def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _fit_prefix(weights: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """Drop the prefixes that wrappers add, as long as that makes more keys fit."""
-    for _ in PREFIXES:
-        for prefix in PREFIXES:
-            if all(key.startswith(prefix) for key in weights):
-                shorter = {key.removeprefix(prefix): value for key, value in weights.items()}
-                if len(wanted & set(shorter)) > len(wanted & set(weights)):
-                    weights = shorter
-    return weights
+    """Without the prefixes that wrappers add, as far as that makes more keys fit."""
+    tried = [weights]
+    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in tried[-1])), None):
+        tried.append({key.removeprefix(prefix): value for key, value in tried[-1].items()})
+    return max(tried, key=lambda candidate: len(wanted & set(candidate)))
 
 
 def _misfits(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:

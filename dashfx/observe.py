@@ -135,7 +135,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
         def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             stack.pop()
             if output is None:  # it has failed, or it really returns None
-                failed.append(f"in {type(module).__name__} {name!r} ")
+                failed.append(f"in {type(module).__name__} {name!r} " if name else "")
             else:
                 failed.clear()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.genotype import Genotype
@@ -36,6 +36,12 @@ class Supernet(nn.Module):
             if name == "sites":
                 return sites_of(self)
             raise
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What moves or casts the model (`.to`, `.double`) moves and casts its example too."""
+        moved = tuple(fn(value) if isinstance(value, Tensor) else value for value in self._example)
+        object.__setattr__(self, "_example", moved)
+        return super()._apply(fn, recurse)
 
     def genotype(self, rule: str | SelectionRule = "argmax") -> Genotype:
         """One candidate per site, by "argmax", "contribution", "energy" or a rule object.

@@ -276,7 +276,7 @@ def _resume(learner: Learner, path: Path) -> Fitted:
         state = torch.load(path, map_location="cpu", weights_only=True)
         learner.load_state_dict(state["learner"])
     except (KeyError, RuntimeError, ValueError, EOFError) as error:
-        line = str(error).splitlines()[0]
+        line = (str(error) or type(error).__name__).splitlines()[0]
         raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
     history = [Epoch(**facts) for facts in state["history"]]
     return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])

@@ -41,13 +41,19 @@ def _pads_left(program: Program, node: Any, amount: int) -> bool:
 
 
 def _chomped(program: Program, node: fx.Node, amount: int) -> bool:
-    """Whether the only thing that sees `node`'s output removes its last `amount` samples."""
-    if len(node.users) != 1:
+    """Whether the only thing that sees `node`'s values removes its last `amount` samples."""
+    users = [user for user in node.users if not _asks_shape(user)]
+    if len(users) != 1:
         return False
-    user = next(iter(node.users))
+    user = users[0]
     if user.op == "call_function" and user.target is operator.getitem:
         return _slices_off_end(user, amount)
     return _leaf_does(program, user, lambda x: x[..., :-amount])
+
+
+def _asks_shape(node: fx.Node) -> bool:
+    shape = node.op == "call_function" and node.target is getattr and node.args[1] == "shape"
+    return shape or (node.op == "call_method" and node.target == "size")
 
 
 def _slices_off_end(node: fx.Node, amount: int) -> bool:

@@ -1,0 +1,160 @@
+"""rewrite and lower from the outside: what a supernet is, what may be asked for, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import dashfx
+from dashfx import Candidate, Genotype, SearchSpace, Supernet
+from dashfx.errors import ConfigError, GenotypeError, ModelError, SpaceError
+from dashfx.ops import sites_of
+
+X = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+SPACE = SearchSpace.product([3, 5], [1, 2])
+
+
+class Net(nn.Module):
+    scale = 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 5, padding=2, bias=False)
+        self.fc = nn.Linear(4, 3)
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv2(torch.relu(self.conv1(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.fc(self.features(x).mean((2, 3)))
+
+
+def supernet(**options: Any) -> Any:
+    torch.manual_seed(0)
+    return dashfx.rewrite(Net(), X, SPACE, **options)
+
+
+def test_a_supernet_is_the_users_model() -> None:
+    net = supernet()
+    assert isinstance(net, Net) and isinstance(net, Supernet) and type(net).__name__ == "SuperNet"
+    assert net.features(X).shape == (2, 4, 12, 12) and net.scale == 2.0
+    assert list(net.sites) == ["conv1", "conv2"] and net.sites["conv1"] is net.conv1
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = net.nothing
+
+
+def test_supernets_can_be_copied_saved_and_moved() -> None:
+    net = supernet().double()
+    twin = copy.deepcopy(net)
+    assert torch.equal(twin(X.double()), net(X.double())) and twin.sites["conv1"] is not net.sites["conv1"]
+    other = supernet(init="fresh").double()
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(X.double()), net(X.double()))
+    assert dashfx.lower(twin, twin.genotype()).conv1.weight.dtype is torch.float64
+
+
+def test_genotypes_follow_the_rule() -> None:
+    net = supernet()
+    net.conv1.alpha.data[2] = 1.0
+    assert net.genotype()["conv1"] == net.conv1.candidates[2] and net.genotype().rule == "argmax"
+    assert net.genotype("energy").rule == "energy"
+    with pytest.raises(ConfigError, match="did you mean 'argmax'"):
+        net.genotype("argmx")
+
+
+def test_include_and_exclude() -> None:
+    assert list(supernet(exclude=["conv1"]).sites) == ["conv2"]
+    assert list(supernet(include=["*2"]).sites) == ["conv2"]
+    with pytest.raises(ModelError, match=r"no conv to search \(conv1: not included by stem\*; conv2"):
+        supernet(include=["stem*"])
+
+
+def test_lower_gives_the_users_class_back_and_leaves_the_supernet() -> None:
+    net = supernet()
+    genotype = Genotype({"conv1": Candidate((5, 5), (2, 2)), "conv2": Candidate((3, 3))})
+    plain = dashfx.lower(net, genotype)
+    assert type(plain) is Net and not hasattr(plain, "_example")
+    assert plain.conv1.kernel_size == (5, 5) and plain.conv1.dilation == (2, 2) and plain.conv2.kernel_size == (3, 3)
+    assert torch.equal(plain.fc.weight, net.fc.weight) and len(net.conv1.candidates) == 4
+    with pytest.raises(ModelError, match=r"expected what dashfx\.rewrite returned, got Net"):
+        dashfx.lower(plain, genotype)
+
+
+def test_fresh_weights_when_lowering() -> None:
+    net = supernet()
+    torch.manual_seed(1)
+    first = dashfx.lower(net, net.genotype(), weights="fresh")
+    torch.manual_seed(1)
+    assert torch.equal(dashfx.lower(net, net.genotype(), weights="fresh").conv1.weight, first.conv1.weight)
+    assert not torch.equal(first.fc.weight, net.fc.weight)
+
+
+def test_rewriting_twice() -> None:
+    net = supernet()
+    plain = dashfx.lower(net, net.genotype())
+    again = dashfx.rewrite(plain, X, SPACE)
+    torch.testing.assert_close(again(X), plain(X))
+    assert type(dashfx.lower(again, again.genotype())) is Net
+
+
+def test_a_supernet_of_a_supernet_changes_nothing() -> None:
+    net = supernet()
+    again = dashfx.rewrite(net, X, SearchSpace.product([7]))
+    assert type(again) is type(net) and again.conv1.candidates == net.conv1.candidates
+
+
+@pytest.mark.parametrize("init", ["grow", "fresh"])
+def test_specialise_gives_the_genotype_without_a_search(init: str) -> None:
+    model = Net()
+    choice = Candidate((5, 5))
+    plain = dashfx.specialise(model, X, Genotype({"conv1": choice}), init)
+    assert type(plain) is Net and plain.conv1.kernel_size == (5, 5) and torch.equal(plain.conv2.weight, model.conv2.weight)
+    middle = plain.conv1.weight[..., 1:4, 1:4]
+    assert torch.equal(middle, model.conv1.weight) == (init == "grow")
+    if init == "grow":
+        torch.testing.assert_close(plain(X), model(X))  # the original's taps all lie in the new support
+
+
+def test_specialise_drops_what_lies_outside_the_support() -> None:
+    model = Net()
+    plain = dashfx.specialise(model, X, Genotype({"conv2": Candidate((3, 3))}))
+    assert torch.equal(plain.conv2.weight, model.conv2.weight[..., 1:4, 1:4])
+
+
+def test_specialise_refuses_what_does_not_fit() -> None:
+    with pytest.raises(SpaceError, match="empty genotype"):
+        dashfx.specialise(Net(), X, Genotype())
+    with pytest.raises(GenotypeError, match=r"names 'conv3'.*did you mean"):
+        dashfx.specialise(Net(), X, Genotype({"conv1": Candidate((3, 3)), "conv3": Candidate((3, 3))}))
+
+
+def test_names_with_glob_characters() -> None:
+    model = nn.ModuleDict({"a[0]": nn.Conv2d(1, 2, 3), "a*": nn.Conv2d(2, 2, 3)})
+    net = nn.Sequential(*model.values())
+    net._modules = dict(model._modules)  # names that only ModuleDict would take
+    plain = dashfx.specialise(net, X, Genotype({"a[0]": Candidate((5, 5)), "a*": Candidate((1, 1))}))
+    assert [m.kernel_size for m in plain] == [(5, 5), (1, 1)]
+
+
+def test_a_model_without_convs() -> None:
+    with pytest.raises(ModelError, match="it has no convs"):
+        dashfx.rewrite(nn.Sequential(nn.Flatten(), nn.Linear(144, 2)), X, SPACE)
+
+
+def test_pointwise_convs_only() -> None:
+    model = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(5)))
+    with pytest.raises(ModelError, match=r"0: pointwise.*; and 2 more, see `dashfx check`"):
+        dashfx.rewrite(model, X, SPACE)
+
+
+def test_gradients_reach_every_candidate_and_the_logits() -> None:
+    net = supernet()
+    net(X).square().sum().backward()
+    for aggconv in sites_of(net).values():
+        assert aggconv.alpha.grad is not None
+        assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in aggconv.weights)
