@@ -98,8 +98,7 @@ def survey(program: Any, settings: RunConfig) -> Survey:
 
     parameters = sum(parameter.numel() for parameter in program.model.parameters())
     fields = site_receptive_fields(program.graph_module)
-    axes = [site.ndim for site in program.sites.values()]
-    space = settings.space.build(max(set(axes), key=axes.count) if axes else 2)
+    space = settings.space.build(program.ndim)
     steps = rewriting_passes(space, "grow", settings.space.include, settings.space.exclude)
     results = [step(program.graph_module) for step in steps]
     searchable = sites_of(program.model)

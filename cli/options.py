@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -167,7 +168,13 @@ def given(value: T | None, otherwise: str) -> T:
 
 
 def free_folder(stem: str) -> Path:
-    """The first of `stem`-1, `stem`-2 and so on that does not exist."""
+    """The first of `stem`-1, `stem`-2 and so on that does not exist.
+
+    Raises:
+        ConfigError: under accelerate launch or torchrun, where each process would pick its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError("several processes share one run's folder: name it with --out")
     number = 1
     while Path(f"{stem}-{number}").exists():
         number += 1

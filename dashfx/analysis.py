@@ -142,6 +142,13 @@ def _resized(field: Field, before: tuple[int, ...] | None, after: tuple[int, ...
     axes = len(field.size)
     if before is None or len(after) != axes + 2 or len(before) != axes + 2:
         return Field((GLOBAL,) * axes, field.jump)
-    jump = tuple(j * b / a if a else j for j, b, a in zip(field.jump, before[2:], after[2:], strict=True))
+    jump = tuple(j * _factor(b, a) for j, b, a in zip(field.jump, before[2:], after[2:], strict=True))
     collapsed = tuple(GLOBAL if a == 1 and b > 1 else r for r, b, a in zip(field.size, before[2:], after[2:], strict=True))
     return Field(collapsed, jump)
+
+
+def _factor(before: int, after: int) -> float:
+    """How many steps of the input one step of the output is: a whole factor; padding and cropping leave it at 1."""
+    if not before or not after:
+        return 1.0
+    return float(round(before / after)) if before > after else 1.0 / round(after / before)

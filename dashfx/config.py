@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -255,11 +256,18 @@ def assign(options: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any
 
 
 def parse_value(text: str) -> Any:
-    """A value as YAML reads it; unlike YAML 1.1, 1e-3 is a number."""
+    """A value as YAML reads it; unlike in YAML 1.1, 1e-3 is a number.
+
+    Raises:
+        ConfigError: not YAML.
+    """
     try:
-        return float(text) if "e" in text.lower() and not text.lower().startswith("0x") else yaml.safe_load(text)
-    except ValueError:
-        return yaml.safe_load(text)
+        return float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"value {text!r} cannot be read: an open bracket or quote, perhaps") from None
+
+
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def _explain(cls: type[BaseModel], error: ValidationError) -> str:
@@ -267,7 +275,8 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
     path = [str(step) for step in first["loc"]]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        return f"no option {where!r}{did_you_mean(path[-1], _options_at(cls, path[:-1]))}"
+        block = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
+        return f"no option {path[-1]!r}{block}{did_you_mean(path[-1], _options_at(cls, path[:-1]))}"
     return f"option {where!r}: {first['msg'].lower()}, got {first.get('input')!r}"
 
 

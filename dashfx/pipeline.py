@@ -69,8 +69,10 @@ def search(
         resume=resume,
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
+    if out is not None:
+        run.use_folder(out)  # all that a user can get wrong has been checked by now
 
-    with run.stage("search", run.config.search.strategy):
+    with run.stage("search", _plan(run.config.search.strategy, run.config.search.epochs)):
         genotype = run.agree(choose(run, supernet))
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
@@ -104,9 +106,12 @@ def retrain_genotype(
     run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
+    plain = start or specialised(run, genotype)
+    if out is not None:
+        run.use_folder(out)
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
-    return finished(run, start or specialised(run, genotype), genotype, program)
+    return finished(run, plain, genotype, program)
 
 
 def rewritten(run: Run) -> tuple[Program, nn.Module]:
@@ -114,7 +119,7 @@ def rewritten(run: Run) -> tuple[Program, nn.Module]:
     config = run.config
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
-    space = config.space.build(_dimension(program))
+    space = config.space.build(program.ndim)
     check_growth(program, space, config)
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
     for step in rewriting_passes(space, config.search.init, config.space.include, config.space.exclude):
@@ -172,7 +177,7 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
 
 def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program) -> Result:
     """Retrain, measure on the test part once, export, and write down what is known."""
-    with run.stage("retrain", f"{run.config.retrain.weights} weights"):
+    with run.stage("retrain", _plan(f"{run.config.retrain.weights} weights", run.config.retrain.epochs)):
         plain, valid = retrain(run, plain)
         test = metric_of(run, plain, "test")
     result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
@@ -270,7 +275,5 @@ def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> Non
             )
 
 
-def _dimension(program: Program) -> int:
-    """The number of spatial axes of most sites; it picks the default space."""
-    axes = [site.ndim for site in program.sites.values()]
-    return max(set(axes), key=axes.count) if axes else 2
+def _plan(what: str, epochs: int) -> str:
+    return f"{what}, {epochs} epochs"

@@ -89,10 +89,18 @@ class Observers(Observer):
 
 
 class JsonlLog(Observer):
-    """Appends a JSON object a line: {"time", "event", ...}; each line is flushed, so a killed run keeps its log."""
+    """Appends a JSON object a line: {"time", "event", ...}; each line is flushed, so a killed run keeps its log.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    What happens before `write_to` names the file is kept and written then.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._waiting: list[str] = []
+
+    def write_to(self, path: Path) -> None:
+        self._path = path
+        self._flush()
 
     def stage(self, name: str, detail: str = "") -> None:
         self._write("stage", name=name, detail=detail)
@@ -111,8 +119,14 @@ class JsonlLog(Observer):
         self._write("note", text=text)
 
     def _write(self, event: str, **facts: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **facts}) + "\n")
+        self._waiting.append(json.dumps({"time": round(time.time(), 3), "event": event, **facts}) + "\n")
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(self._waiting)
+            self._waiting.clear()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from dashfx.errors import ConfigError, ModelError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
-from dashfx.runfolder import RunFolder, open_folder
+from dashfx.runfolder import RunFolder, check_folder, make_folder
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
 from dashfx.space import SearchSpace
@@ -45,7 +45,8 @@ class Run:
         self.source, self.data, self.task, self.config, self.resume = source, data, task, config, resume
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
-        self.observer = observer if self.is_main else QUIET
+        self._log = JsonlLog()
+        self.observer: Observer = Observers([observer, self._log]) if self.is_main else QUIET
         self.seconds: dict[str, float] = {}
         self.history: list[Epoch] = []
         self.notes: list[str] = []
@@ -77,11 +78,11 @@ class Run:
         return model
 
     def use_folder(self, path: str | Path) -> None:
-        """Make or reopen the run's folder: by one process, before any other looks for it."""
-        self.folder = open_folder(path, self.config, resume=self.resume) if self.is_main else RunFolder(Path(path))
-        self.accelerator.wait_for_everyone()
+        """Make the run's folder, or take up an earlier one: by one process, before any other looks for it."""
+        self.folder = make_folder(path, self.config) if self.is_main else RunFolder(Path(path))
         if self.is_main:
-            self.observer = Observers([self.observer, JsonlLog(self.folder.log)])
+            self._log.write_to(self.folder.log)
+        self.accelerator.wait_for_everyone()
 
     def agree(self, genotype: Genotype) -> Genotype:
         """The genotype, after all processes have been seen to hold the same one.
@@ -119,14 +120,16 @@ def prepare(
     observer: Observer = QUIET,
     resume: bool = False,
 ) -> Run:
-    """A run whose input has been checked as far as that can be done before any training.
+    """A run whose input has been checked as far as that can be done before tracing; `out` is checked, but not made.
 
     Raises:
-        DashfxError: bad input; the folder `out` is made only after all of it has been checked.
+        DashfxError: bad input.
     """
     checked = _configuration(config, model, data, task, space, strategy)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
+    if out is not None:
+        check_folder(out, checked, resume=resume)
     load_rule(checked.search.rule)
     load_cost(checked.search.cost)
     source = load_model(model, checked.model_args)
@@ -141,8 +144,6 @@ def prepare(
     )
     run = Run(source, loaded, load_task(spec, loaded), checked, observer, resume)
     check_model(run)
-    if out is not None:
-        run.use_folder(out)
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run

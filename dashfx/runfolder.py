@@ -65,22 +65,33 @@ class RunFolder:
         return self.root / "load_model.py"
 
 
-def open_folder(path: str | Path, config: RunConfig, *, resume: bool) -> RunFolder:
-    """Make the folder for a new run, or take up an earlier one.
+def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
+    """Whether the folder can take this run; nothing is made, so a mistake found later leaves nothing behind.
 
     Raises:
-        RunFolderError: not writable, not empty without `resume`, nothing to resume, or a run of another configuration.
+        RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration.
     """
     folder = RunFolder(Path(path))
     if resume:
         _check_same(folder, config)
-        return folder
-    if folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
-        raise RunFolderError(f"--out {path}: it exists and is not empty; give another folder, or --resume to continue that run")
+    elif folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
+        raise RunFolderError(
+            f"--out {path}: it exists and is not empty; give another folder, or --resume to continue that run"
+        )
+
+
+def make_folder(path: str | Path, config: RunConfig) -> RunFolder:
+    """The folder, with the run's configuration and environment where they do not stand there yet.
+
+    Raises:
+        RunFolderError: not writable.
+    """
+    folder = RunFolder(Path(path))
     try:
-        folder.checkpoints.mkdir(parents=True)
-        write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
-        write_text(folder.config, config.to_yaml())
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not folder.config.exists():
+            write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+            write_text(folder.config, config.to_yaml())
     except OSError as error:
         raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -133,7 +144,6 @@ def _check_same(folder: RunFolder, config: RunConfig) -> None:
             f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:3])}); "
             "use the same ones, or another --out"
         )
-    folder.checkpoints.mkdir(exist_ok=True)
 
 
 def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:

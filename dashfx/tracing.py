@@ -67,6 +67,12 @@ class Program:
         """Module name ("" for the whole model) -> why it could not be traced."""
         return self.graph_module.meta["opaque"]
 
+    @property
+    def ndim(self) -> int:
+        """The number of spatial axes of most sites, 2 where there is none; it picks the default space."""
+        axes = [site.ndim for site in self.sites.values()]
+        return max(set(axes), key=axes.count) if axes else 2
+
     def replace(self, name: str, new: nn.Module) -> None:
         """Put `new` in the place of module `name`, under every name it has, with its mode and its hooks."""
         old = self.model.get_submodule(name)

@@ -17,7 +17,8 @@ class BasicBlock(nn.Module):
     def shortcut(self, x):
         if self.stride == 1 and self.extra == 0:
             return x
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
+        before = self.extra // 2
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.extra - before))
 
     def forward(self, x):
         out = F.relu(self.bn1(self.conv1(x)))

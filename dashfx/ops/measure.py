@@ -1,0 +1,74 @@
+"""A step goes in; how long it takes and how much memory it needs at once come out, on CPU and on CUDA devices."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall times of the same step, in seconds."""
+
+    runs: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.runs)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, relative to the median; 0 where there are fewer than two runs."""
+        if len(self.runs) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.runs, n=4, method="inclusive")
+        return (high - low) / 2 / self.median
+
+
+def seconds(step: Step, device: torch.device) -> float:
+    """Wall time of one call, with all that it started on the device."""
+    _synchronise(device)
+    started = time.perf_counter()
+    step()
+    _synchronise(device)
+    return time.perf_counter() - started
+
+
+def timing(step: Step, device: torch.device, repeats: int = 5) -> Timing:
+    """Wall times after one warm-up call, which fills caches and the allocator's pools."""
+    step()
+    return Timing(tuple(seconds(step, device) for _ in range(repeats)))
+
+
+def peak_bytes(step: Step, device: torch.device) -> int:
+    """The most bytes of tensors that one call holds at once, beyond those that were there; after one warm-up call.
+
+    What a native library takes for itself, past torch's allocator, is not seen.
+    """
+    step()
+    if device.type == "cuda":
+        _synchronise(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        _synchronise(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in events), initial=0))
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

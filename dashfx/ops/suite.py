@@ -1,0 +1,113 @@
+"""The layers by which algorithms are compared, and one comparison: a layer goes in, its times and memory come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dashfx.ops.aggconv import AggConv
+from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.measure import Step, Timing, peak_bytes, timing
+from dashfx.space import SearchSpace
+
+PLAIN = "plain conv"  # 3 taps: what the user's network pays for the layer today
+WAYS = (PLAIN, *ALGORITHMS)
+CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A conv with 3 taps an axis and "same" padding, the size of its input and its batch."""
+
+    in_channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    batch: int
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def ndim(self) -> int:
+        return len(self.size)
+
+    @property
+    def name(self) -> str:
+        if self.in_channels == self.groups == self.out_channels:
+            kind = f"depthwise {self.in_channels}"
+        else:
+            kind = f"{self.in_channels}->{self.out_channels}"
+            kind += f" in {self.groups} groups" if self.groups > 1 else ""
+        kind += f" /{self.stride}" if self.stride > 1 else ""
+        return f"{self.ndim}-D {kind} at {'x'.join(map(str, self.size))}, batch {self.batch}"
+
+    def space(self) -> SearchSpace:
+        """The paper's K x D for the layer's dimension."""
+        return SearchSpace.preset("dash1d" if self.ndim == 1 else "dash2d")
+
+    def aggconv(self, algorithm: str = "auto", space: SearchSpace | None = None) -> AggConv:
+        strides = (self.stride,) * self.ndim
+        return AggConv(
+            self.in_channels,
+            self.out_channels,
+            space or self.space(),
+            stride=strides,
+            padding=1,
+            original=(3, 1),
+            groups=self.groups,
+            algorithm=algorithm,
+        )
+
+    def plain(self) -> nn.Module:
+        return CONVS[self.ndim](self.in_channels, self.out_channels, 3, self.stride, 1, groups=self.groups)
+
+    def input(self) -> Tensor:
+        return torch.randn(self.batch, self.in_channels, *self.size, generator=torch.Generator().manual_seed(0))
+
+
+SUITE: tuple[Layer, ...] = (
+    Layer(16, 16, (32, 32), 64),
+    Layer(16, 32, (32, 32), 64, stride=2),
+    Layer(32, 32, (16, 16), 64),
+    Layer(64, 64, (8, 8), 64),
+    Layer(16, 16, (85, 85), 10),
+    Layer(57, 16, (128, 128), 4),
+    Layer(96, 96, (56, 56), 8, groups=96),
+    Layer(64, 64, (28, 28), 8, groups=8),
+    Layer(16, 16, (1000,), 64),
+    Layer(64, 64, (1000,), 64),
+    Layer(64, 64, (46,), 256),
+    Layer(128, 128, (1024,), 8, groups=128),
+    Layer(16, 16, (16384,), 4),
+    Layer(8, 8, (16, 16, 16), 4),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way to compute a layer: wall times of forward + backward, and the most bytes held at once."""
+
+    way: str
+    time: Timing
+    peak_bytes: int
+
+
+def training_step(module: nn.Module, x: Tensor) -> Step:
+    """Forward and backward for the input and all parameters."""
+    inputs = [x.detach().requires_grad_(), *module.parameters()]
+    with torch.no_grad():
+        grad = torch.randn_like(module(x))
+    return lambda: torch.autograd.grad(module(inputs[0]), inputs, grad)
+
+
+def measure(layer: Layer, way: str, device: torch.device, repeats: int = 5) -> Measured:
+    """The layer by an algorithm's name, by "auto", or as the plain conv."""
+    module = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device)
+    step = training_step(module, layer.input().to(device))
+    return Measured(way, timing(step, device, repeats), peak_bytes(step, device))
+
+
+def compare(layer: Layer, ways: Iterable[str] = WAYS, *, device: torch.device, repeats: int = 5) -> list[Measured]:
+    return [measure(layer, way, device, repeats) for way in ways]

@@ -1,0 +1,63 @@
+"""Observers hear of everything; the log is a JSON object a line that a killed run leaves readable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dashfx.passes import Edit, PassResult
+from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers, read_log
+from dashfx.site import Skip
+
+EPOCH = Epoch("search", 0, 2, 1.5, 0.25, 0.25, 0.1, 2.0, 8.0, {"conv": (0.5, "k3 d1")})
+
+
+def tell(observer: Observer) -> None:
+    observer.stage("search", "dash")
+    observer.passed(PassResult(None, (Edit("conv", "folded"),), (Skip("up", "transposed"),), "canonicalise"))
+    observer.step("search", 0, 1, 4)
+    observer.epoch(EPOCH)
+    observer.note("a note")
+    observer.stage_done("search", 1.23456)
+
+
+def test_the_log_holds_what_happened(tmp_path: Path) -> None:
+    log = JsonlLog(tmp_path / "log.jsonl")
+    tell(Observers([QUIET, log]))
+    events = read_log(log.path)
+    assert [event["event"] for event in events] == ["stage", "pass", "epoch", "note", "stage_done"]  # no line a step
+    assert events[1]["edits"] == [{"site": "conv", "what": "folded"}] and events[1]["skips"][0]["name"] == "up"
+    assert events[2]["mixtures"] == {"conv": [0.5, "k3 d1"]} and events[2]["loss"] == 1.5
+    assert events[4]["seconds"] == 1.235 and all(event["time"] > 0 for event in events)
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+    log = JsonlLog(tmp_path / "log.jsonl")
+    tell(log)
+    log.path.write_text(log.path.read_text()[:-9])
+    assert len(read_log(log.path)) == 4
+    log.note("after a resume")
+    assert read_log(log.path)[-1].get("text") == "after a resume"
+
+
+def test_no_log_yet(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "log.jsonl") == []
+
+
+def test_every_method_is_passed_on() -> None:
+    heard: list[str] = []
+
+    class Ear(Observer):
+        def __getattribute__(self, name: str) -> object:
+            heard.append(name)
+            return super().__getattribute__(name)
+
+    tell(Observers([Ear(), Ear()]))
+    public = {name for name in vars(Observer) if not name.startswith("_")}
+    assert {name for name in heard if heard.count(name) == 2} == public
+
+
+def test_numbers_that_json_does_not_know(tmp_path: Path) -> None:
+    log = JsonlLog(tmp_path / "log.jsonl")
+    log.epoch(Epoch("search", 0, 1, 1.0, float("nan"), float("nan"), 0.1, 1.0, 1.0))
+    assert json.loads(log.path.read_text())["event"] == "epoch"

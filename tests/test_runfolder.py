@@ -1,0 +1,81 @@
+"""Run folders: made once, complete, refused where they belong to something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dashfx.config import RunConfig
+from dashfx.errors import RunFolderError
+from dashfx.runfolder import PACKAGES, environment, existing_folder, open_folder, write_text
+
+CONFIG = RunConfig.parse({"model": "net.py:Net", "data": "digits", "seed": 3, "search": {"epochs": 4}})
+
+
+def test_a_new_folder_tells_the_run(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "runs" / "a", CONFIG, resume=False)
+    assert folder.checkpoints.is_dir() and not folder.log.exists()
+    assert json.loads(folder.env.read_text())["packages"]["torch"]
+    again, config = existing_folder(folder.root)
+    assert config == CONFIG and again == folder
+
+
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+    assert open_folder(tmp_path, CONFIG, resume=False).config.is_file()
+
+
+def test_what_exists_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    for out in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(RunFolderError, match="exists and is not empty; give another folder, or --resume"):
+            open_folder(out, CONFIG, resume=False)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        open_folder(tmp_path / "file" / "run", CONFIG, resume=False)
+
+
+def test_resuming_the_same_run(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "a", CONFIG, resume=False)
+    assert open_folder(tmp_path / "a", CONFIG, resume=True) == folder
+
+
+def test_resuming_another_run(tmp_path: Path) -> None:
+    open_folder(tmp_path / "a", CONFIG, resume=False)
+    other = RunConfig.parse({**CONFIG.model_dump(), "seed": 4, "search": {"epochs": 5}})
+    with pytest.raises(RunFolderError, match=r"seed: 3 there, 4 now") as raised:
+        open_folder(tmp_path / "a", other, resume=True)
+    assert "search.epochs: 4 there, 5 now" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"is not a run's folder: it has no config\.yaml"):
+        open_folder(tmp_path, CONFIG, resume=True)
+
+
+def test_writing_leaves_no_part_behind(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "old")
+    write_text(tmp_path / "a.json", "grün")
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "grün" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "a.json", "old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dashfx.runfolder.os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_text(tmp_path / "a.json", "new")
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_environment_can_be_written_down() -> None:
+    facts = json.loads(json.dumps(environment()))
+    assert set(facts["packages"]) <= set(PACKAGES) and facts["threads"] >= 1
