@@ -40,7 +40,10 @@ class Lines(Observer):
 
     def epoch(self, facts: Epoch) -> None:
         if facts.epoch % 10 == 9 or facts.epoch + 1 == facts.epochs:
-            print(f"  {facts.stage} {facts.epoch + 1}/{facts.epochs} loss {facts.loss:.3f} valid {facts.metric:.4f}", flush=True)
+            print(
+                f"  {facts.stage} {facts.epoch + 1}/{facts.epochs} loss {facts.loss:.3f} valid {facts.metric:.4f}",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace, variant: str, seed: int) -> None:
     if (folder / "result.json").exists():
         return
     print(f"{folder}", flush=True)
-    settings: dict[str, Any] = assign({"seed": seed}, options.settings)
+    settings: dict[str, Any] = assign({"seed": seed, "control": False}, options.settings)
     settings = assign(settings, [f"{name}={value}" for name, value in VARIANTS[variant].items()])
     settings["model_args"] = assign({}, options.args)
     resume = (folder / "config.yaml").exists()

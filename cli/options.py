@@ -75,6 +75,15 @@ Seed = Annotated[int | None, typer.Option(help="draws the split, the weights and
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda", rich_help_panel=RUN)]
 Amp = Annotated[str | None, typer.Option(help="no, bf16 or fp16", rich_help_panel=RUN)]
 Limit = Annotated[int | None, typer.Option(help="keep at most this many rows of each part", rich_help_panel=RUN)]
+Control = Annotated[
+    bool | None,
+    typer.Option(
+        "--control/--no-control",
+        help="also train the untouched model, and keep the better one on validation",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
@@ -228,4 +237,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "device": ("device", _as_it_is),
     "amp": ("amp", _as_it_is),
     "limit": ("limit", _as_it_is),
+    "control": ("control", _as_it_is),
 }

@@ -43,6 +43,7 @@ def search(
     device: options.Device = None,
     amp: options.Amp = None,
     limit: options.Limit = None,
+    control: options.Control = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Find a kernel size and dilation for each conv of MODEL, retrain it, and write a checked ONNX file.
@@ -66,7 +67,14 @@ def show_result(result: Result, folder: Path) -> None:
     task = result.task
     render.show(
         tables.genotype(result.genotype, result.sites),
-        tables.run_metrics(task.metric_name, task.maximise, result.valid, result.onnx_valid, result.test),
+        tables.run_metrics(
+            task.metric_name,
+            task.maximise,
+            result.valid,
+            result.onnx_valid,
+            result.test,
+            result.to_dict()["control"],
+        ),
     )
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")

@@ -13,6 +13,7 @@ from dashfx.errors import RunFolderError
 from dashfx.genotype import Genotype
 
 DRAWING_WIDTH = 48  # leaves room for names in 80 columns
+METRICS = ("metric", "maximise", "valid", "onnx_valid", "test")
 
 Source = Annotated[
     Path, typer.Argument(help="a run's folder or a genotype.json", metavar="RUN|FILE", show_default=False)
@@ -28,7 +29,7 @@ def show(source: Source) -> None:
     if source.is_dir() and (source / "result.json").is_file():
         facts = read_result(source / "result.json")
         render.show(
-            tables.run_metrics(*(facts[key] for key in ("metric", "maximise", "valid", "onnx_valid", "test"))),
+            tables.run_metrics(*(facts[key] for key in METRICS), facts.get("control")),
             f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
             tables.files(source),
         )
@@ -42,7 +43,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"metric", "maximise", "valid", "onnx_valid", "test", "parameters", "seconds"} - facts.keys()
+        missing = {*METRICS, "parameters", "seconds"} - facts.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{path} cannot be read: {error}") from None
     if missing:

@@ -124,10 +124,18 @@ def drawing(chosen: Genotype, width: int) -> Table:
     return made
 
 
-def run_metrics(name: str, maximise: bool, valid: float, onnx_valid: float | None, test: float) -> Table:
-    """A run's metric, once a part."""
+def run_metrics(
+    name: str,
+    maximise: bool,
+    valid: float,
+    onnx_valid: float | None,
+    test: float,
+    control: Mapping[str, float] | None = None,
+) -> Table:
+    """A run's metric, once a part; `control` is that of the searched and of the untouched model on validation."""
     rows = {"validation": valid, "validation, ONNX Runtime": onnx_valid, "test": test}
-    return metrics(name, maximise, rows.items())
+    compared = {f"validation, {model} model": value for model, value in (control or {}).items()}
+    return metrics(name, maximise, [*compared.items(), *rows.items()])
 
 
 def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]]) -> Table:

@@ -143,7 +143,9 @@ def _resized(field: Field, before: tuple[int, ...] | None, after: tuple[int, ...
     if before is None or len(after) != axes + 2 or len(before) != axes + 2:
         return Field((GLOBAL,) * axes, field.jump)
     jump = tuple(j * _factor(b, a) for j, b, a in zip(field.jump, before[2:], after[2:], strict=True))
-    collapsed = tuple(GLOBAL if a == 1 and b > 1 else r for r, b, a in zip(field.size, before[2:], after[2:], strict=True))
+    collapsed = tuple(
+        GLOBAL if a == 1 and b > 1 else r for r, b, a in zip(field.size, before[2:], after[2:], strict=True)
+    )
     return Field(collapsed, jump)
 
 

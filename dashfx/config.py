@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.space import Candidate, SearchSpace, Size, preset_lists
@@ -83,7 +83,11 @@ class SpaceConfig(ChoicesConfig):
     def holding(self, space: SearchSpace) -> SpaceConfig:
         """This configuration with the choices of `space` written out, so that `config.yaml` tells them."""
         overrides = {glob: {"candidates": _listed(choices)} for glob, choices in space.overrides}
-        written = {"candidates": _listed(space.candidates), "overrides": overrides, "keep_original": space.keep_original}
+        written = {
+            "candidates": _listed(space.candidates),
+            "overrides": overrides,
+            "keep_original": space.keep_original,
+        }
         return SpaceConfig.parse({"include": self.include, "exclude": self.exclude, **written})
 
 
@@ -190,6 +194,8 @@ class RunConfig(Strict):
         normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's own
             for a checkpoint that wants those; false leaves the data as it is.
         amp: half precision by autocast.
+        control: also train the untouched model by the retraining's recipe, and hand back the searched one only where it is
+            better on the validation part.
     """
 
     model: str | None = None
@@ -204,9 +210,22 @@ class RunConfig(Strict):
     search: SearchConfig = SearchConfig()
     retrain: RetrainConfig = RetrainConfig()
     export: ExportConfig = ExportConfig()
+    control: bool = True
     seed: int = 0
     device: str = "auto"
     amp: Literal["no", "bf16", "fp16"] = "no"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gentler_from_a_checkpoint(cls, options: Any) -> Any:
+        """With a checkpoint, what is not said otherwise starts from its weights, at rates that do not destroy them."""
+        if not isinstance(options, Mapping) or not options.get("checkpoint"):
+            return options
+        blocks = {name: options.get(name) or {} for name in ("search", "retrain")}
+        if not all(isinstance(block, Mapping) for block in blocks.values()):
+            return options
+        search = {"init": "grow", "lr": 0.01, **blocks["search"]}
+        return {**options, "search": search, "retrain": {"lr": 5e-4, **blocks["retrain"]}}
 
     @field_validator("amp", mode="before")
     @classmethod

@@ -24,6 +24,21 @@ from dashfx.site import Site, Skip
 from dashfx.task import Task, evaluate
 
 
+@dataclass(frozen=True)
+class Control:
+    """The searched model against the untouched one after the same training, on the validation part."""
+
+    searched: float
+    untouched: float
+    kept: str  # "searched" or "untouched"
+    genotype: Genotype  # what the search had chosen, also where it was not kept
+
+    def __str__(self) -> str:
+        return (
+            f"searched {self.searched:.4f}, untouched {self.untouched:.4f} on validation: the {self.kept} model is kept"
+        )
+
+
 @dataclass
 class Result:
     """What a run found.
@@ -31,6 +46,7 @@ class Result:
     Attributes:
         model: the lowered, retrained model: torch.nn only, the user's class, on the CPU, in eval mode.
         valid, test: the task's metric of `model` on the validation and the test part.
+        control: how the untouched model did; None where it was not trained. `genotype` and `model` are those kept.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
         seconds: wall time per stage.
         history: every epoch of search and retraining.
@@ -44,6 +60,7 @@ class Result:
     test: float
     sites: dict[str, Site] = field(default_factory=dict)
     skips: tuple[Skip, ...] = ()
+    control: Control | None = None
     onnx_valid: float | None = None
     exported: ExportReport | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -59,6 +76,8 @@ class Result:
             "valid": self.valid,
             "test": self.test,
             "onnx_valid": self.onnx_valid,
+            "control": self.control and {"searched": self.control.searched, "untouched": self.control.untouched},
+            "kept": self.control.kept if self.control else None,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "rule": self.genotype.rule,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
@@ -104,7 +123,8 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
 
 
 def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
-    """Weights, loader and ONNX file; `result` learns what ONNX Runtime said."""
+    """Genotype, weights, loader and ONNX file; `result` learns what ONNX Runtime said."""
+    write_text(folder.genotype, result.genotype.to_json())
     save_weights(result.model, folder.weights)
     spec = run.source.spec
     if run.source.file is not None:

@@ -17,7 +17,7 @@ from dashfx.config import RunConfig
 from dashfx.errors import RunFolderError, SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.outputs import Result, write_outputs, write_summary
+from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.progress import QUIET, Observer
 from dashfx.run import ModelLike, Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder, write_text
@@ -79,7 +79,7 @@ def search(
 
     plain = lowered(run, supernet, genotype)  # discretise, lower
 
-    return finished(run, plain, genotype, program)  # retrain, export
+    return finished(run, plain, genotype, program, run.config.control)  # retrain, control, export
 
 
 def retrain_genotype(
@@ -111,7 +111,7 @@ def retrain_genotype(
         run.use_folder(out)
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
-    return finished(run, plain, genotype, program)
+    return finished(run, plain, genotype, program, control=False)
 
 
 def rewritten(run: Run) -> tuple[Program, nn.Module]:
@@ -166,7 +166,7 @@ def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
 
 def specialised(run: Run, genotype: Genotype) -> nn.Module:
     """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
-    fresh = run.config.retrain.weights == "fresh" or not run.config.checkpoint
+    fresh = _starts_fresh(run)
     with run.stage("lower", "fresh weights" if fresh else "the checkpoint's weights"):
         model = run.fresh_model() if fresh else run.given_model()
         if run.config.search.strategy == "untouched":
@@ -175,12 +175,16 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
         return specialise(model, run.example, genotype, "fresh" if fresh else "grow")
 
 
-def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program) -> Result:
-    """Retrain, measure on the test part once, export, and write down what is known."""
-    with run.stage("retrain", _plan(f"{run.config.retrain.weights} weights", run.config.retrain.epochs)):
+def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool) -> Result:
+    """Retrain, compare with the untouched model, measure on the test part once, export, and write down what is known."""
+    options = run.config.retrain
+    with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
         plain, valid = retrain(run, plain)
-        test = metric_of(run, plain, "test")
-    result = Result(genotype, plain, run.task, valid, test, program.sites, tuple(program.skips))
+    result = Result(genotype, plain, run.task, valid, float("nan"), program.sites, tuple(program.skips))
+    if control and run.config.search.strategy == "dash":
+        with run.stage("control", _plan("the untouched model", options.epochs)):
+            never_worse(run, result)
+    result.test = metric_of(run, result.model, "test")
     if run.folder and run.is_main:
         with run.stage("export"):
             write_outputs(run, run.folder, result)
@@ -192,13 +196,29 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program) -
     return result
 
 
-def retrain(run: Run, plain: nn.Module) -> tuple[nn.Module, float]:
+def never_worse(run: Run, result: Result) -> None:
+    """Train the untouched model by the same recipe; unless the searched one beats it on validation, hand it back instead."""
+    untouched = run.fresh_model() if _starts_fresh(run) else run.given_model()
+    model, valid = retrain(run, untouched, "control")
+    searched = run.task.better(result.valid, valid)
+    kept = "searched" if searched else "untouched"
+    result.control = Control(result.valid, valid, kept, result.genotype)
+    run.note(f"control: {result.control}")
+    if searched:
+        return
+    if run.folder and run.is_main:
+        write_text(run.folder.searched, result.genotype.to_json())
+    result.genotype = Genotype({name: result.sites[name].original for name in result.genotype}, "untouched")
+    result.model, result.valid = model, valid
+
+
+def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
     """The model with the weights of its best epoch on the validation part, and its metric there."""
     learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
     fitted = fit(
         learner,
         run.data,
-        stage="retrain",
+        stage=stage,
         seed=run.config.seed,
         folder=run.checkpoints,
         resume=run.resume,
@@ -225,7 +245,9 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
         RunFolderError: not a run's folder, or a run that has no finished search.
     """
     run, genotype = _reopened(folder)
-    state = RunFolder(Path(folder)).checkpoints / "search-last.pt"
+    paths = RunFolder(Path(folder))
+    genotype = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
+    state = paths.checkpoints / "search-last.pt"
     if not state.is_file():
         return specialised(run, genotype), genotype
     _, supernet = rewritten(run)
@@ -255,7 +277,9 @@ def _reopened(folder: str | Path) -> tuple[Run, Genotype]:
     if config.model is None or config.data is None:
         raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
     if not paths.genotype.is_file():
-        raise RunFolderError(f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume")
+        raise RunFolderError(
+            f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
+        )
     return prepare(config.model, config.data, config=config), Genotype.load(paths.genotype)
 
 
@@ -277,3 +301,8 @@ def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> Non
 
 def _plan(what: str, epochs: int) -> str:
     return f"{what}, {epochs} epochs"
+
+
+def _starts_fresh(run: Run) -> bool:
+    """Whether training starts from the model as its class builds it, rather than from the checkpoint."""
+    return run.config.retrain.weights == "fresh" or not run.config.checkpoint

@@ -100,6 +100,8 @@ class JsonlLog(Observer):
 
     def write_to(self, path: Path) -> None:
         self._path = path
+        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            self._waiting.insert(0, "\n")  # a killed run left half a line
         self._flush()
 
     def stage(self, name: str, detail: str = "") -> None:

@@ -58,9 +58,14 @@ def _result(result: Result, config: RunConfig) -> Html:
         (f"sites searched (left alone: {len(result.skips)})", len(result.genotype)),
         ("wall time of all stages", _seconds(sum(_spent(result).values()))),
     ]
+    if result.control:
+        facts.insert(1, (f"{name}, validation, untouched model", _metric(result.control.untouched)))
+        facts.insert(2, (f"{name}, validation, searched model", _metric(result.control.searched)))
     cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
     lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
-    if config.search.strategy == "dash":
+    if result.control:
+        lines.append(tag("p", f"After the same training, on {result.control}."))
+    elif config.search.strategy == "dash":
         lines.append(tag("p", CONTROLS, class_="soft"))
     return section("Result", tag("div", *cards, class_="facts"), *lines)
 

@@ -15,7 +15,17 @@ import torch
 from dashfx.config import RunConfig, read_yaml
 from dashfx.errors import RunFolderError
 
-PACKAGES = ("dashfx", "torch", "accelerate", "torchmetrics", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy")
+PACKAGES = (
+    "dashfx",
+    "torch",
+    "accelerate",
+    "torchmetrics",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,11 @@ class RunFolder:
     @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
+
+    @property
+    def searched(self) -> Path:
+        """What the search chose, where the untouched model was handed back in its place."""
+        return self.root / "genotype-searched.json"
 
     @property
     def result(self) -> Path:
@@ -138,7 +153,9 @@ def installed_version(package: str) -> str | None:
 def _check_same(folder: RunFolder, config: RunConfig) -> None:
     _, before = existing_folder(folder.root)
     old, new = _flat(before.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
-    changed = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in old | new if old.get(key) != new.get(key)]
+    changed = [
+        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in old | new if old.get(key) != new.get(key)
+    ]
     if changed:
         raise RunFolderError(
             f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:3])}); "
@@ -152,5 +169,3 @@ def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
         flat.update(inner)
     return flat
-
-

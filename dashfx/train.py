@@ -220,7 +220,7 @@ def _train_epoch(
     if not torch.isfinite(total):
         raise TrainingError(
             f"stage {stage}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate "
-            f"(--set {stage}.lr={config.lr / 10:g}), or look for extreme values in the data"
+            f"(--set {'search' if stage == 'search' else 'retrain'}.lr={config.lr / 10:g}), or look for extreme values in the data"
         )
     return loss, steps / (time.perf_counter() - started)
 

@@ -21,10 +21,23 @@ def tell(observer: Observer) -> None:
     observer.stage_done("search", 1.23456)
 
 
+def log_at(path: Path) -> JsonlLog:
+    log = JsonlLog()
+    log.write_to(path)
+    return log
+
+
+def test_what_happens_before_the_file_has_a_name_is_written_then(tmp_path: Path) -> None:
+    log = JsonlLog()
+    log.note("early")
+    log.write_to(tmp_path / "log.jsonl")
+    log.note("late")
+    assert [event["text"] for event in read_log(tmp_path / "log.jsonl")] == ["early", "late"]
+
+
 def test_the_log_holds_what_happened(tmp_path: Path) -> None:
-    log = JsonlLog(tmp_path / "log.jsonl")
-    tell(Observers([QUIET, log]))
-    events = read_log(log.path)
+    tell(Observers([QUIET, log_at(tmp_path / "log.jsonl")]))
+    events = read_log(tmp_path / "log.jsonl")
     assert [event["event"] for event in events] == ["stage", "pass", "epoch", "note", "stage_done"]  # no line a step
     assert events[1]["edits"] == [{"site": "conv", "what": "folded"}] and events[1]["skips"][0]["name"] == "up"
     assert events[2]["mixtures"] == {"conv": [0.5, "k3 d1"]} and events[2]["loss"] == 1.5
@@ -32,12 +45,12 @@ def test_the_log_holds_what_happened(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
-    log = JsonlLog(tmp_path / "log.jsonl")
-    tell(log)
-    log.path.write_text(log.path.read_text()[:-9])
-    assert len(read_log(log.path)) == 4
-    log.note("after a resume")
-    assert read_log(log.path)[-1].get("text") == "after a resume"
+    path = tmp_path / "log.jsonl"
+    tell(log_at(path))
+    path.write_text(path.read_text()[:-9])
+    assert len(read_log(path)) == 4
+    log_at(path).note("after a resume")
+    assert len(read_log(path)) == 5 and read_log(path)[-1]["text"] == "after a resume"
 
 
 def test_no_log_yet(tmp_path: Path) -> None:
@@ -58,6 +71,6 @@ def test_every_method_is_passed_on() -> None:
 
 
 def test_numbers_that_json_does_not_know(tmp_path: Path) -> None:
-    log = JsonlLog(tmp_path / "log.jsonl")
-    log.epoch(Epoch("search", 0, 1, 1.0, float("nan"), float("nan"), 0.1, 1.0, 1.0))
-    assert json.loads(log.path.read_text())["event"] == "epoch"
+    path = tmp_path / "log.jsonl"
+    log_at(path).epoch(Epoch("search", 0, 1, 1.0, float("nan"), float("nan"), 0.1, 1.0, 1.0))
+    assert json.loads(path.read_text())["event"] == "epoch"

@@ -9,9 +9,19 @@ import pytest
 
 from dashfx.config import RunConfig
 from dashfx.errors import RunFolderError
-from dashfx.runfolder import PACKAGES, environment, existing_folder, open_folder, write_text
+from dashfx.runfolder import PACKAGES, RunFolder, check_folder, environment, existing_folder, make_folder, write_text
 
 CONFIG = RunConfig.parse({"model": "net.py:Net", "data": "digits", "seed": 3, "search": {"epochs": 4}})
+
+
+def open_folder(path: Path, config: RunConfig, *, resume: bool) -> RunFolder:
+    check_folder(path, config, resume=resume)
+    return make_folder(path, config)
+
+
+def test_checking_makes_nothing(tmp_path: Path) -> None:
+    check_folder(tmp_path / "runs" / "a", CONFIG, resume=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_folder_tells_the_run(tmp_path: Path) -> None:

@@ -81,14 +81,15 @@ class Energy(ScoreRule):
 
 @dataclass(frozen=True)
 class RandomChoice(SelectionRule):
-    """A uniform draw per site: the control that every search has to beat."""
+    """A uniform draw per site among what is alive: the control that every search has to beat."""
 
     seed: int = 0
     name: str = "random"
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         generator = torch.Generator().manual_seed(self.seed)
-        picks = {n: int(torch.randint(len(a.candidates), (), generator=generator)) for n, a in sites.items()}
+        alive = {name: aggconv.mask.nonzero().flatten().tolist() for name, aggconv in sites.items()}
+        picks = {n: left[int(torch.randint(len(left), (), generator=generator))] for n, left in alive.items()}
         return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
 
 
