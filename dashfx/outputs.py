@@ -34,9 +34,7 @@ class Control:
     genotype: Genotype  # what the search had chosen, also where it was not kept
 
     def __str__(self) -> str:
-        return (
-            f"searched {self.searched:.4f}, untouched {self.untouched:.4f} on validation: the {self.kept} model is kept"
-        )
+        return f"validation: searched {self.searched:.4f}, untouched {self.untouched:.4f}; {self.kept} is kept"
 
 
 @dataclass

@@ -47,7 +47,10 @@ def sampled_field(model: nn.Module, size: int) -> int:
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_receptive_fields_are_what_gradients_reach(stride: int) -> None:
     model = nn.Sequential(
-        nn.Conv1d(1, 1, 3, padding=1), nn.Conv1d(1, 1, 5, stride, 4, dilation=2), nn.AvgPool1d(2), nn.Conv1d(1, 1, 4, padding=2)
+        nn.Conv1d(1, 1, 3, padding=1),
+        nn.Conv1d(1, 1, 5, stride, 4, dilation=2),
+        nn.AvgPool1d(2),
+        nn.Conv1d(1, 1, 4, padding=2),
     )
     for conv in model.parameters():
         nn.init.ones_(conv)

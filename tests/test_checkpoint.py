@@ -82,7 +82,10 @@ def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as raised:
         load_checkpoint(target, saved(tmp_path / "w.pt", state))
     message = str(raised.value)
-    assert "missing, first '0.weight' (did you mean '0.wieght'?)" in message and "1.bias is (7,), the model's is (3,)" in message
+    assert (
+        "missing, first '0.weight' (did you mean '0.wieght'?)" in message
+        and "1.bias is (7,), the model's is (3,)" in message
+    )
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 

@@ -24,7 +24,12 @@ def test_everything_survives_yaml() -> None:
         "model_args": {"width": 3, "kernels": [3, 5]},
         "data": "digits",
         "normalise": {"mean": [0.5], "std": [0.25]},
-        "space": {"kernels": [3, [3, 7]], "dilations": [1], "overrides": {"stem*": {"kernels": [7]}}, "exclude": ["head*"]},
+        "space": {
+            "kernels": [3, [3, 7]],
+            "dilations": [1],
+            "overrides": {"stem*": {"kernels": [7]}},
+            "exclude": ["head*"],
+        },
         "search": {"tau": [2.0, 0.1], "alpha_on": "held-out"},
         "retrain": {"weights": "fresh", "milestones": [0.5]},
         "amp": "bf16",
@@ -79,7 +84,9 @@ def test_values_are_read_as_yaml(text: str, value: Any) -> None:
 
 
 def test_assignments_go_deep_and_override() -> None:
-    options = assign({"seed": 1, "search": {"lr": 1}}, ["seed=2", "search.lr=5e-2", "space.overrides={'stem*': {kernels: [7]}}"])
+    options = assign(
+        {"seed": 1, "search": {"lr": 1}}, ["seed=2", "search.lr=5e-2", "space.overrides={'stem*': {kernels: [7]}}"]
+    )
     config = RunConfig.parse(options)
     assert (config.seed, config.search.lr) == (2, 0.05) and list(config.space.overrides) == ["stem*"]
 
@@ -92,7 +99,12 @@ def test_broken_assignments(assignment: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"- a\n- b", "name: value"), (b"a: [1", "is not YAML"), (b"\xff\xfe\x00", "cannot be read"), (b"", "name: value")],
+    [
+        (b"- a\n- b", "name: value"),
+        (b"a: [1", "is not YAML"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"", "name: value"),
+    ],
 )
 def test_broken_files(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_bytes(content)

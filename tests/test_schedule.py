@@ -27,7 +27,9 @@ def torchs(make: object) -> list[float]:
 def test_schedules_are_torchs_own() -> None:
     one_cycle = torchs(lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.5, total_steps=102, final_div_factor=400))
     assert rates("onecycle")[::10] == pytest.approx(one_cycle[::10], abs=0.01)
-    assert rates("cosine") == pytest.approx(torchs(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100)), abs=1e-9)
+    assert rates("cosine") == pytest.approx(
+        torchs(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100)), abs=1e-9
+    )
     steps = torchs(lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [30, 60], gamma=0.2))
     assert rates("steps", milestones=(0.3, 0.6)) == pytest.approx(steps)
     assert set(rates("constant")) == {0.5}

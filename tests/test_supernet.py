@@ -113,7 +113,9 @@ def test_specialise_gives_the_genotype_without_a_search(init: str) -> None:
     model = Net()
     choice = Candidate((5, 5))
     plain = dashfx.specialise(model, X, Genotype({"conv1": choice}), init)
-    assert type(plain) is Net and plain.conv1.kernel_size == (5, 5) and torch.equal(plain.conv2.weight, model.conv2.weight)
+    assert (
+        type(plain) is Net and plain.conv1.kernel_size == (5, 5) and torch.equal(plain.conv2.weight, model.conv2.weight)
+    )
     middle = plain.conv1.weight[..., 1:4, 1:4]
     assert torch.equal(middle, model.conv1.weight) == (init == "grow")
     if init == "grow":

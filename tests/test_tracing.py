@@ -188,7 +188,9 @@ def test_a_conv_that_others_read_is_left_alone(read: object, what: str) -> None:
 
 
 def test_reading_what_a_search_keeps_is_no_reason() -> None:
-    assert not skipped(nn.Sequential(Reads(lambda conv, x: (conv.stride, conv.in_channels, conv.groups, conv.training))))
+    assert not skipped(
+        nn.Sequential(Reads(lambda conv, x: (conv.stride, conv.in_channels, conv.groups, conv.training)))
+    )
 
 
 class Unused(nn.Module):
@@ -230,7 +232,11 @@ def test_a_site_inside_a_checkpointed_block() -> None:
     [
         (nn.Conv2d, X, "give an instance"),
         (torch.jit.script(nn.Conv2d(3, 3, 3)), X, "scripted"),
-        (nn.Sequential(Block()), torch.zeros(2, 4, 12, 12), r"fails in Conv2d '0.conv' on an example of shape 2x4x12x12"),
+        (
+            nn.Sequential(Block()),
+            torch.zeros(2, 4, 12, 12),
+            r"fails in Conv2d '0.conv' on an example of shape 2x4x12x12",
+        ),
         (nn.Sequential(Block()), (X, X), "2x3x12x12, 2x3x12x12"),
     ],
 )

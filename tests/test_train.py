@@ -122,7 +122,9 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 
 def test_stages_have_seeds_of_their_own() -> None:
-    seeds = {derive_seed(seed, stage, epoch) for seed in range(3) for stage in ("search", "retrain") for epoch in range(9)}
+    seeds = {
+        derive_seed(seed, stage, epoch) for seed in range(3) for stage in ("search", "retrain") for epoch in range(9)
+    }
     assert len(seeds) == 54 and all(0 <= seed < 2**32 for seed in seeds)
     assert derive_seed(0, "search", 1) == derive_seed(0, "search", 1)
 
@@ -167,7 +169,11 @@ def test_norms_and_biases_carry_no_weight_decay() -> None:
     model = ToyNet()
     optimiser = make_optimiser(model.parameters(), FitConfig(weight_decay=0.3))
     decay = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
-    assert {name for name, p in model.named_parameters() if decay[id(p)]} == {"conv1.weight", "conv2.weight", "fc.weight"}
+    assert {name for name, p in model.named_parameters() if decay[id(p)]} == {
+        "conv1.weight",
+        "conv2.weight",
+        "fc.weight",
+    }
     assert len(decay) == len(list(model.parameters()))
 
 

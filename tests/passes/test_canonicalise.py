@@ -48,7 +48,9 @@ def test_weight_norm_is_folded_and_remembered(kind: str) -> None:
 
 
 class Causal(nn.Module):
-    def __init__(self, pad: object = None, chomp: object = None, kernel: int = 3, dilation: int = 2, **options: object) -> None:
+    def __init__(
+        self, pad: object = None, chomp: object = None, kernel: int = 3, dilation: int = 2, **options: object
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(3, 3, kernel, dilation=dilation, **options)
         self.pad, self.chomp = pad or nn.Identity(), chomp or nn.Identity()

@@ -59,7 +59,9 @@ def distinct_outputs(candidates: tuple[Candidate, ...], facts: Site) -> list[Can
         (left, _), k, d = facts.padding_of(candidate)[0], candidate.kernel[0], candidate.dilation[0]
         (outputs,) = facts.output_size((size,))
         reach = {
-            t * d - left for t, m in itertools.product(range(k), range(outputs)) if 0 <= m * facts.stride[0] + t * d - left < size
+            t * d - left
+            for t, m in itertools.product(range(k), range(outputs))
+            if 0 <= m * facts.stride[0] + t * d - left < size
         }
         if reach:
             found.setdefault(frozenset(reach), candidate)
@@ -116,6 +118,8 @@ def test_the_smallest_and_the_largest_of_several_inputs_count() -> None:
 
 def test_a_site_where_nothing_fits() -> None:
     program = substituted(SearchSpace.product([9, 11], [1]), 3, padding_mode="reflect")
-    with pytest.raises(SpaceError, match=r"Site '0': none of its 2 candidates fits an input of 3 \(reflect padding of 4") as it:
+    with pytest.raises(
+        SpaceError, match=r"Site '0': none of its 2 candidates fits an input of 3 \(reflect padding of 4"
+    ) as it:
         Prune()(program.graph_module)
     assert "\n" not in str(it.value)

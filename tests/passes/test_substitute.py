@@ -40,7 +40,11 @@ def test_an_aggconv_has_the_convs_facts() -> None:
 
 @pytest.mark.parametrize(
     ("include", "exclude", "reason"),
-    [(("2",), (), "not included by 2"), (("*",), ("0*",), "excluded by 0*"), (("2", "x"), ("0",), "not included by 2 x")],
+    [
+        (("2",), (), "not included by 2"),
+        (("*",), ("0*",), "excluded by 0*"),
+        (("2", "x"), ("0",), "not included by 2 x"),
+    ],
 )
 def test_include_and_exclude(include: tuple[str, ...], exclude: tuple[str, ...], reason: str) -> None:
     program = traced()

@@ -82,7 +82,10 @@ def test_first_order_learns_the_mixture_from_rows_that_the_weights_never_see() -
     kept = made.training_data(DATA)
     assert len(kept.train) == round(0.75 * len(DATA.train)) and kept.valid is DATA.valid
     seen: list[Tensor] = []
-    held = {tuple(row.flatten().tolist()) for row in made._held_data.train.__getitems__(range(len(made._held_data.train)))[0]}
+    held = {
+        tuple(row.flatten().tolist())
+        for row in made._held_data.train.__getitems__(range(len(made._held_data.train)))[0]
+    }
     train = {tuple(row.flatten().tolist()) for row in kept.train.__getitems__(range(len(kept.train)))[0]}
     assert not held & train and len(held | train) == len(DATA.train)
     loss = made.loss

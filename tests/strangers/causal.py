@@ -31,7 +31,9 @@ class Net(nn.Module):
     def __init__(self, channels=8, out=4):
         super().__init__()
         self.inp = nn.Conv1d(2, channels, 1)
-        self.layers = nn.Sequential(Padded(channels, 2, 1), Padded(channels, 2, 2), Chomped(channels, 3, 1), Chomped(channels, 3, 2))
+        self.layers = nn.Sequential(
+            Padded(channels, 2, 1), Padded(channels, 2, 2), Chomped(channels, 3, 1), Chomped(channels, 3, 2)
+        )
         self.out = nn.Conv1d(channels, out, 1)
 
     def forward(self, x):

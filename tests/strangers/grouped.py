@@ -25,7 +25,9 @@ class Net(nn.Module):
             separable(16, 16, 2),
             nn.Conv2d(16, 32, (3, 5), padding=(1, 2), groups=2),
         )
-        self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(32, num_classes))
+        self.classifier = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(32, num_classes)
+        )
 
     def forward(self, x):
         return self.classifier(self.features(x))
