@@ -6,9 +6,9 @@
 Variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test part.
 "inherited" is the search again, retrained from the supernet's weights; "held-out" is the search whose architecture
 parameters learn on a held-out share. For a checkpoint (--set checkpoint=FILE), "grown" searches from its weights, and
-"fine-tuned" trains it on by the same recipe without any change: the control that matters there. A variant whose folder already holds a
-result is not run again, so an interrupted call can simply be repeated. `python benchmarks/table.py runs/controls/*`
-prints the table.
+"fine-tuned" trains it on by the same recipe without any change: the control that matters there. A variant whose folder
+already holds a result is not run again, so an interrupted call can simply be repeated.
+`python benchmarks/table.py runs/controls/*` prints the table.
 """
 
 from __future__ import annotations

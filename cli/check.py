@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     import torch
 
     from dashfx.config import RunConfig
+    from dashfx.ops import Tuning
     from dashfx.passes import PassResult
 
 Input = Annotated[
     str | None, typer.Option(help="shape of one input, such as 3x32x32; by default that of --data", show_default=False)
+]
+Tune = Annotated[
+    bool, typer.Option("--tune", help="measure the algorithms of each mixture, at search.batch_size; a minute at most")
 ]
 
 
@@ -39,6 +43,7 @@ def check(
     config: options.Config = None,
     assignments: options.Assignments = None,
     seed: options.Seed = None,
+    tune: Tune = False,
 ) -> None:
     """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing."""
     from dashfx.model import build, load_model
@@ -59,6 +64,9 @@ def check(
     _warn_of_two_runtimes()
     if not report.sites:
         as_supernet(program)  # says why there is nothing to search
+    if tune:
+        tuning = tuned(program.model, example, settings)
+        render.show(tables.tuning(tuning), str(tuning))
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def survey(program: Any, settings: RunConfig) -> Survey:
     parameters = sum(parameter.numel() for parameter in program.model.parameters())
     fields = site_receptive_fields(program.graph_module)
     space = settings.space.build(program.ndim)
-    steps = rewriting_passes(space, "grow", settings.space.include, settings.space.exclude)
+    steps = rewriting_passes(space, settings.search.init, settings.space.include, settings.space.exclude)
     results = [step(program.graph_module) for step in steps]
     searchable = sites_of(program.model)
     sites = [
@@ -114,6 +122,21 @@ def survey(program: Any, settings: RunConfig) -> Survey:
         for name, site in program.sites.items()
     ]
     return Survey(sites, list(program.skips), dict(program.opaque), results, parameters)
+
+
+def tuned(supernet: Any, example: torch.Tensor, settings: RunConfig) -> Tuning:
+    """The algorithms for batches of the search's size, measured on its device or known from earlier."""
+    import torch
+
+    from dashfx.ops import tune
+    from dashfx.ops.tuningtable import cache_file
+    from dashfx.train import make_accelerator
+
+    accelerator = make_accelerator(settings.device, settings.amp)
+    supernet.to(accelerator.device)
+    batch = torch.randn(settings.search.batch_size, *example.shape[1:], device=accelerator.device)
+    with accelerator.autocast():
+        return tune(supernet, batch, cache=cache_file())
 
 
 def example_input(shape: str | None, settings: RunConfig) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashfx.cli import render
+from dashfx.cli.bench_ops import bench_ops
 from dashfx.cli.check import check
 from dashfx.cli.eval import evaluate
 from dashfx.cli.export import export
@@ -27,6 +28,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export,
     "eval": evaluate,
     "show": show,
+    "bench-ops": bench_ops,
 }
 USER_MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count

@@ -28,8 +28,9 @@ def show(source: Source) -> None:
     render.show(tables.genotype(genotype, {}), tables.drawing(genotype, DRAWING_WIDTH))
     if source.is_dir() and (source / "result.json").is_file():
         facts = read_result(source / "result.json")
+        values: list[Any] = [*(facts[key] for key in METRICS), facts.get("control")]
         render.show(
-            tables.run_metrics(*(facts[key] for key in METRICS), facts.get("control")),
+            tables.run_metrics(*values),
             f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
             tables.files(source),
         )

@@ -19,6 +19,8 @@ from dashfx.space import Candidate, Padding
 
 if TYPE_CHECKING:
     from dashfx.cli.check import SiteFacts
+    from dashfx.ops import Tuning
+    from dashfx.ops.suite import Layer, Measured
     from dashfx.passes import PassResult
 
 # What a run's folder may hold, in the order in which a reader wants it.
@@ -29,6 +31,7 @@ FILES = {
     "model.safetensors": "its weights",
     "genotype.json": "the choices",
     "config.yaml": "every option of the run",
+    "autotune.json": "the algorithm of each mixture, with what was measured",
     "log.jsonl": "every stage and epoch",
 }
 
@@ -71,6 +74,45 @@ def candidates(facts: Sequence[SiteFacts]) -> Table:
         groups.setdefault(each.candidates, []).append(each.site.name)
     for choices, names in groups.items():
         made.add_row(", ".join(names), compact(choices))
+    return made
+
+
+def tuning(found: Tuning) -> Table:
+    """What each algorithm takes at each conv, the chosen one in bold; convs that pose the same problem share rows."""
+    numbers = ("ms", "memory")
+    made = table("forward + backward of the mixtures", "convs", "input", "algorithm", *numbers, numbers=numbers)
+    for place in found.places:
+        entry, problem = found.entry(place), place.problem
+        names = sorted(entry.seconds, key=entry.seconds.__getitem__) or [entry.choice]
+        for row, name in enumerate(names):
+            made.add_row(
+                ", ".join(place.sites) if row == 0 else "",
+                size(problem.shape) if row == 0 else "",
+                Text(name, "bold" if name == entry.choice else ""),
+                f"{1e3 * entry.seconds[name]:.1f}" if name in entry.seconds else "estimated",
+                f"{short(found.peak_bytes(place, name))}B",
+                end_section=row == len(names) - 1,
+            )
+    return made
+
+
+def layer(of: Layer, measured: Sequence[Measured]) -> Table:
+    """One layer of the suite by each algorithm; times are relative to the first row's, the plain conv."""
+    numbers = ("ms", "spread", "times", "peak memory")
+    made = table(of.name, "computed by", *numbers, numbers=numbers)
+    for each in measured:
+        time = each.time
+        relative = f"{time.median / measured[0].time.median:.1f}"
+        made.add_row(each.way, f"{1e3 * time.median:.1f}", f"{time.spread:.0%}", relative, f"{short(each.peak_bytes)}B")
+    return made
+
+
+def suite(results: Sequence[Sequence[Measured]]) -> Table:
+    """Each algorithm over all layers, relative to the plain conv, which comes first in every list."""
+    made = table("over all layers", "computed by", "times, geometric mean", numbers=("times, geometric mean",))
+    for row in range(1, len(results[0])):
+        logs = [math.log(measured[row].time.median / measured[0].time.median) for measured in results]
+        made.add_row(results[0][row].way, f"{math.exp(sum(logs) / len(logs)):.2f}")
     return made
 
 

@@ -1,4 +1,4 @@
-"""dashfx: rewrites a CNN, searches its kernel sizes and dilations, and hands back an ordinary model and an ONNX file."""
+"""dashfx: rewrites a CNN, searches its kernel sizes and dilations, hands back an ordinary model and an ONNX file."""
 
 from __future__ import annotations
 

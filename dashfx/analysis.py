@@ -67,8 +67,8 @@ class Field:
 def receptive_fields(graph_module: fx.GraphModule) -> dict[str, tuple[float, ...] | None]:
     """Receptive field of each node's output, per axis, in positions of the model's input; None where it is unknown.
 
-    Convs and pools widen it by (span - 1) times the jump; a change of size elsewhere (interpolation) rescales the jump; what
-    removes the spatial axes sees everything (`GLOBAL`).
+    Convs and pools widen it by (span - 1) times the jump; a change of size elsewhere (interpolation) rescales the jump;
+    what removes the spatial axes sees everything (`GLOBAL`).
     """
     fields: dict[fx.Node, Field | None] = {}
     for node in graph_module.graph.nodes:

@@ -1,4 +1,4 @@
-"""A checkpoint file goes in; the user's model holds its weights, or the keys that do not fit are named. Nothing is unpickled."""
+"""A checkpoint file goes in; the user's model holds its weights, or misfits are named. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
     """Load all weights of `path` into `model`.
 
     Raises:
-        CheckpointError: no such file, a file that holds more than tensors and plain values, or keys or shapes that do not
-            fit; then the first few are named with the nearest keys of the model, and the model is left as it was.
+        CheckpointError: no such file, a file that holds more than tensors and plain values, or keys or shapes that do
+            not fit; then the first few are named with the nearest keys of the model, and the model is left as it was.
     """
     weights = _fit_prefix(read_weights(path), set(model.state_dict()))
     wrong = _misfits(weights, model.state_dict())
@@ -47,7 +47,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"checkpoint {str(path)!r} holds Python objects, which loading would run; where you trust it, convert it once: "
+            f"checkpoint {str(path)!r} holds Python objects, which loading would run; if you trust it, convert it: "
             "torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pt')"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:

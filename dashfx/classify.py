@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -36,8 +37,8 @@ def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list
         else:
             sites[name] = _site(module, name, tuple(aliases), seen)
     skips += [
-        Skip(f"{where or '(the model)'}: {function}", f"functional {function} in a forward: no module to replace; {FIX}")
-        for where, function in seen.functional
+        Skip(f"{where or '(the model)'}: {name}", f"functional {name} in a forward: no module to replace; {FIX}")
+        for where, name in seen.functional
     ]
     skips += [
         Skip(name, "scripted (torch.jit): give the module that was scripted instead")
@@ -104,21 +105,22 @@ def _transposed(module: nn.Module, name: str, seen: Observation, owners: Owners)
 
 
 def _own_forward(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
-    if _already_rewritten(module) or type(module) in PLAIN:
+    if _already_rewritten(module):
         return None
     base = next((b for b in PLAIN if isinstance(module, b)), None)
     if base is None:
         return f"{type(module).__name__} is not one of nn.Conv1d, nn.Conv2d, nn.Conv3d"
-    instance_forward = "forward" in vars(module)
-    if instance_forward or type(module).forward is not base.forward or type(module)._conv_forward is not base._conv_forward:
+    own = {name for name in ("forward", "_conv_forward") if getattr(type(module), name) is not getattr(base, name)}
+    if own or "forward" in vars(module):
         return f"{type(module).__name__} computes its convolution in a forward of its own"
     return None
 
 
 def _parametrised(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
     if parametrize.is_parametrized(module):
-        tensors = list(module.parametrizations)  # type: ignore[arg-type]
-        single = tensors == ["weight"] and len(module.parametrizations.weight) == 1  # type: ignore[index,union-attr,arg-type]
+        stacks: dict[str, Any] = dict(cast(nn.ModuleDict, module.parametrizations).items())
+        tensors = list(stacks)
+        single = tensors == ["weight"] and len(stacks["weight"]) == 1
         if not (single and read_weight_norm(module)):
             return f"its {' and '.join(tensors)} is parametrised by something other than weight-norm"
     computed = [h for h in module._forward_pre_hooks.values() if type(h).__module__.startswith("torch.nn.utils")]

@@ -60,10 +60,11 @@ class ChoicesConfig(Strict):
 
 
 class SpaceConfig(ChoicesConfig):
-    """Which kernels and dilations: a preset, lists, or candidates; by default the paper's preset for the model's dimension.
+    """Which kernels and dilations: a preset, lists, or candidates; by default the paper's preset for the dimension.
 
     Attributes:
-        keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be chosen.
+        keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be
+            chosen.
         overrides: other choices for the sites that a glob names.
         include, exclude: globs over site names.
     """
@@ -122,7 +123,8 @@ class SearchConfig(FitConfig):
     """How mixtures are trained and one candidate is chosen.
 
     Attributes:
-        strategy: "dash"; "random" and "untouched" are controls that train no mixture and go through the same retraining.
+        strategy: "dash"; "random" and "untouched" are controls that train no mixture and go through the same
+            retraining.
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate and rule.
         alpha_on: "train" learns them on the training loss (one level, the paper), "held-out" on a share of the training
@@ -134,6 +136,7 @@ class SearchConfig(FitConfig):
         cost, cost_weight: the penalty on the expected cost ("span" or "taps"), and its weight in the loss.
         patience: stop when no site's choice has changed for this many epochs; 0 never stops early.
         rule: how a candidate is chosen: "argmax", "contribution" or "energy".
+        autotune: measure, before the search, which algorithm computes each mixture fastest; false takes an estimate.
     """
 
     epochs: int = Field(30, ge=1)
@@ -154,6 +157,7 @@ class SearchConfig(FitConfig):
     cost_weight: float = Field(0.1, ge=0)
     patience: int = Field(0, ge=0)
     rule: str = "argmax"
+    autotune: bool = True
 
 
 class RetrainConfig(FitConfig):
@@ -191,11 +195,11 @@ class RunConfig(Strict):
     Attributes:
         valid_fraction: the share of the training data that becomes validation where the data has none.
         limit: at most so many rows of each part, for a quick look.
-        normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's own
-            for a checkpoint that wants those; false leaves the data as it is.
+        normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's
+            own for a checkpoint that wants those; false leaves the data as it is.
         amp: half precision by autocast.
-        control: also train the untouched model by the retraining's recipe, and hand back the searched one only where it is
-            better on the validation part.
+        control: also train the untouched model by the retraining's recipe, and hand back the searched one only where it
+            is better on the validation part.
     """
 
     model: str | None = None

@@ -1,8 +1,9 @@
-"""Facts of a plain torch.nn conv, read from the module and written to it: padding as numbers, weight-norm, a new conv."""
+"""Facts of a plain torch.nn conv, read from the module and written to it: padding as numbers, weight-norm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,12 +56,13 @@ def read_padding(conv: _ConvNd) -> Padding:
 def write_padding(conv: _ConvNd, padding: Padding, mode: str) -> None:
     """Give a conv any padding, also lopsided or negative, without another module and so without another state_dict key.
 
-    A conv whose padding_mode is not "zeros" pads by `_reversed_padding_repeated_twice` through F.pad, which takes a number
-    for each side; mode "constant" there is zero padding.
+    A conv whose padding_mode is not "zeros" pads by `_reversed_padding_repeated_twice` through F.pad, which takes a
+    number for each side; mode "constant" there is zero padding.
     """
     lopsided = any(left != right or left < 0 for left, right in padding)
     conv.padding = tuple(max(left, 0) for left, _ in padding)
-    conv.padding_mode = "constant" if mode == "zeros" and lopsided else mode
+    pad_by: Any = "constant" if mode == "zeros" and lopsided else mode  # torch's annotation names documented modes only
+    conv.padding_mode = pad_by
     conv._reversed_padding_repeated_twice = [side for pair in reversed(padding) for side in pair]
 
 
@@ -79,8 +81,8 @@ def read_weight_norm(module: nn.Module) -> WeightNorm | None:
 def without_weight_norm(conv: nn.Module, site: Site) -> nn.Module:
     """The conv with its normalised weight as an ordinary parameter; the module itself for the hook kind.
 
-    The parametrised kind becomes a new module: torch's own removal deletes `weight` from a class that copies of the model
-    share, and would break the user's model.
+    The parametrised kind becomes a new module: torch's own removal deletes `weight` from a class that copies of the
+    model share, and would break the user's model.
     """
     if site.weight_norm is not None and site.weight_norm.kind == "hook":
         return remove_weight_norm(conv)

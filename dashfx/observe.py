@@ -35,8 +35,8 @@ class Observation:
         output: what the model returned.
         inputs: conv module -> input shapes in the order of its calls.
         functional: (name of the module whose forward called it, function name) of each conv that is no module.
-        readers: conv module -> (what was read, name of the module whose code read it) for its parameters and for SETTINGS,
-            outside the conv's own forward.
+        readers: conv module -> (what was read, name of the module whose code read it) for its parameters and for
+            SETTINGS, outside the conv's own forward.
     """
 
     output: Any = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dashfx.data import Data
 from dashfx.export import ExportReport, export
@@ -105,7 +105,13 @@ def write_onnx(run: Run, model: nn.Module, genotype: Genotype, path: Path) -> tu
 
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = 64) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
-    return evaluate(OnnxModel(path), data.loader(part, batch_size), task)
+    model = OnnxModel(path)
+
+    def predict(x: Tensor) -> Tensor:
+        (output,) = model.run(x).values()
+        return output
+
+    return evaluate(predict, data.loader(part, batch_size), task)
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.config import RunConfig
 from dashfx.errors import RunFolderError, SpaceError
 from dashfx.genotype import Genotype
-from dashfx.ops import sites_of
+from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops.autotune import BUDGET
+from dashfx.ops.tuningtable import cache_file
 from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.progress import QUIET, Observer
 from dashfx.run import ModelLike, Run, prepare
@@ -97,8 +100,8 @@ def retrain_genotype(
     """Train and export `model` with the kernels of a genotype that is known already.
 
     Args:
-        start: the lowered model to start from, such as `lowered_of(folder)`; without it the model's fresh weights, or its
-            checkpoint's.
+        start: the lowered model to start from, such as `lowered_of(folder)`; without it the model's fresh weights, or
+            its checkpoint's.
 
     Raises:
         DashfxError: bad input, or a genotype of another model.
@@ -136,6 +139,7 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
     if config.strategy == "untouched":
         return Genotype({name: site.original for name, site in sites.items()}, "untouched")
     engine = Engine(supernet, run.task, config, run.accelerator, STRATEGIES[config.alpha_on])
+    take_algorithms(run, supernet)
     fitted = fit(
         engine,
         run.data,
@@ -151,6 +155,31 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
     for site in sites.values():
         site.residual = None  # it has faded to nothing and is part of no candidate
     return load_rule(config.rule).select(sites)
+
+
+def take_algorithms(run: Run, supernet: nn.Module) -> None:
+    """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
+
+    So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
+    `dashfx.ops.tuningtable.cache_file`, and what is not known is measured.
+    """
+    sites = sites_of(supernet)
+    if run.is_main:
+        path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
+        x = run.data.train.__getitems__(list(range(min(run.config.search.batch_size, len(run.data.train)))))[0]
+        tuning = tune(
+            supernet,
+            x.to(run.accelerator.device),
+            kept=TuningTable.load(path),
+            cache=cache_file() if wanted else None,
+            budget=BUDGET if wanted else 0,
+        )
+        if path is not None:
+            tuning.table.save(path)
+        run.observer.note(str(tuning))
+    (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
+    for name, site in sites.items():
+        site.choices = choices[name]
 
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
@@ -176,7 +205,7 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
 
 
 def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool) -> Result:
-    """Retrain, compare with the untouched model, measure on the test part once, export, and write down what is known."""
+    """Retrain, compare with the untouched model, measure on the test part once, export, and write the results down."""
     options = run.config.retrain
     with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
         plain, valid = retrain(run, plain)
@@ -197,7 +226,7 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, c
 
 
 def never_worse(run: Run, result: Result) -> None:
-    """Train the untouched model by the same recipe; unless the searched one beats it on validation, hand it back instead."""
+    """Train the untouched model by the same recipe, and hand it back unless the searched one beats it on validation."""
     untouched = run.fresh_model() if _starts_fresh(run) else run.given_model()
     model, valid = retrain(run, untouched, "control")
     searched = run.task.better(result.valid, valid)

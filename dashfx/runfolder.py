@@ -51,6 +51,10 @@ class RunFolder:
         return self.root / "checkpoints"
 
     @property
+    def autotune(self) -> Path:
+        return self.root / "autotune.json"
+
+    @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
 

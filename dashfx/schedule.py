@@ -1,4 +1,4 @@
-"""How the learning rate and other settings move with the share of training that is done; pure functions, so nothing to save."""
+"""How the learning rate and other settings move with the share of training that is done: pure functions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dashfx.config import FitConfig
 def learning_rate(config: FitConfig, progress: float) -> float:
     """The learning rate when `progress` (0 to 1) of the fit is done.
 
-    "onecycle" rises from lr/25 over the first 30 % and falls along a cosine to lr/10000 (Smith and Topin, 2018); "cosine" falls
-    to zero; "steps" multiplies by 0.2 after each milestone.
+    "onecycle" rises from lr/25 over the first 30 % and falls along a cosine to lr/10000 (Smith and Topin, 2018);
+    "cosine" falls to zero; "steps" multiplies by 0.2 after each milestone.
     """
     if config.schedule == "onecycle":
         return config.lr * _one_cycle(progress)

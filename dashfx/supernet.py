@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ from dashfx.tracing import Program, trace
 class Supernet(nn.Module):
     """What `rewrite` adds to a user's model: its class becomes a subclass of its own class and of this one.
 
-    `supernet.sites` maps site names to their AggConv. Where the user's model has a `sites` of its own, that one stays, and
-    `dashfx.ops.sites_of(supernet)` gives the sites.
+    `supernet.sites` maps site names to their AggConv. Where the user's model has a `sites` of its own, that one stays,
+    and `dashfx.ops.sites_of(supernet)` gives the sites.
     """
 
     _own_class: type[nn.Module]
@@ -63,7 +63,7 @@ def rewrite(
     algorithm: str = "auto",
     generator: torch.Generator | None = None,
 ) -> Any:
-    """A copy of `model` whose spatial convs are mixtures over the space's candidates; a `Supernet` of the user's own class.
+    """A copy of `model` whose spatial convs are mixtures over the space; a `Supernet` of the user's own class.
 
     Args:
         example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
@@ -103,8 +103,8 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
     """The plain model: torch.nn modules only, the user's class, the user's keys; the supernet stays as it is.
 
     Args:
-        weights: "inherit" starts each conv from the aggregated kernel restricted to the chosen support, "own" from the chosen
-            candidate's weight alone, "fresh" draws all weights anew.
+        weights: "inherit" starts each conv from the aggregated kernel restricted to the chosen support, "own" from the
+            chosen candidate's weight alone, "fresh" draws all weights anew.
 
     Raises:
         ModelError: not a supernet.
@@ -121,8 +121,8 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
 def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: Init = "grow") -> nn.Module:
     """`model` with the genotype's kernels and dilations, without a supernet.
 
-    With init "grow" each searched conv starts from the model's own kernel restricted to the chosen support; with "fresh" it
-    is drawn anew. All other weights stay.
+    With init "grow" each searched conv starts from the model's own kernel restricted to the chosen support; with
+    "fresh" it is drawn anew. All other weights stay.
 
     Raises:
         GenotypeError: a site that the model does not have.
@@ -162,8 +162,9 @@ def as_supernet(program: Program) -> nn.Module:
 
 def as_plain(program: Program) -> nn.Module:
     """The lowered model of a traced supernet, of the user's own class again."""
-    model = program.model
-    assert isinstance(model, Supernet)
-    del model._example
-    model.__class__ = model._own_class
-    return model
+    supernet = program.model
+    assert isinstance(supernet, Supernet)
+    plain, own = cast(nn.Module, supernet), supernet._own_class
+    del supernet._example
+    plain.__class__ = own
+    return plain

@@ -1,4 +1,4 @@
-"""A user's model and one example input go in; a torch.fx graph over the user's own modules, sites and skips come out."""
+"""A user's model and an example input go in; a torch.fx graph over the user's own modules, sites and skips come out."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ class Program:
 def trace(model: nn.Module, example_input: Any) -> Program:
     """Trace a copy of `model` and sort its convs into sites and skips.
 
-    Shapes come from one eager run in eval mode without gradients, so that batch-norm statistics, train/eval flags and the
-    global random state stay as they are. Where torch.fx fails, the innermost failing module becomes opaque and tracing is
-    tried again; convs inside it are still sites.
+    Shapes come from one eager run in eval mode without gradients, so that batch-norm statistics, train/eval flags and
+    the global random state stay as they are. Where torch.fx fails, the innermost failing module becomes opaque and
+    tracing is tried again; convs inside it are still sites.
 
     Args:
         example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
@@ -143,14 +143,15 @@ def copy_model(model: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     for tensor in (t for module in model.modules() for t in tensors_in(vars(module))):
         if isinstance(tensor, nn.UninitializedBuffer):
-            memo[id(tensor)] = nn.UninitializedBuffer(False, tensor.device, tensor.dtype)
+            blank: Callable[..., Tensor] = nn.UninitializedBuffer
+            memo[id(tensor)] = blank(device=tensor.device, dtype=tensor.dtype)
         elif not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
     try:
         return copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:  # computed tensors in objects of the user's; locks, files, generators
         raise ModelError(
-            f"{type(model).__name__} cannot be copied: {_first_line(error)}; let it drop what it keeps, or give its class"
+            f"{type(model).__name__} cannot be copied: {_first_line(error)}; let it drop what it keeps"
         ) from error
 
 

@@ -151,8 +151,8 @@ def fit(
 ) -> Fitted:
     """Train for `learner.config.epochs` epochs, validating after each.
 
-    Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues as
-    if it had not been interrupted.
+    Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues
+    as if it had not been interrupted.
 
     Args:
         folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
@@ -220,7 +220,8 @@ def _train_epoch(
     if not torch.isfinite(total):
         raise TrainingError(
             f"stage {stage}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate "
-            f"(--set {'search' if stage == 'search' else 'retrain'}.lr={config.lr / 10:g}), or look for extreme values in the data"
+            f"(--set {'search' if stage == 'search' else 'retrain'}.lr={config.lr / 10:g}), "
+            "or look for extreme values in the data"
         )
     return loss, steps / (time.perf_counter() - started)
 
@@ -229,7 +230,8 @@ def validate(learner: Learner, data: Data, part: str = "valid") -> float:
     """The task's metric over a whole part, in eval mode."""
     device = learner.accelerator.device
     learner.model.eval()
-    return evaluate(lambda x: learner.predict(x.to(device)), data.loader(part, 4 * learner.config.batch_size), learner.task)
+    loader = data.loader(part, 4 * learner.config.batch_size)
+    return evaluate(lambda x: learner.predict(x.to(device)), loader, learner.task)
 
 
 def derive_seed(*parts: object) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dashfx.analysis import receptive_fields, stages
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.tracing import Program
@@ -23,13 +25,14 @@ class Annotate(AbstractPass):
         stage = {name: i for i, names in enumerate(stages(program.graph_module).values()) for name in names}
         edits = []
         for node in program.graph_module.graph.nodes:
-            facts = {"receptive_field": fields[node.name], "stage": stage.get(node.name)}
+            facts: dict[str, Any] = {"receptive_field": fields[node.name], "stage": stage.get(node.name)}
             if node.op == "call_module" and node.target in program.sites:
                 facts["site"] = program.sites[node.target]
             new = {key: value for key, value in facts.items() if key not in node.meta or node.meta[key] != value}
             node.meta.update(new)
             if "site" in new:
-                edits.append(Edit(str(node.target), f"receptive field {_text(fields[node.name])}, stage {facts['stage']}"))
+                seen = f"receptive field {_text(fields[node.name])}, stage {facts['stage']}"
+                edits.append(Edit(str(node.target), seen))
         return self.result(program, edits)
 
 

@@ -39,15 +39,16 @@ class PassResult:
         return bool(self.edits)
 
     def __str__(self) -> str:
-        rows = [f"  {e.site}: {e.what}" for e in self.edits] + [f"  {s.name}: left alone, {s.reason}" for s in self.skips]
-        return "\n".join([f"{self.name}: {len(self.edits)} edits, {len(self.skips)} skips", *rows])
+        edits = [f"  {edit.site}: {edit.what}" for edit in self.edits]
+        skips = [f"  {skip.name}: left alone, {skip.reason}" for skip in self.skips]
+        return "\n".join([f"{self.name}: {len(edits)} edits, {len(skips)} skips", *edits, *skips])
 
 
 class AbstractPass(ABC):
     """One rewrite. Call it with a traced graph; the module tree in `graph_module.meta["model"]` is rewritten in place.
 
-    A pass is idempotent: a second run edits nothing. `preserves` says what holds for every input: "values" (same output)
-    or "shapes" (same output shape, other values).
+    A pass is idempotent: a second run edits nothing. `preserves` says what holds for every input: "values" (same
+    output) or "shapes" (same output shape, other values).
     """
 
     preserves: ClassVar[Literal["values", "shapes"]]

@@ -16,10 +16,10 @@ class Canonicalise(AbstractPass):
     """Bring every site into the form that the later passes read.
 
     1. `padding="same"` and `"valid"` become numbers on each side.
-    2. Weight-norm of either kind is folded into `weight`; the site remembers it, `graph_module.meta["key_map"]` maps the
-       new key to the old two, and lowering puts it back.
-    3. A 1-D conv whose input is padded on the left by its extent, or whose output loses as many last samples as the conv
-       pads, at every call, is causal: its site says so, and its candidates will grow to the left only.
+    2. Weight-norm of either kind is folded into `weight`; the site remembers it, `graph_module.meta["key_map"]` maps
+       the new key to the old two, and lowering puts it back.
+    3. A 1-D conv whose input is padded on the left by its extent, or whose output loses as many last samples as the
+       conv pads, at every call, is causal: its site says so, and its candidates will grow to the left only.
 
     Left alone: skips, convs in opaque modules as far as rule 3 goes (the graph does not show their surroundings), and
     modules that an earlier rewrite has made searchable.

@@ -11,6 +11,7 @@ from dashfx.errors import GenotypeError, did_you_mean
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
+from dashfx.space import Candidate
 from dashfx.tracing import Program
 
 Weights = Literal["inherit", "own", "fresh"]
@@ -23,8 +24,8 @@ class Discretise(AbstractPass):
     1. `weights="inherit"`: it starts from the aggregated kernel restricted to its support, which keeps what the other
        candidates learned there. With a coefficient of one this is the candidate's own weight.
     2. `weights="own"`: it starts from its own weight alone.
-    3. `weights="fresh"`: every module of the model draws its weights anew by its `reset_parameters`; parameters of modules
-       without that method stay.
+    3. `weights="fresh"`: every module of the model draws its weights anew by its `reset_parameters`; parameters of
+       modules without that method stay.
     4. The bias stays (rules 1 and 2). Output shapes stay.
     """
 
@@ -64,12 +65,12 @@ class Discretise(AbstractPass):
                 raise self.fail(f"site {name!r} does not hold {choice} alone")
 
 
-def _only(aggconv: AggConv, choice: object, weights: Weights) -> AggConv:
+def _only(aggconv: AggConv, choice: Candidate, weights: Weights) -> AggConv:
     if choice not in aggconv.candidates:
         raise GenotypeError(
             f"Site {aggconv.name!r}: {choice} is not one of its candidates ({', '.join(map(str, aggconv.candidates))})"
         )
-    index = aggconv.candidates.index(choice)  # type: ignore[arg-type]
+    index = aggconv.candidates.index(choice)
     weight = aggconv.weights[index] if weights == "own" else aggconv.restricted(index)
     only = aggconv.only(index)
     with torch.no_grad():

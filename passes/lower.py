@@ -14,8 +14,8 @@ from dashfx.tracing import Program
 class Lower(AbstractPass):
     """Leave torch.nn only.
 
-    1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight, bias,
-       stride and groups, and the padding of the shape contract.
+    1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight,
+       bias, stride and groups, and the padding of the shape contract.
     2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
     3. Nothing else changes; only the shapes of searched weights differ from the user's model.
 

@@ -13,10 +13,11 @@ from dashfx.tracing import Program
 class Prune(AbstractPass):
     """Drop a site's candidates that coincide or cannot fit at the input sizes that tracing saw.
 
-    1. Only taps that can meet the input count. Two candidates with the same such taps compute the same functions: the one
-       with the fewest taps stays, the original before others.
+    1. Only taps that can meet the input count. Two candidates with the same such taps compute the same functions: the
+       one with the fewest taps stays, the original before others.
     2. A candidate without such a tap is dropped.
-    3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <= size.
+    3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
+       size.
     4. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
        `init="grow"` it preserves values too, since there every mixture computes the same.
 
@@ -39,7 +40,8 @@ def _prune(site: Site, aggconv: AggConv) -> list[Edit]:
     if not keep:
         raise SpaceError(
             f"Site {site.name!r}: none of its {len(aggconv.candidates)} candidates fits an input of "
-            f"{'x'.join(map(str, site.input_size))} ({next(iter(why.values()))}); give smaller kernels or exclude the site"
+            f"{'x'.join(map(str, site.input_size))} ({next(iter(why.values()))}); "
+            "give smaller kernels or exclude the site"
         )
     if why:
         aggconv.keep([i for i, candidate in enumerate(aggconv.candidates) if candidate in keep])

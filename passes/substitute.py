@@ -29,8 +29,8 @@ class Substitute(AbstractPass):
     3. `init="fresh"`: weights are drawn by fan-in, one candidate like a conv of its size.
     4. Names, hooks, train flags and the rest of the model stay.
 
-    Left alone, with a skip: sites that `include` does not match or `exclude` does. Left alone silently: what is an AggConv
-    already.
+    Left alone, with a skip: sites that `include` does not match or `exclude` does. Left alone silently: what is an
+    AggConv already.
     """
 
     space: SearchSpace

@@ -149,7 +149,7 @@ def layers(draw: st.DrawFn, ndim: int, size: int) -> Layer:
 
 @st.composite
 def cnns(draw: st.DrawFn, ndims: tuple[int, ...] = (1, 2, 3)) -> Network:
-    """Networks of one to three convs: kernel, dilation, stride, groups, bias, norm, residual, shared convs, odd sizes."""
+    """Networks of one to three convs: kernel, dilation, stride, groups, bias, norm, residual, convs called twice."""
     ndim = draw(st.sampled_from(ndims))
     low, high = {1: (9, 24), 2: (7, 12), 3: (5, 7)}[ndim]
     size = tuple(draw(st.integers(low, high)) for _ in range(ndim))

@@ -1,4 +1,4 @@
-"""Options: YAML and --set go in, one checked configuration comes out; what is wrong is named with the nearest option."""
+"""Options: YAML and --set go in, one checked configuration comes out; mistakes are named with the nearest option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The import direction: facts <- tracing <- ops <- passes, search, train <- export, report <- pipeline <- cli."""
+"""Imports go one way: facts <- tracing <- ops <- passes, search, train <- export <- run, report <- pipeline <- cli."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ GRAPH = {"convs", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "runfolder"}  # the user's files, and those of a run
-OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "report"}
+OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild"}
+REPORT = {"report", "report_figures", "report_html", "report_warnings"}
 
 TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | {"train"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
+TO_RUN = TO_OUTPUT | {"run"}
+TO_PIPELINE = TO_RUN | REPORT | {"outputs", "pipeline"}
 
 # What each part may import of dashfx; a new module or folder needs a place here.
 MAY_IMPORT = {
@@ -36,9 +39,12 @@ MAY_IMPORT = {
     "tune": TO_TRAIN | {"tune"},
     "supernet": TO_OPS | {"passes", "search", "supernet"},
     **dict.fromkeys(OUTPUT, TO_OUTPUT),
-    "pipeline": TO_OUTPUT | {"pipeline"},
-    "__init__": TO_OUTPUT | {"pipeline"},
-    "cli": TO_OUTPUT | {"__init__", "pipeline", "cli"},
+    "run": TO_OUTPUT | {"run"},
+    **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
+    "outputs": TO_RUN | REPORT | {"outputs"},
+    "pipeline": TO_PIPELINE,
+    "__init__": TO_PIPELINE,
+    "cli": TO_PIPELINE | {"__init__", "cli"},
     "backbones": {"backbones"},
 }
 

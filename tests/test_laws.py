@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from strategies import Layer, Network, cnns, spaces
 from torch import Tensor, nn
 
 import dashfx
-from dashfx import Candidate, SearchSpace
+from dashfx import SearchSpace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 

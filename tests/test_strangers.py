@@ -1,8 +1,7 @@
-"""Models as people write them who have never heard of dashfx: each is searched, lowered and exported, or says why not."""
+"""Models as people write them who have never heard of dashfx: each is searched and exported, or says why not."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from dashfx.model import load_model
 from dashfx.ops import sites_of
 
 FOLDER = Path(__file__).parent / "strangers"
-SPACE = SearchSpace.product([3, 5], [1, 2], overrides={}, keep_original=True)
+SPACE = SearchSpace.product([3, 5], [1, 2], keep_original=True)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,6 @@ def test_grow_train_and_lower(stranger: Stranger) -> None:
     assert type(plain) is type(model)
     assert list(plain.state_dict()) == list(model.state_dict())
     assert [t.shape for t in tensors(plain.eval()(x))] == [t.shape for t in expected]
-    copy.deepcopy(plain.load_state_dict(plain.state_dict()))
 
 
 def marked(stranger: Stranger) -> Any:

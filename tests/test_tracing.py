@@ -1,4 +1,4 @@
-"""Tracing sees every conv as a site or as a skip, survives models that torch.fx cannot follow, and leaves the model alone."""
+"""Tracing sees every conv as a site or as a skip, takes models that torch.fx cannot follow, and leaves them alone."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_the_users_model_stays() -> None:
     model = nn.Sequential(Block(), nn.Dropout(), Branching()).train()
     model[1].eval()
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    trace(model, X)
-    assert [m.training for m in model] == [True, False, True]
+    program = trace(model, X)
+    assert [m.training for m in model] == [m.training for m in program.model] == [True, False, True]
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
@@ -202,6 +202,12 @@ class Unused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.tied(self.used(x))
+
+
+def test_a_forward_that_was_put_on_an_instance_is_kept() -> None:
+    conv = nn.Conv2d(3, 3, 3)
+    conv.forward = lambda x: nn.Conv2d.forward(conv, x) * 2
+    assert "a forward of its own" in skipped(nn.Sequential(conv))["0"]
 
 
 def test_reasons_for_skips() -> None:

@@ -1,4 +1,4 @@
-"""The fit loop: it learns, continues an interrupted run bit for bit, keeps the best weights, and says what went wrong."""
+"""The fit loop: it learns, continues interrupted runs bit for bit, keeps the best weights, says what went wrong."""
 
 from __future__ import annotations
 

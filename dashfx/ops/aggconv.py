@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from dashfx.errors import SpaceError
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
-from dashfx.ops.autotune import choose
 from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
 from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
+from dashfx.ops.rule import choose
 from dashfx.site import Site
 from dashfx.space import Candidate, candidate_padding
+
+# What a measured choice of algorithm is kept by: grown or not, the input's channels and size, the dtype computed in.
+Use = tuple[bool, tuple[int, ...], torch.dtype]
 
 
 class AggConv(nn.Module):
@@ -42,6 +45,7 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
+        choices: for algorithm "auto": what `dashfx.ops.autotune` measured to be fastest; the rule has the rest.
 
     Raises:
         SpaceError: settings that cannot hold together.
@@ -96,6 +100,7 @@ class AggConv(nn.Module):
         self.relaxation: Relaxation = SoftGumbel(tau=1.0)
         self.generator: torch.Generator | None = None
         self.given: Tensor | None = None
+        self.choices: dict[Use, str] = {}
 
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
@@ -125,6 +130,11 @@ class AggConv(nn.Module):
     def padding_mode(self) -> str:
         return self.spec.padding_mode
 
+    @property
+    def terms(self) -> ConvSpec:
+        """What the algorithms mix: the candidates, and the residual of a grown conv as one more."""
+        return self.spec if self.residual is None else self._grown_spec
+
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """As nn.Conv: uniform within 1 / sqrt(fan_in), each candidate by its own fan-in; alpha is zero, no residual."""
@@ -144,20 +154,29 @@ class AggConv(nn.Module):
         generator = self.generator if self.training else None
         return self.mix(x, self.relaxation(self.alpha, self.mask, generator))
 
-    def mix(self, x: Tensor, coef: Tensor) -> Tensor:
+    def mix(self, x: Tensor, coef: Tensor, algorithm: str | None = None) -> Tensor:
         """The pure function: x (batch, in, *size) or (in, *size), coef (n_candidates,) -> (batch, out, *output_size).
+
+        Args:
+            algorithm: a name in `ALGORITHMS` to use instead of the conv's own.
 
         Raises:
             SpaceError: the input's channels, axes or size do not fit.
         """
         if x.dim() == self.ndim + 1:
-            return self.mix(x.unsqueeze(0), coef).squeeze(0)
+            return self.mix(x.unsqueeze(0), coef, algorithm).squeeze(0)
         self._check_input(x)
         spec, weights, coefs = self._terms(coef)
-        name = self.algorithm
+        name = algorithm or self.algorithm
         if name == "auto":
-            name = choose(spec, tuple(x.shape), self.out_channels)
+            name = self.choices.get(self.use_of(x)) or choose(spec, tuple(x.shape), self.out_channels)
         return ALGORITHMS[name](x, weights, coefs, spec, self.bias)
+
+    def use_of(self, x: Tensor) -> Use:
+        """The key in `choices` of an input (batch, in, *size): one choice holds for every batch size."""
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        return self.residual is not None, tuple(x.shape[1:]), dtype
 
     def coefficients(self) -> Tensor:
         """The mixture without noise, (n_candidates,)."""
@@ -199,6 +218,7 @@ class AggConv(nn.Module):
         self.alpha = nn.Parameter(self.alpha[list(indices)])
         self.mask = self.mask[list(indices)]
         self._cover = self._cover[list(indices)]
+        self.choices = {}  # measured with candidates that are gone
         if bool(self._cover.all()):
             self.residual = None  # every candidate holds all of the original's taps
 
@@ -257,12 +277,12 @@ class AggConv(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _terms(self, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor]:
-        """What the algorithms mix: the candidates, and the residual as one more term with coefficient 1."""
+        """What the algorithms mix; the residual has coefficient 1."""
         if self.residual is None:
-            return self.spec, list(self.weights), coef
+            return self.terms, list(self.weights), coef
         uncovered = 1 - torch.tensordot(coef.to(self._cover.dtype), self._cover, dims=1)  # (*original.kernel)
         rest = self.residual * (self.fade * uncovered)
-        return self._grown_spec, [*self.weights, rest], torch.cat([coef, coef.new_ones(1)])
+        return self.terms, [*self.weights, rest], torch.cat([coef, coef.new_ones(1)])
 
     def _covered(self) -> Tensor:
         """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""

@@ -42,18 +42,24 @@ def seconds(step: Step, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def timing(step: Step, device: torch.device, repeats: int = 5) -> Timing:
-    """Wall times after one warm-up call, which fills caches and the allocator's pools."""
+def timing(step: Step, device: torch.device, repeats: int = 5, limit: float = 10.0) -> Timing:
+    """Wall times after one warm-up call, which fills caches and the allocator's pools.
+
+    Args:
+        limit: seconds after which no further run begins; there is one at least.
+    """
     step()
-    return Timing(tuple(seconds(step, device) for _ in range(repeats)))
+    runs = [seconds(step, device)]
+    while len(runs) < repeats and sum(runs) < limit:
+        runs.append(seconds(step, device))
+    return Timing(tuple(runs))
 
 
 def peak_bytes(step: Step, device: torch.device) -> int:
-    """The most bytes of tensors that one call holds at once, beyond those that were there; after one warm-up call.
+    """The most bytes of tensors that one call holds at once, beyond those that were there.
 
-    What a native library takes for itself, past torch's allocator, is not seen.
+    Call the step once before, so that caches are filled. What a native library takes past torch's allocator is not seen.
     """
-    step()
     if device.type == "cuda":
         _synchronise(device)
         before = torch.cuda.memory_allocated(device)

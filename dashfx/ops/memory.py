@@ -31,8 +31,9 @@ class Bytes:
 def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: int, itemsize: int = 4) -> Bytes:
     """An estimate from the sizes of the tensors that the algorithm makes.
 
-    Within a factor of 2 for `fourier` and `mixed_results`. Native convs may write out, for one image and group, the input
-    under every tap; whether they do is the library's affair, so for `grouped_dilation` and `mixed_weights` it is a bound.
+    Within a factor of 2 for `fourier` and `mixed_results`. Native convs may write out, for one image and group, the
+    input under every tap; whether they do is the library's affair, so for `grouped_dilation` and `mixed_weights` it is
+    a bound.
 
     Args:
         name: in `ALGORITHMS`; one that has no formula here is taken for `mixed_results`, which keeps the most.

@@ -19,8 +19,8 @@ DEPTHWISE, FEW_TAPS = 20.0, 9  # in a native depthwise conv of more than a few t
 
 
 @lru_cache(maxsize=4096)
-def ranked(spec: ConvSpec, shape: tuple[int, ...], out_channels: int) -> tuple[str, ...]:
-    """The names of the algorithms for an input of `shape` (batch, in, *size), the least work first.
+def estimates(spec: ConvSpec, shape: tuple[int, ...], out_channels: int) -> tuple[tuple[str, float], ...]:
+    """(name, work) of the algorithms for an input of `shape` (batch, in, *size), the least work first.
 
     `mixed_results` is not among them: it is the reference, and `grouped_dilation` does the same with fewer convs.
     """
@@ -35,12 +35,12 @@ def ranked(spec: ConvSpec, shape: tuple[int, ...], out_channels: int) -> tuple[s
         "grouped_dilation": slow * per_tap * merged,
         "fourier": _fourier_work(plan_for(spec, tuple(axes)), batch, channels, out_channels),
     }
-    return tuple(sorted(work, key=work.__getitem__))
+    return tuple(sorted(work.items(), key=lambda item: item[1]))
 
 
 def choose(spec: ConvSpec, shape: tuple[int, ...], out_channels: int) -> str:
     """The name in `ALGORITHMS` that promises the least work for an input of `shape` (batch, in, *size)."""
-    return ranked(spec, shape, out_channels)[0]
+    return estimates(spec, shape, out_channels)[0][0]
 
 
 def _fourier_work(plan: FourierPlan, batch: int, channels: int, out_channels: int) -> float:

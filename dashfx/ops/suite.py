@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.autotune import tune
 from dashfx.ops.measure import Step, Timing, peak_bytes, timing
 from dashfx.space import SearchSpace
 
 PLAIN = "plain conv"  # 3 taps: what the user's network pays for the layer today
-WAYS = (PLAIN, *ALGORITHMS)
+AUTO = "auto"  # the fastest of the algorithms as `dashfx.ops.autotune` measures it
+WAYS = (PLAIN, AUTO, *ALGORITHMS)
+# `mixed_weights` takes minutes and gigabytes where a span is wide: only on demand.
+COMPARED = (PLAIN, AUTO, "fourier", "grouped_dilation", "mixed_results")
 CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -103,11 +107,13 @@ def training_step(module: nn.Module, x: Tensor) -> Step:
 
 
 def measure(layer: Layer, way: str, device: torch.device, repeats: int = 5) -> Measured:
-    """The layer by an algorithm's name, by "auto", or as the plain conv."""
-    module = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device)
-    step = training_step(module, layer.input().to(device))
+    """The layer by an algorithm's name, by the tuned choice, or as the plain conv."""
+    module, x = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device), layer.input().to(device)
+    if way == AUTO:
+        tune(module, x)
+    step = training_step(module, x)
     return Measured(way, timing(step, device, repeats), peak_bytes(step, device))
 
 
-def compare(layer: Layer, ways: Iterable[str] = WAYS, *, device: torch.device, repeats: int = 5) -> list[Measured]:
+def compare(layer: Layer, ways: Iterable[str] = COMPARED, *, device: torch.device, repeats: int = 5) -> list[Measured]:
     return [measure(layer, way, device, repeats) for way in ways]

@@ -1,4 +1,4 @@
-"""A supernet in training: coefficients of all sites at once, a functional loss, two optimisers, and the strategy's interface."""
+"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the strategy's interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from dashfx.search.cost import expected_cost, load_cost
 from dashfx.search.selection import Argmax
 from dashfx.task import Task
 from dashfx.train import Batch, Learner, derive_seed, make_optimiser
-
 
 CALIBRATION_BATCHES = 8
 

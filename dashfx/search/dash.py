@@ -23,7 +23,7 @@ class OneLevel(Strategy):
 
 
 class FirstOrder(Strategy):
-    """First-order DARTS: weights on the training batch, then architecture parameters on a batch the weights never see."""
+    """First-order DARTS: weights on the training batch, then the mixtures on a batch the weights never see."""
 
     uses_held_out = True
 

@@ -60,10 +60,11 @@ class Contribution(ScoreRule):
 
 @dataclass(frozen=True)
 class Energy(ScoreRule):
-    """The candidate with the fewest taps whose support keeps nearly all of the aggregated kernel that any support keeps.
+    """The candidate with the fewest taps whose support keeps nearly all of the kernel that any support keeps.
 
-    share_i = ||K on the support of i||^2 / ||K||^2; eligible are shares of at least `keep` times the best share; among them
-    the fewest taps win, then the larger share. It depends on the aggregated kernel alone, so no rescaling changes it.
+    share_i = ||K on the support of i||^2 / ||K||^2; eligible are shares of at least `keep` times the best share; among
+    them the fewest taps win, then the larger share. It depends on the aggregated kernel alone, so no rescaling changes
+    it.
     """
 
     keep: float = 0.9

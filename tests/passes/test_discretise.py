@@ -1,4 +1,4 @@
-"""Discretise: one candidate stays in each AggConv, with the weights that were asked for; a wrong genotype is refused."""
+"""Discretise: one candidate stays in each AggConv, with the weights asked for; a wrong genotype is refused."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_taps_that_never_meet_the_input_do_not_count() -> None:
     same = [Candidate(3), Candidate(3, 9), Candidate(1), Candidate(5, 8)]
     assert kept(same, 8) == [Candidate(3), Candidate(1)]
     assert kept(same, 9) == [Candidate(3), Candidate(1), Candidate(5, 8)]
-    assert kept(same, 10) == [Candidate(3), Candidate(1), Candidate(3, 9)] + [Candidate(5, 8)]
+    assert kept(same, 10) == [Candidate(3), Candidate(1), Candidate(3, 9), Candidate(5, 8)]
 
 
 def test_the_original_represents_what_coincides_with_it() -> None:

@@ -1,4 +1,4 @@
-"""The engine and the two ways of learning a mixture: what moves when, what the loss is made of, and where noise is drawn."""
+"""The engine and the two ways of learning a mixture: what moves when, what the loss is, where noise is drawn."""
 
 from __future__ import annotations
 

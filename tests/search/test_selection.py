@@ -1,4 +1,4 @@
-"""Selection rules: what each picks, that dead candidates are never picked, and which rescalings leave a choice alone."""
+"""Selection rules: what each picks, that the dead are never picked, and which rescalings leave a choice alone."""
 
 from __future__ import annotations
 

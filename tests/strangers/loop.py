@@ -15,7 +15,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         h = self.embed(x)
-        for i in range(self.steps):
+        for _ in range(self.steps):
             h = h + 0.5 * torch.tanh(self.update(h))
         for conv in self.convs:
             h = torch.relu(conv(h))

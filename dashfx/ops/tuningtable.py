@@ -1,0 +1,134 @@
+"""Measured choices by the problem that they solve, as a JSON file: one in a run's folder, one in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from dashfx.ops.geometry import ConvSpec
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that the fastest algorithm depends on.
+
+    Attributes:
+        spec: with the residual as one more term where the conv has grown from another.
+        shape: of the input, (batch, in, *size).
+        dtype: of the input, and `autocast` the one that autocast computes in, "" where it is off.
+        machine: see `machine`.
+    """
+
+    spec: ConvSpec
+    shape: tuple[int, ...]
+    out_channels: int
+    dtype: str
+    autocast: str
+    machine: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def itemsize(self) -> int:
+        return getattr(torch, self.autocast or self.dtype).itemsize
+
+    def __str__(self) -> str:
+        batch, channels, *axes = self.shape
+        stride = "" if set(self.spec.stride) == {1} else f" /{'x'.join(map(str, self.spec.stride))}"
+        groups = f" in {self.spec.groups} groups" if self.spec.groups > 1 else ""
+        size, terms = "x".join(map(str, axes)), len(self.spec.candidates)
+        layer = f"{channels}->{self.out_channels}{stride}{groups} at {size}, batch {batch}"
+        return f"{layer}, {terms} kernels, {self.precision}"
+
+    @property
+    def precision(self) -> str:
+        return f"autocast {self.autocast}" if self.autocast else self.dtype
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The algorithm of a problem.
+
+    Attributes:
+        seconds: median of forward + backward by algorithm; empty where the choice is an estimate.
+        layer, machine: the problem in words, for whoever reads the file.
+    """
+
+    choice: str
+    seconds: Mapping[str, float]
+    layer: str
+    machine: str
+
+
+class TuningTable:
+    """Entries by `Problem.key`."""
+
+    def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
+        self.entries = dict(entries or {})
+
+    @classmethod
+    def load(cls, path: Path | None) -> TuningTable:
+        """The table in a file; an empty one where there is none, or none that can be read: it can be measured again."""
+        if path is None:
+            return cls()
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            return cls({key: Entry(**row) for key, row in rows.items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls()
+
+    def save(self, path: Path) -> None:
+        """Write a neighbour of its own and rename it: readers and other writers never meet half a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps({k: asdict(e) for k, e in self.entries.items()}, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, path)
+
+    def get(self, problem: Problem) -> Entry | None:
+        return self.entries.get(problem.key)
+
+    def put(self, problem: Problem, choice: str, seconds: Mapping[str, float]) -> Entry:
+        entry = Entry(choice, dict(seconds), str(problem), problem.machine)
+        self.entries[problem.key] = entry
+        return entry
+
+
+def cache_file() -> Path:
+    """Where measurements of earlier runs are kept."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "dashfx" / "autotune.json"
+
+
+def machine(device: torch.device) -> str:
+    """The versions, the processor and the number of threads that times hold for."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    return f"dashfx {_version()}, torch {torch.__version__}, {name}, {torch.get_num_threads()} threads"
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    try:
+        return version("dashfx")
+    except PackageNotFoundError:
+        return "from source"
