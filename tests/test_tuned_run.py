@@ -11,7 +11,6 @@ from toys import FAST, ToyNet, toy_data
 
 import dashfx
 import dashfx.ops.autotune as autotune
-from dashfx.ops import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.progress import Epoch, Observer, read_log
 
@@ -56,8 +55,7 @@ def test_a_resumed_run_takes_the_algorithms_of_its_folder(
     measured("mixed_weights", monkeypatch, tmp_path / "another cache")
     used.clear()
     search(tmp_path / "run", resume=True)
-    steps = [name for name in used if name != used[0]]  # the forward pass that finds the shapes goes by the rule
-    assert used[2:] == ["grouped_dilation"] * (len(used) - 2), steps
+    assert set(used[2:]) == {"grouped_dilation"}  # the two before are of the forward pass that finds the shapes
     assert json.loads((tmp_path / "run" / "autotune.json").read_text()) == entries
 
 
@@ -68,12 +66,3 @@ def test_nothing_is_measured_unless_wanted(tmp_path: Path, monkeypatch: pytest.M
     entries = json.loads((tmp_path / "run" / "autotune.json").read_text())
     assert [entry["seconds"] for entry in entries.values()] == [{}, {}]
     assert not (tmp_path / "cache").exists()
-
-
-def test_choices_are_the_sites_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured("mixed_weights", monkeypatch, tmp_path / "cache")
-    seen: list[dict[Any, str]] = []
-    keep = AggConv.keep
-    monkeypatch.setattr(AggConv, "keep", lambda site, indices: seen.append(dict(site.choices)) or keep(site, indices))
-    search(tmp_path / "run")
-    assert any(choices and set(choices.values()) == {"mixed_weights"} for choices in seen)

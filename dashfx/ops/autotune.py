@@ -117,7 +117,7 @@ class _Tuner:
         self.estimated, self.seconds = 0, 0.0
 
     def decide(self, place: Place, free: int | None, share: float) -> Entry:
-        """The fastest algorithm that fits into `free` bytes; measured in about `share` seconds where it is not known."""
+        """The fastest algorithm that fits into `free` bytes; measured in about `share` seconds where not known."""
         names, problem = _fitting(place, free), place.problem
         times = self._known(problem, names)
         if not times and share > 0:

@@ -58,7 +58,7 @@ def timing(step: Step, device: torch.device, repeats: int = 5, limit: float = 10
 def peak_bytes(step: Step, device: torch.device) -> int:
     """The most bytes of tensors that one call holds at once, beyond those that were there.
 
-    Call the step once before, so that caches are filled. What a native library takes past torch's allocator is not seen.
+    Call the step once before, so that caches are filled. What a library takes past torch's allocator is not seen.
     """
     if device.type == "cuda":
         _synchronise(device)

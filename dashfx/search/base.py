@@ -131,9 +131,11 @@ class Engine(Learner):
         self.warm = progress >= self.config.warmup
         if isinstance(self.relaxation, SoftGumbel):
             self.relaxation.tau = geometric(*self.config.tau, progress)
+        last = max(1, self.config.epochs - 1)  # by the last epoch, at the latest, nothing of a residual is left
+        residual_share = fade(epoch / last, self.config.fade) if self.config.epochs > 1 else 0.0
         for site in self.sites.values():
             site.relaxation = self.relaxation
-            site.fade.fill_(fade(progress, self.config.fade))
+            site.fade.fill_(residual_share)
         self._generator.manual_seed(derive_seed(seed, "gumbel"))
         self._seed, self._held_out = derive_seed(seed, "held-out"), None
 
