@@ -140,7 +140,7 @@ def test_where_retraining_starts(weights: str, tmp_path: Path) -> None:
 def test_growing_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     trained = search(search={"strategy": "untouched"}, retrain={"epochs": 25, "lr": 0.02})
     torch.save(trained.model.state_dict(), tmp_path / "w.pt")
-    nothing = {"epochs": 1, "lr": 1e-12, "alpha_lr": 1e-12}
+    nothing = {"epochs": 2, "lr": 1e-12, "alpha_lr": 1e-12}
     result = search(checkpoint=str(tmp_path / "w.pt"), search={"init": "grow", **nothing})
     first = result.history[0]
     assert first.stage == "search" and first.metric >= trained.valid - 0.2 > 1 / CLASSES
@@ -218,7 +218,9 @@ BAD: list[tuple[dict[str, Any], type[DashfxError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "kind", "words"), BAD, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"), BAD, ids=[f"{i}-{next(iter(row[0]))}" for i, row in enumerate(BAD)]
+)
 def test_bad_input_is_refused_early_and_leaves_no_folder(
     changes: dict[str, Any], kind: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,12 +145,12 @@ def test_replace_keeps_mode_and_hooks() -> None:
 
 def test_replace_reaches_every_name() -> None:
     conv = nn.Conv2d(3, 3, 3, padding=1)
-    program = trace(nn.Sequential(conv, nn.Sequential(conv), nn.ReLU()), X)
+    program = trace(nn.Sequential(conv, nn.Sequential(conv), nn.ReLU(), conv), X)
     (site,) = program.sites.values()
-    assert site.name == "0" and site.aliases == ("1.0",) and site.calls == 2
+    assert site.name == "0" and site.aliases == ("1.0", "3") and site.calls == 3
     new = nn.Identity()
     program.replace("0", new)
-    assert program.model[0] is new and program.model[1][0] is new
+    assert program.model[0] is program.model[1][0] is program.model[3] is new
 
 
 def skipped(model: nn.Module, x: Tensor = X) -> dict[str, str]:

@@ -128,7 +128,10 @@ def processor() -> str:
 
 @lru_cache(maxsize=1)
 def _version() -> str:
+    """The package's version, and a digest of the code that is timed: a work tree changes without a new version."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
     try:
-        return version("dashfx")
+        return f"{version('dashfx')} ({digest})"
     except PackageNotFoundError:
-        return "from source"
+        return f"from source ({digest})"

@@ -184,6 +184,13 @@ def test_a_search_that_has_settled_stops() -> None:
     assert fitted(patience=2, warmup=0.2, fade=0.5) == 8  # 5 epochs of fading, and two more without a change
 
 
+def test_a_resumed_search_remembers_earlier_choices() -> None:
+    first, resumed = engine(patience=2, warmup=0, fade=0), engine(patience=2, warmup=0, fade=0)
+    assert [first.finished(epoch) for epoch in range(2)] == [None, None]
+    resumed.load_state_dict(first.state_dict())
+    assert first.finished(2) == resumed.finished(2) == "no choice has changed for 2 epochs"
+
+
 def test_a_choice_that_changed_lately_does_not_stop() -> None:
     made = engine(patience=3, warmup=0, fade=0)
     answers = []
