@@ -33,7 +33,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@echo "== tests =="
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 	@echo "== doctests =="
 	$(BIN)/python -m pytest -q --doctest-modules dashfx
 

@@ -2,8 +2,8 @@
 
     python benchmarks/table.py runs/controls/swedishleaf runs/controls/osuleaf
 
-A row per folder and variant: mean and standard deviation (n - 1) of the test metric over the seeds, the validation metric
-likewise, parameters, and the median wall time of search and retraining.
+A row per folder and variant: mean and standard deviation (n - 1) of the test metric over the seeds, the validation
+metric likewise, parameters, and the median wall time of search and retraining.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
     """On the run's own data, or on other data that is read and normalised like it."""
     from dashfx.data import load_data
     from dashfx.outputs import onnx_metric
-    from dashfx.pipeline import metric_of, model_of
+    from dashfx.pipeline import metric_of
+    from dashfx.reopen import model_of
     from dashfx.runfolder import RunFolder
     from dashfx.task import data_kind, load_task
 

@@ -58,7 +58,7 @@ def export(
 def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
     from dashfx.outputs import metadata
-    from dashfx.pipeline import model_of
+    from dashfx.reopen import model_of
 
     run, model, genotype = model_of(folder)
     settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}

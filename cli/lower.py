@@ -22,7 +22,7 @@ Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/low
 
 def lower(run: options.Folder, out: Out = None, quiet: options.Quiet = False) -> None:
     """Write RUN's searched model as torch.nn layers only, with the weights that the search left."""
-    from dashfx.pipeline import lowered_of
+    from dashfx.reopen import lowered_of
     from dashfx.runfolder import existing_folder
 
     _, settings = existing_folder(run)

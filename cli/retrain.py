@@ -24,7 +24,8 @@ def retrain(
 ) -> None:
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
     from dashfx.genotype import Genotype
-    from dashfx.pipeline import lowered_of, retrain_genotype
+    from dashfx.pipeline import retrain_genotype
+    from dashfx.reopen import lowered_of
     from dashfx.runfolder import existing_folder
 
     before, settings = existing_folder(run)

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.config import RunConfig
-from dashfx.errors import RunFolderError, SpaceError
+from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
@@ -23,12 +22,12 @@ from dashfx.ops.tuningtable import cache_file
 from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.progress import QUIET, Observer
 from dashfx.run import ModelLike, Run, prepare
-from dashfx.runfolder import RunFolder, existing_folder, write_text
+from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.space import SearchSpace
-from dashfx.supernet import as_plain, as_supernet, lower, lowering_passes, rewriting_passes, specialise
+from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
 from dashfx.task import Task
 from dashfx.tracing import Program, trace
 from dashfx.train import Supervised, derive_seed, fit, validate
@@ -100,8 +99,8 @@ def retrain_genotype(
     """Train and export `model` with the kernels of a genotype that is known already.
 
     Args:
-        start: the lowered model to start from, such as `lowered_of(folder)`; without it the model's fresh weights, or
-            its checkpoint's.
+        start: the lowered model to start from, such as `dashfx.reopen.lowered_of(folder)`; without it the model's
+            fresh weights, or its checkpoint's.
 
     Raises:
         DashfxError: bad input, or a genotype of another model.
@@ -265,51 +264,6 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     metric = validate(learner, run.data, part)
     plain.cpu()
     return metric
-
-
-def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
-    """The lowered model as the search of an earlier run left it, before any retraining.
-
-    Raises:
-        RunFolderError: not a run's folder, or a run that has no finished search.
-    """
-    run, genotype = _reopened(folder)
-    paths = RunFolder(Path(folder))
-    genotype = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
-    state = paths.checkpoints / "search-last.pt"
-    if not state.is_file():
-        return specialised(run, genotype), genotype
-    _, supernet = rewritten(run)
-    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
-    for site in sites_of(supernet).values():
-        site.residual = None
-    return lower(supernet, genotype), genotype
-
-
-def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
-    """The run of an earlier folder with its data, and its trained model.
-
-    Raises:
-        RunFolderError: not a run's folder, or a run that has not finished.
-    """
-    run, genotype = _reopened(folder)
-    weights = RunFolder(Path(folder)).weights
-    if not weights.is_file():
-        raise RunFolderError(f"{folder} holds no {weights.name}: the run has not finished; continue it with --resume")
-    plain = specialised(run, genotype)
-    load_weights(plain, weights)
-    return run, plain.eval(), genotype
-
-
-def _reopened(folder: str | Path) -> tuple[Run, Genotype]:
-    paths, config = existing_folder(folder)
-    if config.model is None or config.data is None:
-        raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
-    if not paths.genotype.is_file():
-        raise RunFolderError(
-            f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
-        )
-    return prepare(config.model, config.data, config=config), Genotype.load(paths.genotype)
 
 
 def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:

@@ -22,7 +22,7 @@ TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | {"train"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
 TO_RUN = TO_OUTPUT | {"run"}
-TO_PIPELINE = TO_RUN | REPORT | {"outputs", "pipeline"}
+TO_PIPELINE = TO_RUN | REPORT | {"outputs", "pipeline", "reopen"}
 
 # What each part may import of dashfx; a new module or folder needs a place here.
 MAY_IMPORT = {
@@ -43,6 +43,7 @@ MAY_IMPORT = {
     **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
     "outputs": TO_RUN | REPORT | {"outputs"},
     "pipeline": TO_PIPELINE,
+    "reopen": TO_PIPELINE,
     "__init__": TO_PIPELINE,
     "cli": TO_PIPELINE | {"__init__", "cli"},
     "backbones": {"backbones"},

@@ -26,8 +26,9 @@ from dashfx.errors import (
     TaskError,
 )
 from dashfx.outputs import Result
-from dashfx.pipeline import lowered_of, retrain_genotype
+from dashfx.pipeline import retrain_genotype
 from dashfx.progress import Observer
+from dashfx.reopen import lowered_of
 from dashfx.task import load_task
 
 DATA = toy_data()

@@ -19,8 +19,9 @@ import dashfx
 from dashfx.errors import RunFolderError
 from dashfx.onnxfile import OnnxModel, read_metadata
 from dashfx.outputs import Result, onnx_metric
-from dashfx.pipeline import lowered_of, model_of, retrain_genotype
+from dashfx.pipeline import retrain_genotype
 from dashfx.progress import Epoch, Observer, read_log
+from dashfx.reopen import lowered_of, model_of
 
 NET = """
 import torch

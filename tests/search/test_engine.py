@@ -171,6 +171,13 @@ def test_temperature_and_fade_follow_their_schedules() -> None:
     assert found[0] == (4.0, 1.0) and found[1] == (2.0, 0.0) and 1 < found[2][0] < 2
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 7])
+def test_no_residual_is_left_in_the_last_epoch(epochs: int) -> None:
+    made = engine("grow", fade=1.0, epochs=epochs)
+    made.begin_epoch(epochs - 1, 1)
+    assert all(float(site.fade) == 0 for site in made.sites.values())
+
+
 def test_sites_share_the_engines_relaxation() -> None:
     made = engine()
     assert all(site.relaxation is made.relaxation for site in made.sites.values())

@@ -1,0 +1,62 @@
+"""An earlier run's folder goes in; its run with data, its lowered model or its trained model come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_model as load_weights
+from torch import nn
+
+from dashfx.errors import RunFolderError
+from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
+from dashfx.pipeline import rewritten, specialised
+from dashfx.run import Run, prepare
+from dashfx.runfolder import RunFolder, existing_folder
+from dashfx.supernet import lower
+
+
+def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
+    """The lowered model as the search of an earlier run left it, before any retraining.
+
+    Raises:
+        RunFolderError: not a run's folder, or a run that has no finished search.
+    """
+    run, genotype = _reopened(folder)
+    paths = RunFolder(Path(folder))
+    genotype = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
+    state = paths.checkpoints / "search-last.pt"
+    if not state.is_file():
+        return specialised(run, genotype), genotype
+    _, supernet = rewritten(run)
+    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
+    for site in sites_of(supernet).values():
+        site.residual = None
+    return lower(supernet, genotype), genotype
+
+
+def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
+    """The run of an earlier folder with its data, and its trained model.
+
+    Raises:
+        RunFolderError: not a run's folder, or a run that has not finished.
+    """
+    run, genotype = _reopened(folder)
+    weights = RunFolder(Path(folder)).weights
+    if not weights.is_file():
+        raise RunFolderError(f"{folder} holds no {weights.name}: the run has not finished; continue it with --resume")
+    plain = specialised(run, genotype)
+    load_weights(plain, weights)
+    return run, plain.eval(), genotype
+
+
+def _reopened(folder: str | Path) -> tuple[Run, Genotype]:
+    paths, config = existing_folder(folder)
+    if config.model is None or config.data is None:
+        raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
+    if not paths.genotype.is_file():
+        raise RunFolderError(
+            f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
+        )
+    return prepare(config.model, config.data, config=config), Genotype.load(paths.genotype)
