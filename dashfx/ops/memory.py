@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dashfx.ops.algorithms.fourier import plan_for
+from dashfx.ops.algorithms.fourier_plan import plan_for
 from dashfx.ops.geometry import ConvSpec, dense_lattice, dilated_lattices
 
 
@@ -76,12 +76,10 @@ class _Sizes:
 
 def _fourier(spec: ConvSpec, shape: tuple[int, ...], sizes: _Sizes, itemsize: int) -> Bytes:
     plan = plan_for(spec, tuple(shape[2:]))
-    spectrum = 2 * plan.transform.frequencies  # of one row: a channel of an image, or of a kernel
-    x_rows, y_rows = shape[0] * shape[1], sizes.y // sizes.positions
-    kept = spectrum * (x_rows + sizes.tap)
-    # the spectra of both gradients, and half of one again while it is transformed
-    further = spectrum * (y_rows + 3 * max(x_rows, sizes.tap) // 2) + sizes.padded + sizes.x + sizes.weights
-    return Bytes(itemsize * kept, itemsize * (kept + further))
+    frames = sizes.tap * sum(math.prod(lattice.shape) for lattice in plan.lattices)
+    kept = frames + (sizes.padded if sizes.padded > sizes.x else 0)
+    held = plan.held(shape[0], shape[1], sizes.y // sizes.positions // shape[0], itemsize)
+    return Bytes(itemsize * kept, itemsize * (kept + held + frames + sizes.y + sizes.padded + sizes.weights))
 
 
 def _native(sizes: _Sizes, taps: list[int], itemsize: int) -> Bytes:

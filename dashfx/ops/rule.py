@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from dashfx.ops.algorithms.fourier import FourierPlan, plan_for
+from dashfx.ops.algorithms.fourier_plan import FourierPlan, plan_for
 from dashfx.ops.geometry import ConvSpec, dense_lattice, dilated_lattices
 
 # Costs of one multiplication; in a native dense conv it is 1.
@@ -44,10 +44,5 @@ def choose(spec: ConvSpec, shape: tuple[int, ...], out_channels: int) -> str:
 
 
 def _fourier_work(plan: FourierPlan, batch: int, channels: int, out_channels: int) -> float:
-    group_in = channels // plan.groups
-    transform = plan.transform
-    work = transform.work(batch * channels, [plan.inputs]) + transform.work(batch * out_channels, [plan.outputs])
-    work += transform.work(out_channels * group_in, plan.taps)
-    if group_in > 1:
-        work += PRODUCT * 4 * transform.frequencies * batch * out_channels * group_in
-    return work
+    transforms, products = plan.work(batch, channels, out_channels)
+    return transforms + PRODUCT * products

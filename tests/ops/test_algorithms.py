@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashfx.ops.algorithms import ALGORITHMS, fourier
+from dashfx.ops.algorithms import ALGORITHMS, fourier_plan
 from dashfx.ops.checks import PADDING_MODES
 from dashfx.ops.geometry import ConvSpec
+from dashfx.ops.transform import DirectSide, FftSide, StagedSide
 from dashfx.space import Candidate, candidate_padding
 
 FAST = [name for name in ALGORITHMS if name != "mixed_results"]
@@ -74,18 +75,29 @@ def test_every_algorithm_equals_the_reference(case):
         assert_same(value_and_gradients(name, spec, *inputs), expected)
 
 
-@given(cases())
+# Ways through the Fourier path that small inputs do not take by themselves.
+WAYS = {
+    "by FFT": {"LONGEST_MATRIX": 0, "LONGEST_STEP": 0, "LONGEST_STEPS": 0},
+    "in two steps": {"LONGEST_STEP": 3},
+    "in windows": {"WINDOW": 2, "REACHES": 0},
+    "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
+    "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@given(case=cases())
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_fourier_by_fft_equals_the_reference(case):
+def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     spec, size, channels = case
     inputs = tensors(spec, size, channels)
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fourier, "LONGEST_MATRIX", 0)
-        patch.setattr(fourier, "LONGEST_MATRIX_1D", 0)
-        fourier.plan_for.cache_clear()
+        for name, value in WAYS[way].items():
+            patch.setattr(fourier_plan, name, value)
+        fourier_plan.plan_for.cache_clear()
         found = value_and_gradients("fourier", spec, *inputs)
-    fourier.plan_for.cache_clear()
+    fourier_plan.plan_for.cache_clear()
     assert_same(found, expected)
 
 
@@ -99,14 +111,35 @@ def same(choices, stride=(1,), groups=1, mode="zeros"):
 WIDE = [Candidate(k, d) for k in (3, 4, 7) for d in (1, 7, 15)]
 
 
+def kinds(plan):
+    return {type(side) for phase in plan.phases for side in (phase.inputs, phase.taps)} | {type(plan.outputs)}
+
+
 @pytest.mark.parametrize("mode", PADDING_MODES)
-def test_long_axis_takes_the_fft(mode):
+@pytest.mark.parametrize(("size", "windows"), [(300, False), (2400, True)])
+def test_long_axis(mode, size, windows):
     spec = same(WIDE, stride=(2,), mode=mode)
-    assert isinstance(fourier.plan_for(spec, (300,)).transform, fourier.FftTransform)
-    inputs = tensors(spec, (300,), (2, 3, 2))
+    plan = fourier_plan.plan_for(spec, (size,))
+    assert bool(plan.windows) == windows and kinds(plan) == {StagedSide, DirectSide}
+    inputs = tensors(spec, (size,), (2, 3, 2))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     for name in FAST:
         assert_same(value_and_gradients(name, spec, *inputs), expected)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_taps_that_the_stride_keeps_off_the_input(name):
+    spec = ConvSpec((Candidate(1),), (((1, 1),),), (2,))  # outputs read at -1 and 1, the input stands at 0
+    inputs = tensors(spec, (1,), (2, 1, 2))
+    assert_same(value_and_gradients(name, spec, *inputs), value_and_gradients("mixed_results", spec, *inputs))
+
+
+def test_periods_beyond_matrices_take_the_fft():
+    spec = same([Candidate(3, 4), Candidate(2, 3)], stride=(1, 2))
+    assert kinds(fourier_plan.plan_for(spec, (3, 700))) == {FftSide}
+    inputs = tensors(spec, (3, 700), (1, 2, 1))
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    assert_same(value_and_gradients("fourier", spec, *inputs), expected)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -182,4 +215,4 @@ def test_autocast(name):
 
 
 def test_a_fast_length_is_even_and_smooth():
-    assert [fourier._fast_length(n) for n in (1, 63, 64, 127, 181, 1001)] == [2, 64, 64, 128, 192, 1024]
+    assert [fourier_plan._fast_length(n) for n in (1, 63, 64, 127, 181, 1001)] == [2, 64, 64, 128, 192, 1024]

@@ -1,48 +1,28 @@
 """Kernels are mixed first and convolved as a product of spectra (DASH): the cost hardly grows with the candidates.
 
 y[p] = sum_o k[o] x[p + o] is Y = X conj(K). The period is the shortest at which nothing wraps around, after dropping
-the taps that cannot reach the input; circular padding wraps around on purpose and has the period of the input.
+the taps that cannot reach the input; circular padding wraps around on purpose and has the period of the input. Three
+more things keep the work small, all exact:
+
+1. A strided conv is a sum over phases r: with x_r[m] = x[s m + r] and the taps at offsets o = s q + r,
+   y[p] = sum_r sum_q k_r[q] x_r[p + q]. So each phase has stride 1 and a period s times shorter.
+2. A long axis is cut into windows that overlap by the reach of the taps, one more batch axis.
+3. Spectra are made, multiplied and undone a slice of frequencies at a time, small enough for the processor's cache, and
+   once more for the backward pass: nothing is saved but the input and the mixed kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dashfx.ops.algorithms.base import aggregate, extend
-from dashfx.ops.algorithms.products import product_over_channels
-from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
-from dashfx.ops.transform import FftTransform, MatrixTransform, Transform
-
-# Up to about these periods matrix products are faster than FFTs. Seen on one busy CPU core in float32, best of 5: 1-D,
-# matrix against FFT 8.6 ms to 10.0 at period 248, 18.1 to 16.2 at 391; 2-D, 434 to 500 at 260, 493 to 304 at 460.
-LONGEST_MATRIX_1D = 256
-LONGEST_MATRIX = 320
-
-
-@dataclass(frozen=True)
-class FourierPlan:
-    """Where the values stand and how they are transformed.
-
-    Attributes:
-        lattices: the taps, merged by dilation.
-        inputs, outputs: the positions of input values and of outputs.
-    """
-
-    lattices: tuple[Lattice, ...]
-    inputs: Points
-    outputs: Points
-    groups: int
-    transform: Transform
-
-    @property
-    def taps(self) -> list[Points]:
-        return [lattice.points for lattice in self.lattices]
+from dashfx.ops.algorithms.fourier_plan import FourierPlan, Phase, plan_for, wraps
+from dashfx.ops.algorithms.products import Dense, Depthwise, product_over_channels
+from dashfx.ops.geometry import ConvSpec
 
 
 class Fourier:
@@ -55,10 +35,15 @@ class Fourier:
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         with torch.autocast(kind, enabled=False):
             x, coef, *weights = (_at_least_float32(t) for t in (x, coef, *weights))
-            plan = plan_for(spec, tuple(x.shape[2:]))
-            if not _wraps(spec, tuple(x.shape[2:])):
+            size = tuple(x.shape[2:])
+            plan = plan_for(spec, size)
+            if not wraps(spec, size):
                 x, _ = extend(x, spec)
+            if plan.windows:
+                x = plan.windows.cut(x)
             y = _Correlate.apply(plan, x, *aggregate(plan.lattices, weights, coef))
+            if plan.windows:
+                y = plan.windows.join(y, spec.output_size(size)[0])
             if bias is not None:
                 y = y + bias.to(y.dtype).view(-1, *[1] * spec.ndim)
         return y.to(dtype)
@@ -68,73 +53,108 @@ def _at_least_float32(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
 
-def _by_matrix(length: Size) -> bool:
-    return max(length) <= (LONGEST_MATRIX_1D if len(length) == 1 else LONGEST_MATRIX)
-
-
-def _wraps(spec: ConvSpec, size: Size) -> bool:
-    return spec.padding_mode == "circular" and _by_matrix(size)
-
-
-@lru_cache(maxsize=1024)
-def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
-    """The plan for inputs of `size` before any padding."""
-    wraps = _wraps(spec, size)
-    if not wraps:
-        spec, size = spec.extended(size)
-    lattices = dilated_lattices(spec, None if wraps else size)
-    inputs, outputs = tuple(map(range, size)), spec.outputs(size)
-    length = size
-    if not wraps:
-        axes = zip(*(lattice.points for lattice in lattices), strict=True)
-        bounds = [(min(p[0] for p in axis), max(p[-1] for p in axis)) for axis in axes]
-        # p + o - n must not reach another multiple of the period than 0
-        spans = zip(size, outputs, bounds, strict=True)
-        length = tuple(max(1, n - low, out[-1] + 1 + high) for n, out, (low, high) in spans)
-    if _by_matrix(length):
-        return FourierPlan(lattices, inputs, outputs, spec.groups, MatrixTransform(length))
-    fast = tuple(_fast_length(max(n, f)) for n, f in zip(size, length, strict=True))
-    return FourierPlan(lattices, inputs, outputs, spec.groups, FftTransform(fast))
-
-
-def _fast_length(least: int) -> int:
-    """The next even length whose only primes are 2, 3 and 5."""
-    length = least + least % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 2
-
-
 class _Correlate(torch.autograd.Function):
     """y (batch, out, *outputs) from x (batch, in, *size) and one kernel (out, in / groups, *lattice) per lattice.
 
-    Saves the spectra of input and kernel. Backward: dX = dY K, dK = X conj(dY), the transposed transforms around them.
+    Backward: dX = dY K, dK = X conj(dY), the transposed transforms around them.
     """
 
     @staticmethod
     def forward(ctx: Any, plan: FourierPlan, x: Tensor, *kernels: Tensor) -> Tensor:
-        ctx.plan, ctx.channels = plan, product_over_channels(len(x), plan.groups, *kernels[0].shape[:2])
-        spectrum = plan.transform.analyse([ctx.channels.rows(x)], [plan.inputs])
-        kernel = plan.transform.analyse([k.flatten(0, 1) for k in kernels], plan.taps)
-        ctx.save_for_backward(*spectrum, *kernel)
-        (y,) = plan.transform.adjoint(ctx.channels.output(spectrum, kernel), [plan.outputs], weighted=True)
-        return ctx.channels.batch(y)
+        ctx.save_for_backward(x, *kernels)
+        ctx.plan = plan
+        job = _Job(plan, x, kernels)
+        if not plan.phases:  # with a stride, taps within reach may still miss every input
+            return x.new_zeros(len(x), kernels[0].shape[0], *map(len, plan.outputs.points[0]))
+        out_spectrum = job.room(job.y_rows)
+        # each block's output takes the place of the input that it was computed from
+        gathered = plan.outputs.blank(job.y_rows, job.opened[-1][0])
+        for blocks in job.slices():
+            y = job.part(out_spectrum, blocks)
+            for i in range(len(plan.phases)):
+                job.channels.output(*job.spectra(i, blocks), y, add=i > 0)
+            plan.outputs.adjoint(y, blocks, gathered)
+        (rows,) = plan.outputs.close(gathered)
+        return job.channels.batch(rows)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        plan, channels, transform = ctx.plan, ctx.channels, ctx.plan.transform
-        spectrum, kernel = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
-        grad_spectrum = transform.analyse([channels.rows(grad)], [plan.outputs], weighted=True)
-        grad_x, grad_kernels = None, [None] * len(plan.lattices)
-        if ctx.needs_input_grad[1]:
-            (rows,) = transform.adjoint(channels.grad_input(grad_spectrum, kernel), [plan.inputs])
-            grad_x = channels.batch(rows)
-        if any(ctx.needs_input_grad[2:]):
-            values = transform.adjoint(channels.grad_kernel(grad_spectrum, spectrum), plan.taps)
-            grad_kernels = [v.unflatten(0, channels.kernel_shape) for v in values]
-        return None, grad_x, *grad_kernels
+        plan, (x, *kernels) = ctx.plan, ctx.saved_tensors
+        job = _Job(plan, x, kernels)
+        to_x, to_kernels = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:])
+        room_g, room_x, room_k = job.room(job.y_rows), job.room(job.x_rows), job.room(job.k_rows)
+        opened = plan.outputs.open([job.channels.rows(grad.contiguous())])
+        # each block's gradient takes the place of what it was computed from
+        grads = [
+            (phase.inputs.blank(job.x_rows, source), phase.taps.blank(job.k_rows, taps))
+            for phase, (source, taps) in zip(plan.phases, job.opened, strict=True)
+        ]
+        for blocks in job.slices():
+            g = job.part(room_g, blocks)
+            plan.outputs.analyse(opened, blocks, g)
+            for i, phase in enumerate(plan.phases):
+                source, kernel = job.spectra(i, blocks)
+                if to_x:
+                    part = job.part(room_x, blocks)
+                    job.channels.grad_input(g, kernel, part)
+                    phase.inputs.adjoint(part, blocks, grads[i][0])
+                if to_kernels:
+                    part = job.part(room_k, blocks)
+                    job.channels.grad_kernel(g, source, part)
+                    phase.taps.adjoint(part, blocks, grads[i][1])
+        grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
+        return None, grad_x, *(job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels))
+
+
+class _Job:
+    """The tensors of one correlation: what all slices share, and room for the spectra of one."""
+
+    def __init__(self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor]) -> None:
+        out_channels, group_in = kernels[0].shape[:2]
+        self.plan, self.x, self.kernels = plan, x, kernels
+        self.channels: Dense | Depthwise = product_over_channels(len(x), plan.groups, out_channels, group_in)
+        self.x_rows, self.y_rows = len(x) * x.shape[1], len(x) * out_channels
+        self.k_rows = out_channels * group_in
+        rows = self.x_rows + self.y_rows + self.k_rows
+        self._step = plan.blocks_in_slice(rows, x.element_size(), x.device.type)
+        self.opened = [self._open(phase) for phase in plan.phases]
+        self._room_x, self._room_k = self.room(self.x_rows), self.room(self.k_rows)
+
+    def slices(self) -> Iterator[range]:
+        blocks, step = self.plan.outputs.blocks, self._step
+        return (range(start, min(start + step, blocks)) for start in range(0, blocks, step))
+
+    def room(self, rows: int) -> Tensor:
+        """For one slice of a spectrum."""
+        return self.x.new_empty(self._step * self.plan.outputs.block, 2, rows)
+
+    def part(self, room: Tensor, blocks: range) -> Tensor:
+        return room[: len(blocks) * self.plan.outputs.block]
+
+    def spectra(self, i: int, blocks: range) -> tuple[Tensor, Tensor]:
+        """Of the inputs and of the kernel of phase i."""
+        phase, (source, taps) = self.plan.phases[i], self.opened[i]
+        x, k = self.part(self._room_x, blocks), self.part(self._room_k, blocks)
+        phase.inputs.analyse(source, blocks, x)
+        phase.taps.analyse(taps, blocks, k)
+        return x, k
+
+    def grad_x(self, gathered: Sequence[Tensor]) -> Tensor:
+        parts = [p.inputs.close(g)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
+        if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
+            return self.channels.batch(parts[0])
+        grad = self.x.new_zeros(self.x.shape)
+        for phase, part in zip(self.plan.phases, parts, strict=True):
+            grad[phase.index] = self.channels.batch(part)
+        return grad
+
+    def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
+        grads = [torch.zeros_like(kernel) for kernel in self.kernels]
+        for phase, own in zip(self.plan.phases, gathered, strict=True):
+            for (i, place), values in zip(phase.places, phase.taps.close(own), strict=True):
+                grads[i][place] = values.unflatten(0, self.kernels[i].shape[:2])
+        return grads
+
+    def _open(self, phase: Phase) -> tuple[Tensor, Tensor]:
+        source = phase.inputs.open([self.channels.rows(self.x[phase.index])])
+        return source, phase.taps.open([self.kernels[i][place].flatten(0, 1) for i, place in phase.places])
