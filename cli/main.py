@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
@@ -30,6 +31,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "bench-ops": bench_ops,
 }
+# Threads that wait without spinning: beside one other busy process on two cores, a step of examples/my_model.py took 800 ms
+# with OpenMP's spinning threads and 31 ms without. Read by OpenMP when torch is imported, later than here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 USER_MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
