@@ -31,8 +31,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "bench-ops": bench_ops,
 }
-# Threads that wait without spinning: beside one other busy process on two cores, a step of examples/my_model.py took 800 ms
-# with OpenMP's spinning threads and 31 ms without. Read by OpenMP when torch is imported, later than here.
+# Threads that wait without spinning: beside other busy processes on two cores, a step of examples/my_model.py took
+# 800 ms with OpenMP's spinning threads and 31 ms without. OpenMP reads this when torch is imported, later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 USER_MISTAKE = 2
