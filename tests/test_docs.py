@@ -24,6 +24,7 @@ from dashfx.task import TASKS, evaluate, load_task
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+README = ROOT / "README.md"
 ROW = re.compile(r"^\| `(?P<option>[\w.]+)` \| `(?P<default>.*?)` \| (?P<flag>.*?) \| ", re.MULTILINE)
 
 
@@ -73,7 +74,7 @@ def test_names_that_can_be_chosen_are_on_the_page(page: str, names: Any) -> None
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
@@ -98,8 +99,9 @@ def run_blocks(page: Path) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page: Path) -> None:
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     run_blocks(page)
 
 
