@@ -39,6 +39,7 @@ LENGTH = 1000  # of figure 2
 KERNELS, DILATIONS = (3, 5, 7, 9, 11, 13, 15), (1, 3, 7, 15, 31, 63, 127)
 PLAIN = "plain network"
 WAYS = (PLAIN, "auto", "fourier", "grouped_dilation", "mixed_results", *REFERENCES)
+PANELS = ("Fig. 2: candidates", "Fig. 3: n", "candidates at fixed reach")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     select_references()
     curves = []
     for panel, axis in panels(options).items():
-        for way in WAYS:
+        for way in options.ways:
             curve = Curve(panel, way, list(measure(axis, way, options)))
             print(
                 f"{panel:28} {way:22} " + "  ".join(f"{p.x}: {p.milliseconds:.3g} ms" for p in curve.points), flush=True
@@ -83,6 +84,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="every point of the paper and n up to 65536; an hour")
     parser.add_argument("--depthwise", action="store_true", help="convs with as many inputs as outputs are depthwise")
     parser.add_argument("--loader", action="store_true", help="batches come from a data loader, inside the timing")
+    parser.add_argument("--panels", nargs="+", choices=PANELS, default=list(PANELS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--counts", type=int, nargs="+", help="c of figure 2, from 1 to 7")
     parser.add_argument("--numbers", type=int, nargs="+", help="n of figure 3")
     parser.add_argument("--batch", type=int, help="images a step; the paper has 128")
@@ -109,18 +112,16 @@ def panels(options: argparse.Namespace) -> dict[str, Axis]:
         for c in options.counts
         if c > 1
     ]
-    return {
-        "Fig. 2: candidates": figure2,
-        "Fig. 3: n": [(n, n, space) for n in options.numbers],
-        "candidates at fixed reach": fixed,
-    }
+    figure3 = [(n, n, space) for n in options.numbers]
+    axes = dict(zip(PANELS, (figure2, figure3, fixed), strict=True))
+    return {name: axes[name] for name in options.panels}
 
 
 def measure(axis: Axis, way: str, options: argparse.Namespace) -> Iterator[Point]:
     for x, n, space in axis:
-        batch = options.batch
-        model = build(way, n, batch, space, options.depthwise)
-        batches = loader(n, batch) if options.loader else itertools.repeat(next(loader(n, batch)))
+        model = build(way, n, options.batch, space, options.depthwise)
+        fresh = loader(n, options.batch)
+        batches = fresh if options.loader else itertools.repeat(next(fresh))
         step = training_step(model, batches)
         found = timing(step, DEVICE, options.repeats, options.limit)
         parameters = sum(p.numel() * p.element_size() for p in model.parameters())
