@@ -68,3 +68,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         return ""
     return f" (did you mean {' or '.join(repr(n) for n in near)}?)"
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of an error that is not empty, cut to `limit` characters; the class where the error is silent."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from dashfx.errors import ModelError
+from dashfx.errors import ModelError, first_line
 from dashfx.site import Site
 
 FUNCTIONAL_CONVS = {
@@ -152,7 +152,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
     except Exception as error:
         shapes = ", ".join("x".join(map(str, a.shape)) if isinstance(a, Tensor) else repr(a) for a in example)
         where = failed[0] if failed else ""
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         raise ModelError(
             f"the model's forward fails {where}on an example of shape {shapes}: {line}; "
             "check --input and --model-args (the example is one batch: batch x channels x size)"

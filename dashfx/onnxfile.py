@@ -15,7 +15,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from dashfx.errors import ExportError, VerifyError
+from dashfx.errors import ExportError, VerifyError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -213,11 +213,3 @@ def installed_runtimes() -> tuple[str, ...]:
             continue
         found.append(name)
     return tuple(found)
-
-
-def first_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of an error that is not empty, cut to `limit` characters; the class where the error is silent."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[0] if len(lines[0]) <= limit else lines[0][: limit - 3] + "..."

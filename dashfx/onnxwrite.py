@@ -18,8 +18,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from dashfx.errors import ExportError
-from dashfx.onnxfile import OUTPUTS_KEY, VERSION_KEY, first_line, flat_outputs, load_proto, output_kind
+from dashfx.errors import ExportError, first_line
+from dashfx.onnxfile import OUTPUTS_KEY, VERSION_KEY, flat_outputs, load_proto, output_kind
 from dashfx.verify import Axes
 
 logger = logging.getLogger(__name__)

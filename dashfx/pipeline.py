@@ -16,7 +16,7 @@ from torch import nn
 from dashfx.config import RunConfig
 from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
-from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops import TuningTable, drop_residuals, sites_of, tune
 from dashfx.ops.autotune import BUDGET
 from dashfx.ops.tuningtable import cache_file
 from dashfx.outputs import Control, Result, write_outputs, write_summary
@@ -151,8 +151,7 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
     run.history += fitted.history
     if fitted.stopped:
         run.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    for site in sites.values():
-        site.residual = None  # it has faded to nothing and is part of no candidate
+    drop_residuals(supernet)  # they have faded to nothing and are part of no candidate
     return load_rule(config.rule).select(sites)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from dashfx.errors import RunFolderError
 from dashfx.genotype import Genotype
-from dashfx.ops import sites_of
+from dashfx.ops import drop_residuals
 from dashfx.pipeline import rewritten, specialised
 from dashfx.run import Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder
@@ -31,8 +31,7 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
         return specialised(run, genotype), genotype
     _, supernet = rewritten(run)
     supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
-    for site in sites_of(supernet).values():
-        site.residual = None
+    drop_residuals(supernet)
     return lower(supernet, genotype), genotype
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dashfx.checkpoint import load_checkpoint
 from dashfx.config import IMAGENET, RunConfig
 from dashfx.data import Data, Normalisation, load_data
-from dashfx.errors import ConfigError, ModelError, TrainingError
+from dashfx.errors import ConfigError, ModelError, TrainingError, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
@@ -167,7 +167,7 @@ def check_model(run: Run) -> None:
         with evaluation(model):
             output = model(example)
     except Exception as error:  # user code may raise anything
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         shape = "x".join(map(str, example.shape))
         raise ModelError(
             f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.genotype import Genotype
-from dashfx.ops import sites_of
-from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, Prune, Substitute
+from dashfx.ops import drop_residuals, sites_of
+from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
 from dashfx.passes.substitute import Init
 from dashfx.search.selection import SelectionRule, load_rule
@@ -76,8 +76,7 @@ def rewrite(
         SpaceError: no candidate fits a site.
     """
     program = trace(model, example_input)
-    for step in rewriting_passes(space, init, include, exclude, algorithm, generator):
-        step(program.graph_module)
+    PassManager(rewriting_passes(space, init, include, exclude, algorithm, generator))(program.graph_module)
     return as_supernet(program)
 
 
@@ -113,8 +112,7 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
     if not isinstance(supernet, Supernet):
         raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}")
     program = trace(supernet, supernet._example)
-    for step in lowering_passes(genotype, weights):
-        step(program.graph_module)
+    PassManager(lowering_passes(genotype, weights))(program.graph_module)
     return as_plain(program)
 
 
@@ -132,8 +130,7 @@ def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: I
         raise SpaceError("an empty genotype changes nothing: search the model first")
     space = SearchSpace(choices[0][1], choices)
     supernet = rewrite(model, example_input, space, init, include=[glob for glob, _ in choices])
-    for aggconv in sites_of(supernet).values():
-        aggconv.residual = None  # what lies outside the chosen support is dropped
+    drop_residuals(supernet)  # what lies outside the chosen support
     return lower(supernet, genotype)
 
 

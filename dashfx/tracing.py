@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.classify import classify
-from dashfx.errors import ModelError
+from dashfx.errors import ModelError, first_line
 from dashfx.observe import observe, tensors_in
 from dashfx.site import Site, Skip
 
@@ -151,7 +151,7 @@ def copy_model(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:  # computed tensors in objects of the user's; locks, files, generators
         raise ModelError(
-            f"{type(model).__name__} cannot be copied: {_first_line(error)}; let it drop what it keeps"
+            f"{type(model).__name__} cannot be copied: {first_line(error)}; let it drop what it keeps"
         ) from error
 
 
@@ -236,7 +236,10 @@ def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[f
             graph_module = fx.GraphModule(model, graph, type(model).__name__)
             answer = ShapeRecorder(graph_module).run(*example)
         except Exception as error:  # user code under proxies may raise anything
-            opaque[tracer.failed or ""] = f"{type(error).__name__}: {_first_line(error)}"
+            failed = tracer.failed or ""
+            while failed in opaque:  # it fails as a whole, too: by what its parent gives it
+                failed = failed.rpartition(".")[0]
+            opaque[failed] = f"{type(error).__name__}: {first_line(error)}"
             continue
         if _same(answer, expected):
             return graph_module, opaque
@@ -270,7 +273,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     return type(a) is type(b)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]

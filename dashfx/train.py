@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dashfx.config import FitConfig
 from dashfx.data import Data
-from dashfx.errors import ConfigError, RunFolderError, TrainingError
+from dashfx.errors import ConfigError, RunFolderError, TrainingError, first_line
 from dashfx.progress import QUIET, Epoch, Observer
 from dashfx.schedule import learning_rate
 from dashfx.task import Task, evaluate
@@ -278,7 +278,7 @@ def _resume(learner: Learner, path: Path) -> Fitted:
         state = torch.load(path, map_location="cpu", weights_only=True)
         learner.load_state_dict(state["learner"])
     except (KeyError, RuntimeError, ValueError, EOFError) as error:
-        line = (str(error) or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
     history = [Epoch(**facts) for facts in state["history"]]
     return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.divergence import first_divergence, relative_error
-from dashfx.errors import VerifyError
-from dashfx.onnxfile import OnnxModel, first_line, flat_outputs, load_proto
+from dashfx.errors import VerifyError, first_line
+from dashfx.onnxfile import OnnxModel, flat_outputs, load_proto
 from dashfx.tracing import copy_model
 
 BATCHES = (1, 2, 5)

@@ -302,3 +302,28 @@ def test_a_drawn_network_traces_without_opaque_parts() -> None:
     x = torch.randn(2, 4, 20)
     program = trace(model, x)
     assert not program.opaque and torch.equal(program.graph_module(x), model(x))
+
+
+class Options:
+    """Something that torch.fx cannot pass to a module."""
+
+
+class Unpassable(nn.Module):
+    """A leaf that is given what cannot stand in a graph."""
+
+    def forward(self, x: Tensor, options: Options) -> Tensor:
+        return x
+
+
+class GivesOptions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rest = nn.Conv1d(1, 2, 3, padding=1), Unpassable()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.conv(x), Options())
+
+
+def test_what_fails_as_a_whole_makes_its_parent_opaque() -> None:
+    program = trace(GivesOptions(), torch.randn(2, 1, 8))
+    assert set(program.opaque) == {"rest", ""} and set(program.sites) == {"conv"}

@@ -1,8 +1,18 @@
 """The aggregated conv: a mixture of convs that differ in kernel size and dilation."""
 
-from dashfx.ops.aggconv import AggConv, sites_of
+from dashfx.ops.aggconv import AggConv, drop_residuals, sites_of
 from dashfx.ops.autotune import Tuning, tune
 from dashfx.ops.relaxation import Relaxation, SoftGumbel, Softmax
 from dashfx.ops.tuningtable import TuningTable
 
-__all__ = ["AggConv", "Relaxation", "SoftGumbel", "Softmax", "Tuning", "TuningTable", "sites_of", "tune"]
+__all__ = [
+    "AggConv",
+    "Relaxation",
+    "SoftGumbel",
+    "Softmax",
+    "Tuning",
+    "TuningTable",
+    "drop_residuals",
+    "sites_of",
+    "tune",
+]

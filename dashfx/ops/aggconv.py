@@ -320,3 +320,9 @@ class AggConv(nn.Module):
 def sites_of(model: nn.Module) -> dict[str, AggConv]:
     """Every AggConv of a model by its module name, each once."""
     return {name: module for name, module in model.named_modules() if isinstance(module, AggConv)}
+
+
+def drop_residuals(model: nn.Module) -> None:
+    """Leave every site of a grown model with its candidates alone."""
+    for site in sites_of(model).values():
+        site.residual = None
