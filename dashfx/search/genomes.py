@@ -1,0 +1,152 @@
+"""What a black-box search draws from: spaces that sample and mutate hashable genomes and write them as JSON."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from dashfx.errors import SpaceError
+from dashfx.genotype import Genotype
+from dashfx.ops import AggConv
+from dashfx.space import Candidate
+
+G = TypeVar("G", bound=Hashable)
+
+
+class Space(ABC, Generic[G]):
+    """All genomes; every draw comes from the generator given."""
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator) -> G:
+        """A uniform draw."""
+
+    @abstractmethod
+    def mutate(self, genome: G, generator: torch.Generator) -> G:
+        """A genome near this one, and another one wherever the space holds another."""
+
+    @abstractmethod
+    def encode(self, genome: G) -> Any:
+        """The genome as JSON has it."""
+
+    @abstractmethod
+    def decode(self, facts: Any) -> G:
+        """The genome that `encode` wrote."""
+
+
+@dataclass(frozen=True)
+class Positions(Space[tuple[int, ...]]):
+    """Genomes of one choice a position, each a number below that position's size.
+
+    A mutation redraws each position with probability 1/n among the other choices, and one position where none came up:
+    about one change a child (Real et al., AAAI 2019).
+
+    Raises:
+        SpaceError: no positions, or one without choices.
+    """
+
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.sizes or min(self.sizes) < 1:
+            raise SpaceError(f"positions of sizes {self.sizes}: each needs at least one choice")
+
+    def sample(self, generator: torch.Generator) -> tuple[int, ...]:
+        return tuple(_below(size, generator) for size in self.sizes)
+
+    def mutate(self, genome: tuple[int, ...], generator: torch.Generator) -> tuple[int, ...]:
+        free = [place for place, size in enumerate(self.sizes) if size > 1]
+        if not free:
+            return genome
+        hit = torch.rand(len(free), generator=generator) < 1 / len(free)
+        places = [place for place, struck in zip(free, hit.tolist(), strict=True) if struck]
+        child = list(genome)
+        for place in places or [free[_below(len(free), generator)]]:
+            size = self.sizes[place]
+            child[place] = (genome[place] + 1 + _below(size - 1, generator)) % size
+        return tuple(child)
+
+    def encode(self, genome: tuple[int, ...]) -> Any:
+        return list(genome)
+
+    def decode(self, facts: Any) -> tuple[int, ...]:
+        return tuple(facts)
+
+
+class GenotypeSpace(Space[Genotype]):
+    """One candidate per site.
+
+    Args:
+        choices: site name -> its candidates.
+    """
+
+    def __init__(self, choices: Mapping[str, Sequence[Candidate]]) -> None:
+        self.choices = {name: tuple(candidates) for name, candidates in choices.items()}
+        self._positions = Positions(tuple(map(len, self.choices.values())))
+
+    @classmethod
+    def of(cls, sites: Mapping[str, AggConv]) -> GenotypeSpace:
+        """The candidates of a supernet that are alive."""
+        return cls({name: [site.candidates[i] for i in site.mask.nonzero().flatten()] for name, site in sites.items()})
+
+    def sample(self, generator: torch.Generator) -> Genotype:
+        return self._genotype(self._positions.sample(generator))
+
+    def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
+        places = tuple(self.choices[name].index(genome[name]) for name in self.choices)
+        return self._genotype(self._positions.mutate(places, generator))
+
+    def encode(self, genome: Genotype) -> Any:
+        return {name: choice.to_dict() for name, choice in genome.items()}
+
+    def decode(self, facts: Any) -> Genotype:
+        return Genotype({name: Candidate.from_dict(choice) for name, choice in facts.items()})
+
+    def _genotype(self, places: tuple[int, ...]) -> Genotype:
+        pairs = zip(self.choices.items(), places, strict=True)
+        return Genotype({name: candidates[place] for (name, candidates), place in pairs})
+
+
+class Listed(Space[G]):
+    """A few genomes out of a larger space, such as those that a table holds; a mutation steps to one of the nearest.
+
+    Args:
+        inner: the space that writes the genomes.
+        distance: between two genomes; those that are as far as the `nearest`-th neighbour count as near too.
+    """
+
+    def __init__(
+        self, genomes: Sequence[G], inner: Space[G], distance: Callable[[G, G], float], nearest: int = 5
+    ) -> None:
+        if not genomes:
+            raise SpaceError("a list of no genomes: nothing can be drawn from it")
+        self.genomes, self._inner, self._distance, self._nearest = tuple(genomes), inner, distance, nearest
+
+    def sample(self, generator: torch.Generator) -> G:
+        return self.genomes[_below(len(self.genomes), generator)]
+
+    def mutate(self, genome: G, generator: torch.Generator) -> G:
+        others = [(self._distance(genome, other), other) for other in self.genomes if other != genome]
+        if not others:
+            return genome
+        limit = sorted(far for far, _ in others)[: self._nearest][-1]
+        near = [other for far, other in others if far <= limit]
+        return near[_below(len(near), generator)]
+
+    def encode(self, genome: G) -> Any:
+        return self._inner.encode(genome)
+
+    def decode(self, facts: Any) -> G:
+        return self._inner.decode(facts)
+
+
+def sites_apart(a: Genotype, b: Genotype) -> int:
+    """The number of sites that choose differently."""
+    return sum(a.get(name) != choice for name, choice in b.items())
+
+
+def _below(size: int, generator: torch.Generator) -> int:
+    return int(torch.randint(size, (), generator=generator))
