@@ -35,6 +35,7 @@ def check(
     data: options.Data = None,
     model_args: options.ModelArgs = None,
     checkpoint: options.Checkpoint = None,
+    new_head: options.NewHead = None,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
     space: options.Space = None,
@@ -56,7 +57,9 @@ def check(
     if settings.checkpoint:
         from dashfx.checkpoint import load_checkpoint
 
-        load_checkpoint(network, settings.checkpoint)
+        key, new_head = settings.checkpoint_key, settings.new_head
+        for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
+            render.note(note)
     example = example_input(input, settings)
     program = trace(network, example)
     report = survey(program, settings)

@@ -38,7 +38,10 @@ Task = Annotated[str | None, typer.Option(help="classify, classify:f1, multilabe
 ModelArgs = Annotated[
     list[str] | None, typer.Option(help="arguments of the model's class", metavar="NAME=VALUE", show_default=False)
 ]
-Checkpoint = Annotated[str | None, typer.Option(help="weights for the model: .safetensors, .pt or .pth")]
+Checkpoint = Annotated[str | None, typer.Option(help="weights for the model: .safetensors, .pt, .pth, .th or .ckpt")]
+NewHead = Annotated[
+    bool | None, typer.Option("--new-head", help="start the last layer anew, for other classes", show_default=False)
+]
 
 Kernels = Annotated[str | None, typer.Option(help="kernel sizes: 3,5,7, or per axis: 3x7,5", rich_help_panel=SPACE)]
 Dilations = Annotated[str | None, typer.Option(help="dilations: 1,3, or per axis: 1x3", rich_help_panel=SPACE)]
@@ -221,6 +224,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "task": ("task", _as_it_is),
     "model_args": ("model_args", named_values),
     "checkpoint": ("checkpoint", _as_it_is),
+    "new_head": ("new_head", _as_it_is),
     "space": ("space.preset", _as_it_is),
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),

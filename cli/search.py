@@ -23,6 +23,7 @@ def search(
     task: options.Task = None,
     model_args: options.ModelArgs = None,
     checkpoint: options.Checkpoint = None,
+    new_head: options.NewHead = None,
     out: options.Out = None,
     resume: options.Resume = False,
     kernels: options.Kernels = None,

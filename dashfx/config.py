@@ -197,6 +197,8 @@ class RunConfig(Strict):
         limit: at most so many rows of each part, for a quick look.
         normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's
             own for a checkpoint that wants those; false leaves the data as it is.
+        checkpoint_key: the entry of the checkpoint to take, such as "model_ema", or what its names begin with.
+        new_head: the last layer's weights are not taken from the checkpoint.
         amp: half precision by autocast.
         control: also train the untouched model by the retraining's recipe, and hand back the searched one only where it
             is better on the validation part.
@@ -210,6 +212,8 @@ class RunConfig(Strict):
     normalise: bool | Literal["imagenet"] | NormaliseConfig = True
     task: str | None = None
     checkpoint: str | None = None
+    checkpoint_key: str | None = None
+    new_head: bool = False
     space: SpaceConfig = SpaceConfig()
     search: SearchConfig = SearchConfig()
     retrain: RetrainConfig = RetrainConfig()

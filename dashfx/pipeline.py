@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
-from torch import nn
+from accelerate.utils import broadcast_object_list, convert_to_fp32
+from torch import Tensor, nn
 
 from dashfx.config import RunConfig
 from dashfx.errors import SpaceError
@@ -28,9 +28,9 @@ from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
-from dashfx.task import Task
+from dashfx.task import Task, evaluate
 from dashfx.tracing import Program, trace
-from dashfx.train import Supervised, derive_seed, fit, validate
+from dashfx.train import Supervised, derive_seed, fit
 
 
 def search(
@@ -259,8 +259,15 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
 
 def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
-    learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-    metric = validate(learner, run.data, part)
+    accelerator, loader = run.accelerator, run.data.loader(part, 4 * run.config.retrain.batch_size)
+    plain.to(accelerator.device).eval()
+
+    def predict(x: Tensor) -> Tensor:
+        with accelerator.autocast():
+            output = plain(x.to(accelerator.device))
+        return convert_to_fp32(output)  # as the fit loop's models give it
+
+    metric = evaluate(predict, loader, run.task)
     plain.cpu()
     return metric
 

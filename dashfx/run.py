@@ -72,9 +72,12 @@ class Run:
 
     def given_model(self) -> nn.Module:
         """The user's model, with the checkpoint's weights where there is one."""
-        model = self.fresh_model()
-        if self.config.checkpoint:
-            load_checkpoint(model, self.config.checkpoint)
+        model, config = self.fresh_model(), self.config
+        if config.checkpoint:
+            notes = load_checkpoint(model, config.checkpoint, key=config.checkpoint_key, new_head=config.new_head)
+            for note in notes:
+                if note not in self.notes:  # the checkpoint is loaded by every stage that starts from it
+                    self.note(note)
         return model
 
     def use_folder(self, path: str | Path) -> None:

@@ -34,6 +34,7 @@ class Learner(ABC):
     task: Task
     config: FitConfig
     accelerator: Accelerator
+    keeps_best: bool = True  # whether the fit loop keeps the weights of the best epoch
 
     @property
     @abstractmethod
@@ -126,7 +127,7 @@ def make_optimiser(parameters: Iterable[Tensor], config: FitConfig) -> torch.opt
 
 @dataclass
 class Fitted:
-    """A finished fit: the curve, the best validation metric and the weights that gave it."""
+    """A finished fit: the curve, the best validation metric and the weights that gave it, where they are kept."""
 
     history: list[Epoch] = field(default_factory=list)
     best: float = float("nan")
@@ -177,7 +178,8 @@ def fit(
         metric = validate(learner, data)
         if not fitted.history or learner.task.better(metric, fitted.best):
             fitted.best, fitted.best_epoch = metric, epoch
-            fitted.best_weights = _cpu_copy(learner.accelerator.unwrap_model(learner.model).state_dict())
+            if learner.keeps_best:
+                fitted.best_weights = _cpu_copy(learner.accelerator.unwrap_model(learner.model).state_dict())
         fitted.history.append(
             Epoch(
                 stage,

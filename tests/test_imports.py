@@ -13,7 +13,7 @@ FACTS = {"errors", "space", "site", "genotype"}
 GRAPH = {"convs", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "schedule", "progress"}
 DATA = {"data", "task"}
-FILES = {"model", "checkpoint", "runfolder"}  # the user's files, and those of a run
+FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild"}
 REPORT = {"report", "report_figures", "report_html", "report_warnings"}
 

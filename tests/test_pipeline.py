@@ -26,9 +26,10 @@ from dashfx.errors import (
     TaskError,
 )
 from dashfx.outputs import Result
-from dashfx.pipeline import retrain_genotype
+from dashfx.pipeline import metric_of, retrain_genotype
 from dashfx.progress import Observer
 from dashfx.reopen import lowered_of
+from dashfx.run import prepare
 from dashfx.task import load_task
 
 DATA = toy_data()
@@ -145,6 +146,23 @@ def test_growing_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     result = search(checkpoint=str(tmp_path / "w.pt"), search={"init": "grow", **nothing})
     first = result.history[0]
     assert first.stage == "search" and first.metric >= trained.valid - 0.2 > 1 / CLASSES
+
+
+def test_a_frozen_model_can_be_measured() -> None:
+    run = prepare(ToyNet, DATA, config=settings())
+    model = run.fresh_model().requires_grad_(False)
+    assert 0 <= metric_of(run, model, "valid") <= 1 and not model.training
+
+
+def test_a_checkpoint_of_other_classes_starts_a_new_head_and_says_so_once(tmp_path: Path) -> None:
+    state = ToyNet().state_dict()
+    head = list(state)[-2:]
+    path = tmp_path / "w.pt"
+    torch.save({**state, **{key: torch.cat([state[key]] * 2) for key in head}}, path)
+    with pytest.raises(CheckpointError, match="--new-head"):
+        search(checkpoint=str(path))
+    notes = search(checkpoint=str(path), new_head=True).notes
+    assert len([note for note in notes if "start anew" in note]) == 1
 
 
 def test_growing_wants_the_own_kernel_in_the_space() -> None:

@@ -49,6 +49,7 @@ class Engine(Learner):
     """
 
     config: SearchConfig
+    keeps_best = False  # the search goes on from its last epoch: the mixture that was best is not the one it settled on
 
     def __init__(
         self,

@@ -240,5 +240,7 @@ def test_recalibrating_touches_statistics_only() -> None:
 @pytest.mark.parametrize("init", ["fresh", "grow"])
 def test_a_search_learns(alpha_on: str, init: str) -> None:
     made = engine(init, alpha_on=alpha_on, lr=0.1, epochs=25, cost_weight=0.01)
-    history = fit(made, DATA, stage="search").history
+    fitted = fit(made, DATA, stage="search")
+    history = fitted.history
+    assert fitted.best_weights == {}  # nothing goes back to an earlier mixture
     assert history[-1].loss < 0.9 * history[0].loss and set(history[-1].mixtures) == {"conv1", "conv2"}
