@@ -58,6 +58,10 @@ class TrainingError(DashfxError):
     """Training that cannot go on, such as a loss that is no longer finite."""
 
 
+class ProxyError(DashfxError):
+    """A model, batch, proxy task or list of results that a proxy cannot score."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A parenthesis with the nearest known names, or the empty string where none is near.
 
