@@ -136,6 +136,11 @@ class SearchConfig(FitConfig):
         cost, cost_weight: the penalty on the expected cost ("span" or "taps"), and its weight in the loss.
         patience: stop when no site's choice has changed for this many epochs; 0 never stops early.
         rule: how a candidate is chosen: "argmax", "contribution" or "energy".
+        shrink: candidates leave whose coefficient stays below this share of their site's largest; 0 keeps all.
+        discretise: "at-once" when the search is done, or "one-by-one" with training in between.
+        recovery: for "one-by-one": how much is trained after each site, as a share of an epoch.
+        freeze: "unsearched" trains the searched convs alone; all other weights and batch-norm statistics stay.
+        lr_rest: the learning rate of all weights but those of the searched convs, as a share of `lr`.
         autotune: measure, before the search, which algorithm computes each mixture fastest; false takes an estimate.
     """
 
@@ -157,6 +162,11 @@ class SearchConfig(FitConfig):
     cost_weight: float = Field(0.1, ge=0)
     patience: int = Field(0, ge=0)
     rule: str = "argmax"
+    shrink: float = Field(0.0, ge=0, lt=1)
+    discretise: Literal["at-once", "one-by-one"] = "at-once"
+    recovery: float = Field(0.2, gt=0, le=1)
+    freeze: Literal["none", "unsearched"] = "none"
+    lr_rest: float = Field(1.0, gt=0)
     autotune: bool = True
 
 

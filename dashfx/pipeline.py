@@ -26,11 +26,12 @@ from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice, load_rule
+from dashfx.search.settle import Settling, mixed
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
 from dashfx.task import Task, evaluate
 from dashfx.tracing import Program, trace
-from dashfx.train import Supervised, derive_seed, fit
+from dashfx.train import Fitted, Learner, Supervised, derive_seed, fit
 
 
 def search(
@@ -75,7 +76,11 @@ def search(
         run.use_folder(out)  # all that a user can get wrong has been checked by now
 
     with run.stage("search", _plan(run.config.search.strategy, run.config.search.epochs)):
-        genotype = run.agree(choose(run, supernet))
+        genotype = choose(run, supernet)
+    if run.config.search.strategy == "dash" and run.config.search.discretise == "one-by-one":
+        with run.stage("settle", f"one of {len(genotype)} sites at a time"):
+            genotype = settle(run, supernet)
+    run.agree(genotype)
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
 
@@ -139,20 +144,36 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
         return Genotype({name: site.original for name, site in sites.items()}, "untouched")
     engine = Engine(supernet, run.task, config, run.accelerator, STRATEGIES[config.alpha_on])
     take_algorithms(run, supernet)
+    fitted = fit_stage(run, engine, "search")
+    if fitted.stopped:
+        run.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
+    drop_residuals(supernet)  # they have faded to nothing and are part of no candidate
+    return load_rule(config.rule).select(sites)
+
+
+def settle(run: Run, supernet: nn.Module) -> Genotype:
+    """One candidate per site, decided one after the other while the search goes on."""
+    config = run.config.search
+    rule = load_rule(config.rule)
+    if mixed(sites_of(supernet)):
+        strategy = STRATEGIES[config.alpha_on]
+        fit_stage(run, Settling(supernet, run.task, config, run.accelerator, strategy, rule), "settle")
+    return rule.select(sites_of(supernet))
+
+
+def fit_stage(run: Run, learner: Learner, stage: str) -> Fitted:
+    """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
     fitted = fit(
-        engine,
+        learner,
         run.data,
-        stage="search",
+        stage=stage,
         seed=run.config.seed,
         folder=run.checkpoints,
         resume=run.resume,
         observer=run.observer,
     )
     run.history += fitted.history
-    if fitted.stopped:
-        run.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    drop_residuals(supernet)  # they have faded to nothing and are part of no candidate
-    return load_rule(config.rule).select(sites)
+    return fitted
 
 
 def take_algorithms(run: Run, supernet: nn.Module) -> None:
@@ -242,16 +263,7 @@ def never_worse(run: Run, result: Result) -> None:
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
     """The model with the weights of its best epoch on the validation part, and its metric there."""
     learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-    fitted = fit(
-        learner,
-        run.data,
-        stage=stage,
-        seed=run.config.seed,
-        folder=run.checkpoints,
-        resume=run.resume,
-        observer=run.observer,
-    )
-    run.history += fitted.history
+    fitted = fit_stage(run, learner, stage)
     trained = run.accelerator.unwrap_model(learner.model)
     trained.load_state_dict(fitted.best_weights)
     return trained.cpu().eval(), fitted.best

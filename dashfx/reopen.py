@@ -26,8 +26,9 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     run, genotype = _reopened(folder)
     paths = RunFolder(Path(folder))
     genotype = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
-    state = paths.checkpoints / "search-last.pt"
-    if not state.is_file():
+    states = [paths.checkpoints / f"{stage}-last.pt" for stage in ("settle", "search")]
+    state = next((file for file in states if file.is_file()), None)
+    if state is None:
         return specialised(run, genotype), genotype
     _, supernet = rewritten(run)
     supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])

@@ -48,6 +48,13 @@ class Learner(ABC):
     def begin_epoch(self, epoch: int, seed: int) -> None:
         """Set what depends on the epoch; `seed` is this epoch's own."""
 
+    def begin_step(self, progress: float) -> None:
+        """Set what depends on the step; `progress` is the share of all epochs that is done."""
+
+    def train_mode(self) -> None:
+        """Put the model into the mode that training steps want."""
+        self.model.train()
+
     def training_data(self, data: Data) -> Data:
         """The data whose train part the loop draws batches from."""
         return data
@@ -111,18 +118,26 @@ class Supervised(Learner):
         return loss.detach()
 
 
-def make_optimiser(parameters: Iterable[Tensor], config: FitConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay."""
-    parameters = list(parameters)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def make_optimiser(
+    parameters: Iterable[Tensor], config: FitConfig, gentle: Iterable[Tensor] = (), share: float = 1.0
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay.
+
+    Args:
+        gentle: further parameters, whose learning rate is this `share` of the others'.
+    """
+    groups = [*_groups(parameters, config, 1.0), *_groups(gentle, config, share)]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr)
+
+
+def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> list[dict[str, Any]]:
+    parameters = list(parameters)
+    decayed = [p for p in parameters if p.ndim > 1], config.weight_decay
+    vectors = [p for p in parameters if p.ndim <= 1], 0.0
+    return [{"params": own, "weight_decay": decay, "share": share} for own, decay in (decayed, vectors) if own]
 
 
 @dataclass
@@ -210,19 +225,21 @@ def _train_epoch(
         "train", config.batch_size, seed=seed, fraction=config.fraction, drop_last=True
     )
     loader = accelerator.prepare_data_loader(loader)
-    learner.model.train()
+    learner.train_mode()
     total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
     for step, batch in enumerate(loader):
-        rate = learning_rate(config, (epoch + step / steps) / config.epochs)
+        progress = (epoch + step / steps) / config.epochs
+        rate = learning_rate(config, progress)
         for group in learner.optimisers["weights"].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
+        learner.begin_step(progress)
         total += learner.step(batch)
         observer.step(stage, epoch, step + 1, steps)
     loss = float(total) / steps
     if not torch.isfinite(total):
         raise TrainingError(
             f"stage {stage}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate "
-            f"(--set {'search' if stage == 'search' else 'retrain'}.lr={config.lr / 10:g}), "
+            f"(--set {'search' if stage in ('search', 'settle') else 'retrain'}.lr={config.lr / 10:g}), "
             "or look for extreme values in the data"
         )
     return loss, steps / (time.perf_counter() - started)

@@ -93,6 +93,18 @@ def test_ways_to_search(init: str, alpha_on: str) -> None:
     ]
 
 
+def test_sites_can_be_decided_one_by_one() -> None:
+    trap = Trap()
+    options = settings(search={"discretise": "one-by-one", "recovery": 0.5, "epochs": 2})
+    result = dashfx.search(ToyNet, DATA, config=options, observer=trap)
+    assert [e.stage for e in result.history] == ["search"] * 2 + ["settle"] * 2 + ["retrain"] * 2
+    names = [name for name, _ in trap.stages]
+    assert names[names.index("search") :] == ["search", "settle", "discretise", "lower", "retrain"]
+    last = result.history[3].mixtures
+    assert {name: (1.0, str(choice)) for name, choice in result.genotype.items()} == last
+    assert result.model.conv1.kernel_size == result.genotype["conv1"].kernel
+
+
 def test_untouched_is_the_users_model_retrained() -> None:
     result = search(search={"strategy": "untouched"}, retrain={"weights": "fresh"})
     assert set(result.genotype.values()) == {Candidate(3)} and result.genotype.rule == "untouched"
@@ -142,7 +154,7 @@ def test_where_retraining_starts(weights: str, tmp_path: Path) -> None:
 def test_growing_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     trained = search(search={"strategy": "untouched"}, retrain={"epochs": 25, "lr": 0.02})
     torch.save(trained.model.state_dict(), tmp_path / "w.pt")
-    nothing = {"epochs": 2, "lr": 1e-12, "alpha_lr": 1e-12}
+    nothing = {"epochs": 8, "fade": 1.0, "lr": 1e-12, "alpha_lr": 1e-12}
     result = search(checkpoint=str(tmp_path / "w.pt"), search={"init": "grow", **nothing})
     first = result.history[0]
     assert first.stage == "search" and first.metric >= trained.valid - 0.2 > 1 / CLASSES

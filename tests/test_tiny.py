@@ -167,6 +167,29 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
     ]
 
 
+@pytest.mark.parametrize("stage", ["search", "settle"])
+def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
+    user: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    growth = {"init": "grow", "shrink": 0.9, "epochs": 6, "discretise": "one-by-one", "recovery": 0.5}
+    config = {**CONFIG, "search": {**CONFIG["search"], **growth}}
+
+    def run(out: str, **options: Any) -> Result:
+        return dashfx.search(f"{user / 'net.py'}:Net", str(user / "waves.npz"), config=config, out=out, **options)
+
+    straight, out = run(str(user / f"{stage}-straight")), str(user / f"{stage}-stopped")
+    with pytest.raises(KeyboardInterrupt):
+        run(out, observer=Interrupt(stage, 5 if stage == "search" else 1))
+    resumed = run(out, resume=True)
+    assert resumed.genotype == straight.genotype and same_weights(resumed.model, straight.model)
+    plain, genotype = lowered_of(out)
+    assert genotype == straight.genotype
+    assert {name: plain.get_submodule(name).kernel_size for name in genotype} == {
+        name: choice.kernel for name, choice in genotype.items()
+    }
+
+
 def test_a_resumed_run_must_be_the_same(user: Path, finished: Result) -> None:
     with pytest.raises(RunFolderError, match=r"model_args\.width: 5 there"):
         dashfx.search(f"{user / 'net.py'}:Net", str(user / "waves.npz"), config=FAST, out=finished.folder, resume=True)

@@ -42,6 +42,7 @@ class AggConv(nn.Module):
         alpha: architecture logits (n_candidates,); `mask` is True where a candidate is alive.
         fade: what share of `residual` counts, see `grow_from`; a 0-dim buffer to be filled in place.
         relaxation, generator: alpha to coefficients; noise is drawn in training only, and only given a generator.
+        kept: of the candidates that it was built with, the positions of those that are left; a buffer.
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
@@ -52,6 +53,7 @@ class AggConv(nn.Module):
     """
 
     mask: Tensor
+    kept: Tensor
     fade: Tensor
     residual: Tensor | None
     bias: nn.Parameter | None
@@ -109,6 +111,7 @@ class AggConv(nn.Module):
         self.register_parameter("bias", empty(out_channels) if bias else None)
         self.alpha = empty(len(self.candidates))
         self.register_buffer("mask", torch.ones(len(self.candidates), dtype=torch.bool, device=device))
+        self.register_buffer("kept", torch.arange(len(self.candidates), device=device))
         self.register_buffer("fade", torch.ones((), device=device, dtype=dtype))
         self.register_buffer("residual", None)
         self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
@@ -216,7 +219,7 @@ class AggConv(nn.Module):
         self._grown_spec = self.spec.with_term(self.original, self.padding)
         self.weights = nn.ParameterList([self.weights[i] for i in indices])
         self.alpha = nn.Parameter(self.alpha[list(indices)])
-        self.mask = self.mask[list(indices)]
+        self.mask, self.kept = self.mask[list(indices)], self.kept[list(indices)]
         self._cover = self._cover[list(indices)]
         self.choices = {}  # measured with candidates that are gone
         if bool(self._cover.all()):
@@ -267,7 +270,10 @@ class AggConv(nn.Module):
         return {**self.__dict__, "given": None}  # drawn coefficients carry a graph and cannot be copied
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # a grown conv has a residual, a fresh one has none: follow the file
+        # candidates that have left the search, a residual or none: follow the file
+        left, own = state_dict.get(prefix + "kept", self.kept).tolist(), self.kept.tolist()
+        if left != own and set(left) <= set(own):
+            self.keep([own.index(position) for position in left])
         saved = state_dict.get(prefix + "residual")
         if saved is not None and self.residual is None:
             shape = self.out_channels, self.in_channels // self.groups, *self.original.kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -18,12 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dashfx.config import SearchConfig
 from dashfx.data import Data
-from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
 from dashfx.schedule import fade, geometric
 from dashfx.search.cost import expected_cost, load_cost
-from dashfx.search.selection import Argmax
+from dashfx.search.monitor import Context, Monitor, Prune, Stop, monitors_of
 from dashfx.task import Task
 from dashfx.train import Batch, Learner, derive_seed, make_optimiser
 
@@ -45,6 +44,8 @@ class Engine(Learner):
 
     Attributes:
         sites: site name -> AggConv.
+        weights: the sites' own weights and biases, those that candidates were given.
+        rest: the other parameters that learn, at `search.lr_rest` of the rate; none with `search.freeze` "unsearched".
         warm: whether the warm-up is over, so that architecture parameters move.
     """
 
@@ -59,23 +60,34 @@ class Engine(Learner):
         accelerator: Accelerator,
         strategy: Strategy,
         relaxation: Relaxation | None = None,
+        monitors: Iterable[Monitor] = (),
     ) -> None:
         self.task, self.config, self.accelerator, self.strategy = task, config, accelerator, strategy
         self.sites = sites_of(supernet)
         self.relaxation: Relaxation = relaxation or SoftGumbel(config.tau[0])
         self.model = accelerator.prepare_model(supernet)
-        self.alphas = [site.alpha for site in self.sites.values()]
-        held = {id(alpha) for alpha in self.alphas}
-        self.weights = [p for p in supernet.parameters() if id(p) not in held and p.requires_grad]
-        self._weight_optimiser = accelerator.prepare_optimizer(make_optimiser(self.weights, config))
-        self._alpha_optimiser = accelerator.prepare_optimizer(_alpha_optimiser(self.alphas, config))
-        self._cost = load_cost(config.cost).table(self.sites) if config.cost_weight else {}
+        self._take_parameters()
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
         self._data: Data | None = None
         self._seed = 0
-        self._choices: list[Genotype] = []
+        self._monitors = [*monitors_of(config), *monitors]
         self.warm = False
+
+    def _take_parameters(self) -> None:
+        """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""
+        supernet, config = self.accelerator.unwrap_model(self.model), self.config
+        self.alphas = [site.alpha for site in self.sites.values()]
+        held = {id(alpha) for alpha in self.alphas}
+        own = {id(p) for site in self.sites.values() for p in site.parameters()} - held
+        learning = [p for p in supernet.parameters() if p.requires_grad]
+        self.weights = [p for p in learning if id(p) in own]
+        frozen = config.freeze == "unsearched"
+        self.rest = [] if frozen else [p for p in learning if id(p) not in own | held]
+        weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
+        self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
+        self._alpha_optimiser = self.accelerator.prepare_optimizer(_alpha_optimiser(self.alphas, config))
+        self._cost = load_cost(config.cost).table(self.sites) if config.cost_weight else {}
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
@@ -114,7 +126,7 @@ class Engine(Learner):
 
     def step_weights(self, loss: Tensor) -> None:
         """Descend on the weights; also leaves gradients on the architecture parameters."""
-        self.descend(loss, self._weight_optimiser, self.weights)
+        self.descend(loss, self._weight_optimiser, [*self.weights, *self.rest])
 
     def step_alphas(self) -> None:
         """Descend on the architecture parameters with the gradients that they hold; nothing during the warm-up."""
@@ -132,13 +144,26 @@ class Engine(Learner):
         self.warm = progress >= self.config.warmup
         if isinstance(self.relaxation, SoftGumbel):
             self.relaxation.tau = geometric(*self.config.tau, progress)
-        last = max(1, self.config.epochs - 1)  # by the last epoch, at the latest, nothing of a residual is left
-        residual_share = fade(epoch / last, self.config.fade) if self.config.epochs > 1 else 0.0
         for site in self.sites.values():
             site.relaxation = self.relaxation
-            site.fade.fill_(residual_share)
+        self.begin_step(progress)
         self._generator.manual_seed(derive_seed(seed, "gumbel"))
         self._seed, self._held_out = derive_seed(seed, "held-out"), None
+
+    def begin_step(self, progress: float) -> None:
+        """What is left of the residual kernels: a little less at every step, nothing from the last epoch on."""
+        epochs = self.config.epochs
+        share = fade(progress * epochs / (epochs - 1), self.config.fade) if epochs > 1 else 0.0
+        for site in self.sites.values():
+            if site.residual is not None:
+                site.fade.fill_(share)
+
+    def train_mode(self) -> None:
+        """With `search.freeze` "unsearched", batch norm keeps the statistics that it came with."""
+        super().train_mode()
+        if self.config.freeze == "unsearched":
+            for norm in _norms(self.model):
+                norm.eval()
 
     def training_data(self, data: Data) -> Data:
         """Without the held-out share where the strategy wants one; the split is the same at every epoch."""
@@ -150,6 +175,8 @@ class Engine(Learner):
 
     def before_validation(self, data: Data) -> None:
         """Batch-norm statistics of the noise-free mixture: those of training belong to kernels with Gumbel noise."""
+        if self.config.freeze == "unsearched":
+            return
         loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed)
         batches = (x.to(self.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES))
         recalibrate(self.model, batches)
@@ -159,20 +186,44 @@ class Engine(Learner):
         return {n: (float(top.values), str(self.sites[n].candidates[int(top.indices)])) for n, top in tops.items()}
 
     def finished(self, epoch: int) -> str | None:
-        """Stop when no choice has changed for `patience` epochs that followed the warm-up and the fade."""
-        self._choices.append(Argmax().select(self.sites))
-        patience, settled = self.config.patience, max(self.config.warmup, self.config.fade) * self.config.epochs
-        recent = self._choices[-patience - 1 :]
-        if not patience or epoch < settled + patience or any(choice != recent[0] for choice in recent):
-            return None
-        return f"no choice has changed for {patience} epochs"
+        """Do what the monitors ask for: candidates leave, or the search stops."""
+        settled = epoch - max(self.config.warmup, self.config.fade) * self.config.epochs
+        ctx = Context(self.sites, epoch, self.warm, settled)
+        actions = [action for monitor in self._monitors for action in monitor.on_epoch(ctx)]
+        gone = {(action.site, action.candidate) for action in actions if isinstance(action, Prune)}
+        for name in sorted({name for name, _ in gone}):
+            candidates = self.sites[name].candidates
+            self.keep(name, [i for i, candidate in enumerate(candidates) if (name, candidate) not in gone])
+        return next((action.reason for action in actions if isinstance(action, Stop)), None)
+
+    def keep(self, name: str, indices: Sequence[int]) -> None:
+        """Only these candidates of a site stay; the optimisers go on with what they knew of them."""
+        site, before = self.sites[name], self.sites[name].alpha
+        known = {optimiser: dict(self.optimisers[optimiser].state) for optimiser in self.optimisers}
+        site.keep(indices)
+        self._renew()
+        moments = known["alphas"].pop(before, {})
+        known["alphas"][site.alpha] = {k: v[list(indices)] if v.ndim else v for k, v in moments.items()}
+        for optimiser, state in known.items():
+            for group in self.optimisers[optimiser].param_groups:
+                own = {p: state[p] for p in group["params"] if state.get(p)}
+                self.optimisers[optimiser].state.update(own)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "choices": [choice.to_json() for choice in self._choices]}
+        return {**super().state_dict(), "monitors": [monitor.state_dict() for monitor in self._monitors]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])  # some candidates may leave
+        self._renew()
         super().load_state_dict(state)
-        self._choices = [Genotype.from_json(text) for text in state["choices"]]
+        for monitor, own in zip(self._monitors, state["monitors"], strict=True):
+            monitor.load_state_dict(own)
+
+    def _renew(self) -> None:
+        """Wrapper and optimisers for the parameters that there are now: both know only those that they were made of."""
+        if self.accelerator.num_processes > 1:
+            self.model = self.accelerator.prepare_model(self.accelerator.unwrap_model(self.model))
+        self._take_parameters()
 
     def _next_held_out(self) -> Batch:
         """The next batch of the held-out share, round and round."""
@@ -201,7 +252,7 @@ def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator
 
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set running batch-norm statistics to the averages over `batches`; weights and train flags stay."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = _norms(model)
     if not norms:
         return
     before, training = [norm.momentum for norm in norms], model.training
@@ -215,6 +266,11 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     model.train(training)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
+
+
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that keep running statistics."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engines import BATCH, DATA, alphas, engine, moved, weights
 from torch import Tensor, nn
-from toys import SIZE, ToyNet, toy_data
+from toys import ToyNet
 
-import dashfx
-from dashfx import SearchSpace
-from dashfx.config import SearchConfig
-from dashfx.search.base import Engine, hold_out, mixing, recalibrate
-from dashfx.search.dash import STRATEGIES
-from dashfx.task import load_task
-from dashfx.train import fit, make_accelerator
-
-DATA = toy_data()
-TASK = load_task(None, DATA)
-BATCH = DATA.train.__getitems__(range(16))
-X = torch.zeros(2, 2, SIZE)
-
-
-def engine(init: str = "fresh", **options: Any) -> Engine:
-    config = SearchConfig.parse({"epochs": 10, "batch_size": 16, **options})
-    torch.manual_seed(0)
-    supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2]), init)
-    made = Engine(supernet, TASK, config, make_accelerator("cpu"), STRATEGIES[config.alpha_on])
-    made.begin_epoch(0, 1)
-    made.model.train()
-    return made
-
-
-def alphas(made: Engine) -> list[Tensor]:
-    return [alpha.detach().clone() for alpha in made.alphas]
-
-
-def weights(made: Engine) -> list[Tensor]:
-    return [weight.detach().clone() for weight in made.weights]
-
-
-def moved(before: list[Tensor], after: list[Tensor]) -> list[bool]:
-    return [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+from dashfx.search.base import hold_out, mixing, recalibrate
+from dashfx.train import fit
 
 
 def test_every_parameter_belongs_to_one_optimiser() -> None:
@@ -121,7 +91,7 @@ def test_the_loss_is_a_function_of_weights_and_coefficients() -> None:
     zeros = {name: torch.zeros_like(p) for name, p in mine.items()}
     assert float(made.loss(BATCH, zeros, coef).detach()) == pytest.approx(np.log(3), rel=1e-5)
     assert all(site.given is None for site in made.sites.values())
-    assert any(moved(weights(made), [zeros[n] for n, p in mine.items() if any(p is w for w in made.weights)]))
+    assert any(moved(weights(made), [torch.zeros_like(weight) for weight in weights(made)]))
 
 
 def test_the_cost_is_part_of_the_loss_after_the_warm_up() -> None:
@@ -169,6 +139,37 @@ def test_temperature_and_fade_follow_their_schedules() -> None:
         made.begin_epoch(epoch, 1)
         found.append((made.relaxation.tau, float(made.sites["conv1"].fade)))
     assert found[0] == (4.0, 1.0) and found[1] == (2.0, 0.0) and 1 < found[2][0] < 2
+
+
+def test_a_residual_fades_at_every_step() -> None:
+    made, found = engine("grow", fade=1.0, epochs=3), []
+    for progress in (0.0, 0.1, 1 / 3, 0.5, 2 / 3, 0.9):
+        made.begin_step(progress)
+        found.append(float(made.sites["conv1"].fade))
+    assert found[0] == 1 and found[4:] == [0, 0] and found == sorted(found, reverse=True) and len(set(found)) == 5
+
+
+def test_freezing_leaves_all_but_the_searched_convs_as_they_are() -> None:
+    made = engine("grow", freeze="unsearched", epochs=2, lr=0.1)
+    before = {name: value.clone() for name, value in made.model.state_dict().items()}
+    fit(made, DATA, stage="search")
+    changed = {name for name, value in made.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in changed} == {"conv1", "conv2"} and "conv1.bias" in changed
+    assert all(p.requires_grad for p in made.model.parameters())  # whatever retrains the model may train all of it
+
+
+def test_the_rest_learns_at_its_own_rate() -> None:
+    def steps(lr_rest: float) -> dict[str, Tensor]:
+        made = engine("grow", epochs=1, schedule="constant", momentum=0.0, weight_decay=0.0, clip=0, lr_rest=lr_rest)
+        before = {name: p.detach().clone() for name, p in made.model.named_parameters()}
+        one_batch = replace(DATA, train=DATA.train.subset(np.arange(16)))
+        fit(made, one_batch, stage="search")
+        return {name: p.detach() - before[name] for name, p in made.model.named_parameters()}
+
+    full, tenth = steps(1.0), steps(0.1)
+    for name, step in full.items():
+        if not name.endswith("alpha"):
+            torch.testing.assert_close(tenth[name], step if name.startswith("conv") else 0.1 * step)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7])

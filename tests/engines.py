@@ -1,0 +1,65 @@
+"""Search engines on toys, and what tests ask of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from toys import SIZE, ToyNet, toy_data
+
+import dashfx
+from dashfx import SearchSpace
+from dashfx.config import SearchConfig
+from dashfx.progress import Epoch, Observer
+from dashfx.search.base import Engine
+from dashfx.search.dash import STRATEGIES
+from dashfx.task import load_task
+from dashfx.train import make_accelerator
+
+DATA = toy_data()
+TASK = load_task(None, DATA)
+BATCH = DATA.train.__getitems__(range(16))
+X = torch.zeros(2, 2, SIZE)
+
+
+def engine(init: str = "fresh", **options: Any) -> Engine:
+    """The engine of a ToyNet with 4 candidates a site, as the first epoch begins."""
+    config = SearchConfig.parse({"epochs": 10, "batch_size": 16, **options})
+    torch.manual_seed(0)
+    supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2]), init)
+    made = Engine(supernet, TASK, config, make_accelerator("cpu"), STRATEGIES[config.alpha_on])
+    made.begin_epoch(0, 1)
+    made.model.train()
+    return made
+
+
+def alphas(made: Engine) -> list[Tensor]:
+    return [alpha.detach().clone() for alpha in made.alphas]
+
+
+def weights(made: Engine) -> list[Tensor]:
+    return [weight.detach().clone() for weight in [*made.weights, *made.rest]]
+
+
+def moved(before: list[Tensor], after: list[Tensor]) -> list[bool]:
+    return [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+
+
+def state(made: Engine) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in made.model.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Interrupt(Observer):
+    """Stops after so many epochs, as Ctrl-C would."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+
+    def epoch(self, facts: Epoch) -> None:
+        if facts.epoch + 1 == self._after:
+            raise KeyboardInterrupt
