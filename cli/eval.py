@@ -63,7 +63,7 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
             normalise=run.data.normalisation,
         )
     run.data.part(part)
-    run.task = load_task(wanted, run.data)
+    run.task = load_task(wanted, run.data, target=run.task.target)
     run.task.check(model(run.example), run.data)
     scores = [("PyTorch", metric_of(run, model, part))]
     file = RunFolder(folder).onnx
@@ -83,9 +83,14 @@ def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: in
         raise ExportError(f"{file}: give an .onnx file of dashfx, or a run's folder")
     facts = read_metadata(file)
     wanted = task or known_task(file, facts)
-    normalisation = Normalisation.from_dict(json.loads(facts["normalisation"])) if "normalisation" in facts else False
-    data = load_data(options.given(spec, options.NO_DATA), seed=seed, kind=data_kind(wanted), normalise=normalisation)
-    used, model = load_task(wanted, data), OnnxModel(file)
+    units = {
+        name: Normalisation.from_dict(json.loads(facts[name]))
+        for name in ("normalisation", "target_normalisation")
+        if name in facts
+    }
+    normalise = units.get("normalisation", False)
+    data = load_data(options.given(spec, options.NO_DATA), seed=seed, kind=data_kind(wanted), normalise=normalise)
+    used, model = load_task(wanted, data, target=units.get("target_normalisation")), OnnxModel(file)
     check_input(model, facts, data)
     used.check(model(data.part(part).__getitems__([0])[0]), data)  # type: ignore[arg-type]  # it says so itself
     return used, data.name, [("ONNX Runtime", onnx_metric(file, data, used, part))]

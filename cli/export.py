@@ -15,7 +15,7 @@ from dashfx.errors import ConfigError, DashfxError, ExportError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CARRIED = ("task", "metric", "input_shape", "normalisation", "labels", "genotype")
+CARRIED = ("task", "metric", "input_shape", "normalisation", "target_normalisation", "labels", "genotype")
 
 Source = Annotated[
     Path,

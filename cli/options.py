@@ -34,7 +34,13 @@ Data = Annotated[
     str | None,
     typer.Option(help=".npz, .pt, a folder of images by class, a named set such as digits, or file.py:factory"),
 ]
-Task = Annotated[str | None, typer.Option(help="classify, classify:f1, multilabel, regress or file.py:function")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classify, multilabel, regress or dense-classify, a metric as in classify:f1; or file.py:name"),
+]
+Loss = Annotated[
+    str | None, typer.Option(help="cross_entropy, bce, focal, mse, mae or relative_l2; by default the task's own")
+]
 ModelArgs = Annotated[
     list[str] | None, typer.Option(help="arguments of the model's class", metavar="NAME=VALUE", show_default=False)
 ]
@@ -222,6 +228,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "model": ("model", _as_it_is),
     "data": ("data", _as_it_is),
     "task": ("task", _as_it_is),
+    "loss": ("loss.name", _as_it_is),
     "model_args": ("model_args", named_values),
     "checkpoint": ("checkpoint", _as_it_is),
     "new_head": ("new_head", _as_it_is),

@@ -21,6 +21,7 @@ def search(
     model: options.Model = None,
     data: options.Data = None,
     task: options.Task = None,
+    loss: options.Loss = None,
     model_args: options.ModelArgs = None,
     checkpoint: options.Checkpoint = None,
     new_head: options.NewHead = None,

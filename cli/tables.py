@@ -30,6 +30,7 @@ FILES = {
     "load_model.py": "rebuilds the PyTorch model without dashfx",
     "model.safetensors": "its weights",
     "genotype.json": "the choices",
+    "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
     "config.yaml": "every option of the run",
     "autotune.json": "the algorithm of each mixture, with what was measured",
     "log.jsonl": "every stage and epoch",

@@ -199,14 +199,34 @@ class NormaliseConfig(Strict):
 IMAGENET = NormaliseConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
+class LossConfig(Strict):
+    """What training lowers, see `dashfx.task.LossOptions`.
+
+    Attributes:
+        name: the task's usual loss where it is not given.
+        class_weights: "balanced", or a number per class.
+        pos_weight: "balanced", or the weight of positives among several labels, one or a number per label.
+        label_smoothing: the share of certainty that is spread over the other classes.
+        gamma: of the focal loss.
+        normalise_targets: a regression model works in units of mean 0 and deviation 1 per channel.
+    """
+
+    name: str | None = None
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    pos_weight: Literal["balanced"] | float | tuple[float, ...] | None = None
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    gamma: float = Field(2.0, ge=0)
+    normalise_targets: bool = False
+
+
 class RunConfig(Strict):
     """All of a run; what a run's `config.yaml` holds.
 
     Attributes:
         valid_fraction: the share of the training data that becomes validation where the data has none.
         limit: at most so many rows of each part, for a quick look.
-        normalise: true fits mean and standard deviation per channel on the train part; "imagenet" or numbers of one's
-            own for a checkpoint that wants those; false leaves the data as it is.
+        normalise: true fits mean and standard deviation per channel on the train part, "positions" for each position by
+            itself; "imagenet" or one's own numbers for a checkpoint that wants those; false leaves the data as it is.
         checkpoint_key: the entry of the checkpoint to take, such as "model_ema", or what its names begin with.
         new_head: the last layer's weights are not taken from the checkpoint.
         amp: half precision by autocast.
@@ -219,8 +239,9 @@ class RunConfig(Strict):
     data: str | None = None
     valid_fraction: float = Field(0.2, gt=0, lt=1)
     limit: int | None = Field(None, ge=1)
-    normalise: bool | Literal["imagenet"] | NormaliseConfig = True
+    normalise: bool | Literal["imagenet", "positions"] | NormaliseConfig = True
     task: str | None = None
+    loss: LossConfig = LossConfig()
     checkpoint: str | None = None
     checkpoint_key: str | None = None
     new_head: bool = False

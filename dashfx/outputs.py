@@ -116,7 +116,7 @@ def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_s
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
     """What the ONNX file says of itself beside its versions."""
-    return {
+    facts = {
         "task": task.name,
         "metric": task.metric_name,
         "input_shape": json.dumps(data.input_shape),
@@ -124,10 +124,27 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "labels": json.dumps(data.labels),
         "genotype": genotype.to_json(),
     }
+    return facts | ({"target_normalisation": json.dumps(task.target.to_dict())} if task.target else {})
+
+
+def data_facts(data: Data, task: Task) -> dict[str, Any]:
+    """What `data.json` holds: what a program needs to feed the model and to read its outputs."""
+    return {
+        "name": data.name,
+        "kind": data.kind,
+        "input_shape": data.input_shape,
+        "output_shape": data.output_shape,
+        "labels": data.labels,
+        "normalisation": data.normalisation.to_dict(),
+        "target_normalisation": task.target and task.target.to_dict(),
+        "rows": {part: len(data.part(part)) for part in ("train", "valid", "test")},
+        "notes": data.notes,
+    }
 
 
 def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
-    """Genotype, weights, loader and ONNX file; `result` learns what ONNX Runtime said."""
+    """Genotype, data's facts, weights, loader and ONNX file; `result` learns what ONNX Runtime said."""
+    write_text(folder.data, json.dumps(data_facts(run.data, run.task), indent=2) + "\n")
     write_text(folder.genotype, result.genotype.to_json())
     save_weights(result.model, folder.weights)
     spec = run.source.spec

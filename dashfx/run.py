@@ -13,8 +13,9 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from dashfx.checkpoint import load_checkpoint
-from dashfx.config import IMAGENET, RunConfig
+from dashfx.config import IMAGENET, NormaliseConfig, RunConfig
 from dashfx.data import Data, Normalisation, load_data
+from dashfx.data.load import Wanted
 from dashfx.errors import ConfigError, ModelError, TrainingError, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
@@ -23,7 +24,7 @@ from dashfx.runfolder import RunFolder, check_folder, make_folder
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
 from dashfx.space import SearchSpace
-from dashfx.task import Task, data_kind, load_task
+from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.tracing import evaluation
 from dashfx.train import make_accelerator
 
@@ -145,16 +146,17 @@ def prepare(
         normalise=_normalisation(checked),
         limit=checked.limit,
     )
-    run = Run(source, loaded, load_task(spec, loaded), checked, observer, resume)
+    judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
+    run = Run(source, loaded, judged, checked, observer, resume)
     check_model(run)
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
 
 
-def _normalisation(config: RunConfig) -> bool | Normalisation:
+def _normalisation(config: RunConfig) -> Wanted:
     wanted = IMAGENET if config.normalise == "imagenet" else config.normalise
-    return wanted if isinstance(wanted, bool) else Normalisation(wanted.mean, wanted.std)
+    return Normalisation(wanted.mean, wanted.std) if isinstance(wanted, NormaliseConfig) else wanted
 
 
 def check_model(run: Run) -> None:

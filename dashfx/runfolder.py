@@ -55,6 +55,10 @@ class RunFolder:
         return self.root / "autotune.json"
 
     @property
+    def data(self) -> Path:
+        return self.root / "data.json"
+
+    @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
 

@@ -21,6 +21,10 @@ from dashfx.search.cost import COSTS
 from dashfx.search.selection import RULES
 from dashfx.space import PRESETS
 from dashfx.task import TASKS, evaluate, load_task
+from dashfx.task.classify import scores as class_scores
+from dashfx.task.losses import REGRESSION
+from dashfx.task.multilabel import scores as label_scores
+from dashfx.task.regress import SCORES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -65,6 +69,7 @@ def test_every_flag_stands_beside_the_options_that_it_sets() -> None:
     [
         ("data.md", NAMED),
         ("data.md", TASKS),
+        ("tasks.md", {*TASKS, *class_scores(2), *label_scores(2), *SCORES, *REGRESSION}),
         ("how-it-works.md", RULES),
         ("configuration.md", {*RULES, *COSTS, *PRESETS, *TASKS}),
     ],

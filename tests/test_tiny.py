@@ -44,6 +44,7 @@ class Net(nn.Module):
 FILES = {
     "autotune.json",
     "config.yaml",
+    "data.json",
     "env.json",
     "log.jsonl",
     "checkpoints",

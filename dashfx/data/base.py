@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,54 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dashfx.data.normalisation import Normalisation
 from dashfx.errors import DataError
 
-Kind = Literal["classes", "multilabel", "dense"]
+Kind = Literal["classes", "multilabel", "dense", "dense-classes"]
 Batch = tuple[Tensor, Tensor]
 
+IGNORED = -100  # the class number of a position that does not count, as in torch's own losses
 CHUNK_ELEMENTS = 2**22  # how much of a memory-mapped array is looked at in one go: 16 MiB of float32
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and standard deviation per channel, in the units that the model would otherwise see."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def none(cls, channels: int) -> Normalisation:
-        return cls((0.0,) * channels, (1.0,) * channels)
-
-    @classmethod
-    def fit(cls, arrays: Arrays) -> Normalisation:
-        """Over every row and position of `arrays`, which should be the train part only; a constant channel keeps std 1.
-
-        The moments of the chunks are merged (Chan, Golub, LeVeque 1979), so the arrays may be larger than memory.
-        """
-        count, mean, squares = 0, np.zeros(1), np.zeros(1)
-        for x in arrays.chunks():
-            flat = x.double().transpose(0, 1).flatten(1).numpy()  # (C, rows * positions)
-            size, centre = flat.shape[1], flat.mean(1)
-            delta, total = centre - mean, count + flat.shape[1]
-            squares = squares + ((flat - centre[:, None]) ** 2).sum(1) + delta**2 * count * size / total
-            mean, count = mean + delta * size / total, total
-        std = np.sqrt(squares / count)
-        # A constant channel leaves rounding noise, not an exact zero; dividing by that would blow it up.
-        std[std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
-        return cls(tuple(mean.tolist()), tuple(std.tolist()))
-
-    def apply(self, x: Tensor) -> Tensor:
-        """`x` of shape (B, C, *size) with every channel shifted and scaled."""
-        shape = (1, -1, *[1] * (x.ndim - 2))
-        return (x - x.new_tensor(self.mean).view(shape)) / x.new_tensor(self.std).view(shape)
-
-    def to_dict(self) -> dict[str, list[float]]:
-        return {"mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Normalisation:
-        return cls(tuple(map(float, facts["mean"])), tuple(map(float, facts["std"])))
 
 
 class Arrays(Dataset[Batch]):
@@ -69,6 +29,8 @@ class Arrays(Dataset[Batch]):
     Args:
         x: (N, C, *size), any numeric dtype.
         y: (N,) class numbers, or (N, ...) numbers.
+        classes: whether y holds class numbers; by default where it has one a row. Of a number a position, those below
+            0, and 255 in uint8, become `IGNORED`.
         index: the rows that belong to this part, all by default.
         scale: what x is multiplied by before it is normalised, such as 1/255.
     """
@@ -81,12 +43,14 @@ class Arrays(Dataset[Batch]):
         *,
         scale: float = 1.0,
         normalisation: Normalisation | None = None,
+        classes: bool | None = None,
     ) -> None:
         self.x = x.numpy() if isinstance(x, Tensor) else x
         self.y = y.numpy() if isinstance(y, Tensor) else y
         self.index = np.arange(len(self.x)) if index is None else np.asarray(index, dtype=np.int64)
         self.scale = scale
         self.normalisation = normalisation
+        self.classes = self.y.ndim == 1 if classes is None else classes
 
     def __len__(self) -> int:
         return len(self.index)
@@ -97,11 +61,9 @@ class Arrays(Dataset[Batch]):
         return x[0], y[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """x: float32 (B, C, *size); y: int64 (B,) for classes, float32 (B, ...) otherwise."""
+        """x: float32 (B, C, *size); y: int64 (B,) or (B, *size) for classes, float32 (B, ...) otherwise."""
         rows = self.index[np.asarray(indices, dtype=np.int64)]
-        y = self.y[rows]
-        y = y.astype(np.int64 if y.ndim == 1 else np.float32)
-        return self._x(rows), torch.from_numpy(y)
+        return self._x(rows), torch.from_numpy(self._y(rows))
 
     def chunks(self) -> Iterator[Tensor]:
         """All of x, piece by piece, as the model would see it, in the order of the file."""
@@ -117,10 +79,43 @@ class Arrays(Dataset[Batch]):
 
     def subset(self, rows: np.ndarray) -> Arrays:
         """The same arrays with only the rows `rows` of this part."""
-        return Arrays(self.x, self.y, self.index[rows], scale=self.scale, normalisation=self.normalisation)
+        return self._with(self.index[rows], self.normalisation)
 
     def normalised(self, normalisation: Normalisation) -> Arrays:
-        return Arrays(self.x, self.y, self.index, scale=self.scale, normalisation=normalisation)
+        return self._with(self.index, normalisation)
+
+    def class_counts(self, n: int) -> np.ndarray:
+        """(n,): how often each class number occurs, ignored positions apart."""
+        counts = np.zeros(n, dtype=np.int64)
+        for y in self._target_chunks():
+            counts += np.bincount(y[y >= 0], minlength=n)
+        return counts
+
+    def label_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(L,) ones and (L,) zeros of several labels a row or position; NaN counts as neither."""
+        ones, zeros = np.zeros(self.y.shape[1]), np.zeros(self.y.shape[1])
+        for y in self._target_chunks():
+            flat = np.moveaxis(y, 1, 0).reshape(y.shape[1], -1)
+            ones, zeros = ones + (flat == 1).sum(1), zeros + (flat == 0).sum(1)
+        return ones, zeros
+
+    def _target_chunks(self) -> Iterator[np.ndarray]:
+        step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(self.y.shape[1:]))))
+        rows = np.sort(self.index)
+        for start in range(0, len(rows), step):
+            yield self._y(rows[start : start + step])
+
+    def _with(self, index: np.ndarray, normalisation: Normalisation | None) -> Arrays:
+        return Arrays(self.x, self.y, index, scale=self.scale, normalisation=normalisation, classes=self.classes)
+
+    def _y(self, rows: np.ndarray) -> np.ndarray:
+        y = self.y[rows]
+        if not self.classes:
+            return y.astype(np.float32)
+        numbers = y.astype(np.int64)
+        if y.ndim > 1:
+            numbers[(numbers < 0) | (numbers == 255 if y.dtype == np.uint8 else False)] = IGNORED
+        return numbers
 
     def _x(self, rows: np.ndarray) -> Tensor:
         x = torch.from_numpy(np.ascontiguousarray(self.x[rows], dtype=np.float32))
@@ -135,7 +130,8 @@ class Data:
 
     Attributes:
         input_shape: (C, *size) of one row.
-        kind: what y is: class numbers, several labels a row, or numbers to be regressed.
+        kind: what y is: a class number a row, several labels a row or position, numbers to be regressed, or a class
+            number a position.
         n_outputs: the number of classes, of labels, or of output channels.
         labels: names of the classes or labels; may be empty.
         normalisation: fitted on the train part and already applied by all three.
@@ -155,8 +151,14 @@ class Data:
 
     @property
     def target_shape(self) -> tuple[int, ...]:
-        """The shape of one row's y: () for classes, (L,) for labels, (C, *size) or (L,) for numbers."""
+        """The shape of one row's y: () for classes, (L,) or (L, *size) for labels, (C, *size) or (L,) for numbers."""
         return tuple(self.train.y.shape[1:])
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """What a model must give for one row: a score per class, or a number for each of the target's."""
+        classes = self.kind in ("classes", "dense-classes")
+        return (self.n_outputs, *self.target_shape) if classes else self.target_shape
 
     def part(self, name: str) -> Arrays:
         """The part `train`, `valid` or `test`.

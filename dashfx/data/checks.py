@@ -40,11 +40,14 @@ def check_source(source: Source) -> None:
         if (x.dtype == np.uint8) != (first.dtype == np.uint8):
             raise DataError(f"{where} is {x.dtype}, x_train {first.dtype}: uint8 is scaled to [0, 1]; use one dtype")
         check_finite(x, where)
-        check_finite(y, source.where("y", part))
+        check_finite(y, source.where("y", part), missing=y.ndim > 1)
 
 
-def check_finite(array: np.ndarray, where: str) -> None:
+def check_finite(array: np.ndarray, where: str, *, missing: bool = False) -> None:
     """Looks at `array` piece by piece, so that a memory-mapped one need not fit in memory.
+
+    Args:
+        missing: NaN marks a value that is not known, and is allowed.
 
     Raises:
         DataError: NaN or infinity, with the number of rows and the first of them.
@@ -54,10 +57,13 @@ def check_finite(array: np.ndarray, where: str) -> None:
     step = max(1, CHUNK_ELEMENTS // max(1, array[0].size))
     bad: list[int] = []
     for start in range(0, len(array), step):
-        rows = ~np.isfinite(array[start : start + step]).reshape(len(array[start : start + step]), -1).all(1)
+        piece = array[start : start + step]
+        broken = np.isinf(piece) if missing else ~np.isfinite(piece)
+        rows = broken.reshape(len(piece), -1).any(1)
         bad.extend((start + np.flatnonzero(rows)).tolist())
     if bad:
+        what = "infinity" if missing else "NaN or infinity"
         raise DataError(
-            f"{where} has NaN or infinity in {len(bad)} of {len(array)} rows (first: row {bad[0]}); "
+            f"{where} has {what} in {len(bad)} of {len(array)} rows (first: row {bad[0]}); "
             "remove those rows or fill the values"
         )

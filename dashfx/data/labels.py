@@ -4,7 +4,11 @@ Unless the kind is given, y decides it:
 
 1. (N,) or (N, 1) of whole numbers, bools or text: classes. Whole numbers are 0..K-1, 1..K, or -1 and 1.
 2. (N, L) of zeros and ones: classes if every row has exactly one 1 (one-hot), otherwise several labels a row.
-3. Other floats: numbers to regress, (N, L) or (N, C, *size). A y of x's size without a channel axis gets one.
+3. (N, *size) or (N, 1, *size) of whole numbers that are no floats, x being (N, C, *size): a class for every position.
+4. (N, L, *size) of zeros and ones that are no floats: several labels for every position.
+5. Other floats: numbers to regress, (N, L) or (N, C, *size). A y of x's size without a channel axis gets one.
+
+Ignored are, in 3, classes below 0 (and 255 in uint8), and in labels and numbers of two axes and more, NaN.
 """
 
 from __future__ import annotations
@@ -14,11 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashfx.data.base import Kind
+from dashfx.data.base import CHUNK_ELEMENTS, Kind
 from dashfx.data.source import Source
 from dashfx.errors import DataError, did_you_mean
-
-KINDS: tuple[Kind, ...] = ("classes", "multilabel", "dense")
 
 
 @dataclass(frozen=True)
@@ -39,28 +41,31 @@ def read_targets(source: Source, kind: str | None, size: tuple[int, ...]) -> Tar
         DataError: an unknown kind, y that does not fit its kind, labels out of range, parts that do not agree.
     """
     if kind is None:
-        kind = guess_kind(source.parts["train"][1], source.where("y", "train"))
+        kind = guess_kind(source.parts["train"][1], size, source.where("y", "train"))
     if kind not in READERS:
-        raise DataError(f"no kind of data {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}")
+        raise DataError(f"no kind of data {kind!r}{did_you_mean(kind, READERS)}; there are {', '.join(READERS)}")
     return READERS[kind](source, size)
 
 
-def guess_kind(y: np.ndarray, where: str) -> Kind:
+def guess_kind(y: np.ndarray, size: tuple[int, ...], where: str) -> Kind:
     """What y holds, by the rules above.
 
     Raises:
-        DataError: whole numbers for every position, which could be classes or quantities.
+        DataError: whole numbers that fit neither rows nor positions.
     """
     if y.ndim == 1 or y.shape[1:] == (1,):
         return "classes" if y.dtype.kind in "US" or _whole(y) else "dense"
     if y.ndim == 2 and _zero_one(y):
         return "classes" if _one_hot(y) else "multilabel"
-    if y.dtype.kind != "f":
-        raise DataError(
-            f"{where} has shape {y.shape} of {y.dtype}: classes for every position are not supported; "
-            "for quantities to regress give floats"
-        )
-    return "dense"
+    if y.dtype.kind == "f":
+        return "dense"
+    if y.dtype.kind in "biu" and y.shape[1:] in (size, (1, *size)):
+        return "dense-classes"
+    if y.dtype.kind in "biu" and y.shape[2:] == size and _zero_one(y):
+        return "multilabel"
+    raise DataError(
+        f"{where} {_brief(y)}: for a class at every position give {_axes(size)}, for quantities to regress floats"
+    )
 
 
 def read_classes(source: Source, size: tuple[int, ...]) -> Targets:
@@ -76,10 +81,14 @@ def read_classes(source: Source, size: tuple[int, ...]) -> Targets:
 def read_multilabel(source: Source, size: tuple[int, ...]) -> Targets:
     y = {part: pair[1] for part, pair in source.parts.items()}
     for part, rows in y.items():
-        if rows.ndim != 2 or not _zero_one(rows):
-            raise DataError(f"{source.where('y', part)} {_brief(rows)}: several labels a row are (N, L) zeros and ones")
-    n = _same_rows(source, y)[0]
-    return Targets("multilabel", y, (), n, f"labels: {n} a row, each 0 or 1")
+        if rows.ndim not in (2, 2 + len(size)) or not _zero_one(rows):
+            raise DataError(
+                f"{source.where('y', part)} {_brief(rows)}: several labels are zeros and ones, (N, L) or "
+                f"{_axes(size, 'L')} (NaN is ignored)"
+            )
+    shape = _same_rows(source, y)
+    unit = "row" if len(shape) == 1 else "position"
+    return Targets("multilabel", y, (), shape[0], f"labels: {shape[0]} a {unit}, each 0 or 1{_unknown(y)}")
 
 
 def read_dense(source: Source, size: tuple[int, ...]) -> Targets:
@@ -88,13 +97,33 @@ def read_dense(source: Source, size: tuple[int, ...]) -> Targets:
             raise DataError(f"{source.where('y', part)} holds text; targets to regress must be numbers")
     y = {part: _with_channels(pair[1], size) for part, pair in source.parts.items()}
     shape = _same_rows(source, y)
-    return Targets("dense", y, (), shape[0], f"targets: numbers, {'x'.join(map(str, shape))} a row")
+    note = f"targets: numbers, {'x'.join(map(str, shape))} a row{_unknown(y)}"
+    return Targets("dense", y, (), shape[0], note)
+
+
+def read_dense_classes(source: Source, size: tuple[int, ...]) -> Targets:
+    y, largest = {}, {}
+    for part, (_, rows) in source.parts.items():
+        where = source.where("y", part)
+        y[part] = rows[:, 0] if rows.shape[1:] == (1, *size) else rows
+        if y[part].shape[1:] != size:
+            raise DataError(f"{where} {_brief(rows)}: a class for every position is {_axes(size)}")
+        largest[part] = _largest_class(y[part], where)
+    n = largest["train"] + 1
+    for part, highest in largest.items():
+        if highest >= n:
+            raise DataError(f"{source.where('y', part)}: class {highest} does not occur in train (0..{n - 1})")
+    if n < 2:
+        raise DataError(f"{source.where('y', 'train')} holds a single class; there is nothing to learn")
+    note = f"labels: {n} classes, one a position; below 0{' or 255' * (y['train'].dtype == np.uint8)} is ignored"
+    return Targets("dense-classes", y, tuple(map(str, range(n))), n, note)
 
 
 READERS: dict[str, Callable[[Source, tuple[int, ...]], Targets]] = {
     "classes": read_classes,
     "multilabel": read_multilabel,
     "dense": read_dense,
+    "dense-classes": read_dense_classes,
 }
 
 
@@ -145,6 +174,20 @@ def _check_range(classes: np.ndarray, labels: np.ndarray, where: str) -> None:
     )
 
 
+def _largest_class(y: np.ndarray, where: str) -> int:
+    """Looked for piece by piece: y may be as large as x."""
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{where} {_brief(y)}: a class for every position is a whole number from 0 up")
+    step, largest = max(1, CHUNK_ELEMENTS // max(1, y[0].size)), -1
+    for start in range(0, len(y), step):
+        piece = y[start : start + step]
+        if not _whole(piece):
+            raise DataError(f"{where} {_brief(y)}: a class for every position is a whole number from 0 up")
+        counted = piece[piece != 255] if y.dtype == np.uint8 else piece
+        largest = max(largest, int(counted.max()) if counted.size else -1)
+    return largest
+
+
 def _with_channels(y: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """(N, C, *size) or (N, L)."""
     if y.ndim == 1 or y.shape[1:] == size:
@@ -167,11 +210,21 @@ def _whole(y: np.ndarray) -> bool:
 
 
 def _zero_one(y: np.ndarray) -> bool:
-    return y.dtype.kind in "biuf" and bool(((y == 0) | (y == 1)).all())
+    return y.dtype.kind in "biuf" and bool(((y == 0) | (y == 1) | (y != y)).all())  # NaN alone differs from itself
 
 
 def _one_hot(y: np.ndarray) -> bool:
-    return bool((np.asarray(y, dtype=np.int64).sum(1) == 1).all())
+    return bool((np.asarray(y, dtype=np.float64).sum(1) == 1).all())
+
+
+def _unknown(y: dict[str, np.ndarray]) -> str:
+    """A note on ignored positions, where there are some."""
+    shares = [f"{part} {share:.1%}" for part, rows in y.items() if (share := float(np.isnan(rows).mean())) > 0]
+    return f"; NaN, ignored: {', '.join(shares)}" if shares else ""
+
+
+def _axes(size: tuple[int, ...], channels: str = "") -> str:
+    return f"({', '.join(['N', *([channels] if channels else []), *map(str, size)])})"
 
 
 def _first_broken(y: np.ndarray) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
-from dashfx.data.base import Arrays, Data, Normalisation
+from dashfx.data.base import Arrays, Data
 from dashfx.data.checks import check_source
 from dashfx.data.labels import read_targets
 from dashfx.data.layout import channels_first, describe, scale_of
+from dashfx.data.normalisation import Normalisation
 from dashfx.data.read import Spec, read
 from dashfx.data.split import complete, limited
 from dashfx.errors import DataError
+
+Wanted = bool | Literal["positions"] | Normalisation
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +25,7 @@ def load_data(
     seed: int = 0,
     valid_fraction: float = 0.2,
     kind: str | None = None,
-    normalise: bool | Normalisation = True,
+    normalise: Wanted = True,
     limit: int | None = None,
 ) -> Data:
     """The data that `spec` names; a `Data` (also one from a user's factory) is handed back as it is.
@@ -31,8 +35,9 @@ def load_data(
             by '+' (train+test, train+valid+test); a folder of images by class; `digits`, `mnist5k`, `mnist5k-seq`,
             `darcy`, `planted`; `file.py:factory`, which runs the user's code; a mapping or a tuple of arrays.
         seed: draws the validation part where none is given (the test part is always drawn with seed 0).
-        kind: `classes`, `multilabel` or `dense`; guessed from y where it is not given.
-        normalise: per channel, fitted on train; or a `Normalisation` kept from an earlier run; or not at all.
+        kind: `classes`, `multilabel`, `dense` or `dense-classes`; guessed from y where it is not given.
+        normalise: per channel, fitted on train; "positions" for each position by itself; or a `Normalisation` kept from
+            an earlier run; or not at all.
         limit: the most rows of each part, for a quick try.
 
     Raises:
@@ -47,7 +52,8 @@ def load_data(
     like = source.parts["train"][0]
     xs = {part: channels_first(x, like) for part, (x, _) in source.parts.items()}
     targets = read_targets(source, kind, xs["train"].shape[2:])
-    parts = {part: Arrays(xs[part], targets.y[part], scale=scale_of(like)) for part in xs}
+    classes = targets.kind in ("classes", "dense-classes")
+    parts = {part: Arrays(xs[part], targets.y[part], scale=scale_of(like), classes=classes) for part in xs}
     parts, split_notes = complete(parts, targets.kind, seed=seed, valid_fraction=valid_fraction)
     if limit is not None:
         parts = {part: limited(arrays, limit, seed) for part, arrays in parts.items()}
@@ -68,10 +74,14 @@ def load_data(
     return data
 
 
-def _normalisation(train: Arrays, normalise: bool | Normalisation) -> Normalisation:
-    channels = train.x.shape[1]
+def _normalisation(train: Arrays, normalise: Wanted) -> Normalisation:
+    channels, size = train.x.shape[1], tuple(train.x.shape[2:])
     if isinstance(normalise, Normalisation):
-        if len(normalise.mean) != channels:
-            raise DataError(f"the normalisation is for {len(normalise.mean)} channels, the data has {channels}")
+        if normalise.channels != channels:
+            raise DataError(f"the normalisation is for {normalise.channels} channels, the data has {channels}")
+        if normalise.size not in ((), size):
+            raise DataError(f"the normalisation is for positions {normalise.size}, the data has {size}")
         return normalise
+    if normalise == "positions":
+        return Normalisation.fit_positions(train)
     return Normalisation.fit(train) if normalise else Normalisation.none(channels)

@@ -51,7 +51,8 @@ def refuse(spec: Any, *words: str, **options: Any) -> None:
         (X.astype(object), Y, ("object",)),
         (X + 1j, Y, ("complex",)),
         ([[1.0, 2.0], [1.0]], [0, 1], ("different lengths",)),
-        (X, np.zeros((40, 8), np.uint8) + np.arange(8, dtype=np.uint8), ("every position",)),
+        (X, np.zeros((40, 5), np.uint8) + np.arange(5, dtype=np.uint8), ("class at every position give (N, 8)",)),
+        (X, changed(X[:, 0], 5, np.inf), ("y_train", "infinity", "row 5")),
         (X[:1], Y[:1], ("single class",)),
     ],
 )

@@ -1,5 +1,6 @@
 """Specs of every kind to Data: layouts, labels, splits, normalisation, loaders."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from PIL import Image
 
 from dashfx.data import Data, Normalisation, load_data
+from dashfx.data.base import IGNORED
 from dashfx.data.npz import read_npz
+from dashfx.errors import DataError
 
 
 def rng() -> np.random.Generator:
@@ -274,3 +277,44 @@ def test_rare_classes_stay_in_train() -> None:
     data = load_data((np.arange(24.0)[:, None] + np.zeros(5), y))
     counts = [np.bincount(data.part(part).targets, minlength=3).tolist() for part in ("train", "valid", "test")]
     assert counts == [[13, 1, 1], [3, 1, 0], [4, 1, 0]]
+
+
+def test_positions_are_normalised_each_by_itself_and_coordinates_survive() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(loc=np.arange(6) * 10, scale=np.arange(1, 7), size=(40, 2, 6))
+    x[:, 1] = np.arange(6)  # a channel of coordinates: the same in every row
+    data = load_data((x, np.arange(40) % 2), normalise="positions")
+    seen = data.train.__getitems__(list(range(len(data.train))))[0]
+    torch.testing.assert_close(seen[:, 0].mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[:, 0].std(0, unbiased=False), torch.ones(6), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(seen[0, 1], (np.arange(6) - 2.5) / np.std(np.arange(6)), rtol=1e-5)
+    kept = Normalisation.from_dict(json.loads(json.dumps(data.normalisation.to_dict())))
+    assert kept == data.normalisation and kept.channels == 2
+    torch.testing.assert_close(kept.undo(kept.apply(seen)), seen, atol=1e-4, rtol=1e-4)
+    with pytest.raises(DataError, match=r"positions \(6,\), the data has \(5,\)"):
+        load_data((x[..., :5], np.arange(40) % 2), normalise=kept)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "outputs"),
+    [
+        (np.arange(320).reshape(40, 8) % 3, "dense-classes", (3, 8)),
+        (np.arange(320).reshape(40, 1, 8) % 3, "dense-classes", (3, 8)),
+        (np.where(np.arange(320).reshape(40, 8) % 5, 1, 255).astype(np.uint8) - 0, "dense-classes", (2, 8)),
+        (np.arange(640).reshape(40, 2, 8) % 2, "multilabel", (2, 8)),
+        (np.arange(320).reshape(40, 8) % 2.5, "dense", (1, 8)),
+        (np.where(np.arange(80).reshape(40, 2) % 7, 1.0, np.nan), "multilabel", (2,)),
+    ],
+)
+def test_targets_at_every_position(y: np.ndarray, kind: str, outputs: tuple[int, ...]) -> None:
+    data = load_data((np.random.default_rng(0).random((40, 2, 8)), y))
+    assert data.kind == kind and data.output_shape == outputs
+
+
+def test_classes_at_every_position_ignore_255_and_what_is_below_0() -> None:
+    y = np.arange(320).reshape(40, 8) % 3
+    for marked in (np.where(y == 2, 255, y).astype(np.uint8), np.where(y == 2, -1, y).astype(np.int16)):
+        data = load_data((np.ones((40, 2, 8)), marked))
+        seen = data.train.__getitems__(list(range(len(data.train))))[1]
+        assert data.n_outputs == 2 and set(seen.unique().tolist()) == {IGNORED, 0, 1} and seen.dtype == torch.int64
+        assert data.train.class_counts(2).tolist() == [int((seen == c).sum()) for c in (0, 1)]

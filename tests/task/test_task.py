@@ -144,7 +144,7 @@ def test_check(
         ("clasify", "did you mean 'classify'"),
         ("clasify:f1", "did you mean 'classify'"),
         ("classify:acuracy", "did you mean 'accuracy'"),
-        ("classify:map", "accuracy, f1, auroc"),
+        ("classify:map", "accuracy, error, f1, auroc"),
         ("regress", "needs dense data"),
         ("nowhere.py:task", "no such file"),
     ],

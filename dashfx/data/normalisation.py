@@ -1,0 +1,108 @@
+"""Rows of numbers go in; the shift and scale of each channel, or of each channel's positions, come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from dashfx.data.base import Arrays
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel, in the units that the model would otherwise see.
+
+    Attributes:
+        mean, std: a number per channel; with `size`, one per channel and position, channel after channel.
+        size: the positions' axes where each has its own numbers.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, ...] = ()
+
+    @classmethod
+    def none(cls, channels: int) -> Normalisation:
+        return cls((0.0,) * channels, (1.0,) * channels)
+
+    @classmethod
+    def fit(cls, arrays: Arrays) -> Normalisation:
+        """Over every row and position of `arrays`, which should be the train part only; a constant channel keeps std 1.
+
+        The moments of the chunks are merged, so the arrays may be larger than memory.
+        """
+        mean, std = moments(x.transpose(0, 1).flatten(1) for x in arrays.chunks())
+        std[_constant(mean, std)] = 1.0
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    @classmethod
+    def fit_positions(cls, arrays: Arrays) -> Normalisation:
+        """Over the rows of `arrays`, each position for itself.
+
+        Positions that do not vary take their channel's numbers, so that a channel of coordinates survives.
+        """
+        whole, size = cls.fit(arrays), tuple(arrays.x.shape[2:])
+        mean, std = moments(x.flatten(1).T for x in arrays.chunks())
+        fixed, positions = _constant(mean, std), int(np.prod(size))
+        mean[fixed], std[fixed] = (np.repeat(v, positions)[fixed] for v in (whole.mean, whole.std))
+        return cls(_short(mean), _short(std), size)
+
+    @classmethod
+    def fit_targets(cls, arrays: Arrays) -> Normalisation:
+        """Over the targets to regress of `arrays`, per channel; NaN is left out, and a constant channel keeps std 1."""
+        y = np.moveaxis(np.asarray(arrays.targets, np.float64), 1, 0).reshape(arrays.y.shape[1], -1)
+        mean, std = np.nanmean(y, 1), np.nanstd(y, 1)
+        std[_constant(mean, std)] = 1.0
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean) // int(np.prod(self.size, dtype=int))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """`x` of shape (B, C, *size) with every channel shifted and scaled."""
+        return (x - self._view(self.mean, x)) / self._view(self.std, x)
+
+    def undo(self, x: Tensor) -> Tensor:
+        return x * self._view(self.std, x) + self._view(self.mean, x)
+
+    def _view(self, values: tuple[float, ...], x: Tensor) -> Tensor:
+        size = self.size or (1,) * (x.ndim - 2)
+        return x.new_tensor(values).view(1, -1, *size)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        facts: dict[str, Any] = {"mean": list(self.mean), "std": list(self.std)}
+        return facts | ({"size": list(self.size)} if self.size else {})
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Normalisation:
+        mean, std = (tuple(map(float, facts[name])) for name in ("mean", "std"))
+        return cls(mean, std, tuple(map(int, facts.get("size", ()))))
+
+
+def moments(pieces: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each row of (K, values) pieces, merged (Chan, Golub, LeVeque 1979)."""
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for piece in pieces:
+        flat = piece.double().numpy()
+        size, centre = flat.shape[1], flat.mean(1)
+        delta, total = centre - mean, count + size
+        squares = squares + ((flat - centre[:, None]) ** 2).sum(1) + delta**2 * count * size / total
+        mean, count = mean + delta * size / total, total
+    return mean, np.sqrt(squares / count)
+
+
+def _constant(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """A constant channel leaves rounding noise, not an exact zero; dividing by that would blow it up."""
+    constant: np.ndarray = std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    return constant
+
+
+def _short(values: np.ndarray) -> tuple[float, ...]:
+    """Seven digits, which is all of float32: there may be many, and they are written as text."""
+    return tuple(float(f"{value:.7g}") for value in values)

@@ -1,0 +1,26 @@
+"""A task's name and the data go in; its loss, its metric over a whole set and its check of outputs come out."""
+
+from dashfx.task.base import Score, Task, evaluate
+from dashfx.task.classify import classify, dense_classify
+from dashfx.task.load import KIND_OF, TASKS, data_kind, load_task
+from dashfx.task.losses import LossOptions, relative_l2
+from dashfx.task.metrics import RelativeL2
+from dashfx.task.multilabel import multilabel
+from dashfx.task.regress import regress
+
+__all__ = [
+    "KIND_OF",
+    "TASKS",
+    "LossOptions",
+    "RelativeL2",
+    "Score",
+    "Task",
+    "classify",
+    "data_kind",
+    "dense_classify",
+    "evaluate",
+    "load_task",
+    "multilabel",
+    "regress",
+    "relative_l2",
+]
