@@ -175,6 +175,8 @@ def _shapes(name: str, fit: Fit, wanted: Mapping[str, Tensor]) -> str:
 def _remedy(fit: Fit, wanted: Mapping[str, Tensor], head: list[str], path: Path) -> list[str]:
     if not fit.unknown and head and {*fit.missing, *fit.other_shape} <= set(head):
         return [f"--new-head starts {_layer(head[0])!r} anew and takes the rest"]
+    if fit.unknown and not fit.missing and not fit.other_shape:
+        return ["the checkpoint is of a larger model: build the model as large, or save model.state_dict() of this one"]
     kernels = all(fit.weights[k].shape[:2] == wanted[k].shape[:2] and wanted[k].ndim > 2 for k in fit.other_shape)
     if fit.other_shape and kernels and not fit.missing and not fit.unknown:
         of_run = " of that run's folder" if (path.parent / "load_model.py").is_file() else ""

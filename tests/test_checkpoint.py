@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_deeper_model_is_not_cut_short(tmp_path: Path) -> None:
     deep = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
-    with pytest.raises(CheckpointError, match=r"2 are unknown to the model: '2\.weight'"):
+    with pytest.raises(CheckpointError, match=r"2 are unknown to the model: '2\.weight'.*of a larger model"):
         load_checkpoint(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), saved(tmp_path / "w.pt", deep.state_dict()))
 
 
