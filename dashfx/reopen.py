@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_model as load_weights
@@ -42,7 +43,7 @@ def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
     Raises:
         RunFolderError: not a run's folder, or a run that has not finished.
     """
-    run, genotype = _reopened(folder)
+    run, genotype = _reopened(folder, checkpoint=None)  # the run's own weights go over it, so it may be gone by now
     weights = RunFolder(Path(folder)).weights
     if not weights.is_file():
         raise RunFolderError(f"{folder} holds no {weights.name}: the run has not finished; continue it with --resume")
@@ -51,8 +52,9 @@ def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
     return run, plain.eval(), genotype
 
 
-def _reopened(folder: str | Path) -> tuple[Run, Genotype]:
+def _reopened(folder: str | Path, **changes: Any) -> tuple[Run, Genotype]:
     paths, config = existing_folder(folder)
+    config = config.model_copy(update=changes)
     if config.model is None or config.data is None:
         raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
     if not paths.genotype.is_file():

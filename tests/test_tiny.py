@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,14 @@ def test_an_earlier_run_can_be_opened(finished: Result) -> None:
     run, model, genotype = model_of(finished.folder)
     assert genotype == finished.genotype and same_weights(model, finished.model)
     assert run.config.model_args == {"width": 5} and len(run.data.test) > 0
+
+
+def test_an_earlier_run_can_be_opened_after_its_checkpoint_is_gone(finished: Result, tmp_path: Path) -> None:
+    assert finished.folder is not None
+    copied = Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("checkpoint: null", "checkpoint: gone.pt"))
+    assert same_weights(model_of(copied)[1], finished.model)
 
 
 def test_what_the_search_left_can_be_lowered_again(user: Path, finished: Result) -> None:
