@@ -62,7 +62,8 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, key: str | None = Non
             not fit; then the first few are named with the nearest, and the model is left as it was.
     """
     loaded, notes = read_weights(path, key)
-    wanted: dict[str, Tensor] = model.state_dict(keep_vars=True)
+    # Without what a get_extra_state of the user's returns, which need not be a tensor.
+    wanted = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     fit = _fit(loaded, wanted, str(path))
     head = _head(model, fit, wanted)
     if new_head:

@@ -147,7 +147,8 @@ def as_supernet(program: Program) -> nn.Module:
     """
     model = program.model
     if not program.sites:
-        reasons = "; ".join(f"{skip.name}: {skip.reason}" for skip in program.skips[:3]) or "it has no convs"
+        named = [f"{skip.name}: {skip.reason}" if skip.name else skip.reason for skip in program.skips[:3]]
+        reasons = "; ".join(named) or "it has no convs"
         more = f"; and {len(program.skips) - 3} more, see `dashfx check`" if len(program.skips) > 3 else ""
         raise ModelError(f"the model has no conv to search ({reasons}{more})")
     if not isinstance(model, Supernet):

@@ -134,6 +134,23 @@ def test_lazy_layers_take_their_shape_from_the_checkpoint(tmp_path: Path) -> Non
     assert model[0].weight.shape == (3, 2, 3)
 
 
+class Counting(nn.Linear):
+    """A layer with a state that is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        raise AssertionError("nothing but tensors is loaded")
+
+
+def test_a_state_that_is_no_tensor_is_left_alone(tmp_path: Path) -> None:
+    model = nn.Sequential(Counting(2, 2))
+    state = {**model.state_dict(), "0.weight": torch.ones(2, 2)}
+    load_checkpoint(model, saved(tmp_path / "w.pt", state))
+    assert float(model[0].weight.sum()) == 4
+
+
 # ---- heads ----------------------------------------------------------------------------------------------------------
 
 

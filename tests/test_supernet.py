@@ -67,6 +67,11 @@ def test_genotypes_follow_the_rule() -> None:
         net.genotype("argmx")
 
 
+def test_a_model_that_is_one_conv_says_so() -> None:
+    with pytest.raises(ModelError, match=r"no conv to search \(the model itself is one conv: wrap it"):
+        dashfx.rewrite(nn.Conv1d(2, 2, 3), torch.randn(2, 2, 8), SPACE)
+
+
 def test_include_and_exclude() -> None:
     assert list(supernet(exclude=["conv1"]).sites) == ["conv2"]
     assert list(supernet(include=["*2"]).sites) == ["conv2"]
