@@ -61,7 +61,24 @@ Exclude = Annotated[
     typer.Option(help="leave these convs as they are", metavar="GLOB", rich_help_panel=SPACE, show_default=False),
 ]
 
-Strategy = Annotated[str | None, typer.Option(help="dash; controls: random, untouched", rich_help_panel=SEARCH)]
+Strategy = Annotated[
+    str | None,
+    typer.Option(help="dash, evolution, random-search or local; controls: random, untouched", rich_help_panel=SEARCH),
+]
+Evaluator = Annotated[
+    str | None,
+    typer.Option(
+        help="of evolution, random-search and local: gennas or another proxy, supernet, train, or a table FILE.json",
+        rich_help_panel=SEARCH,
+    ),
+]
+Evaluations = Annotated[int | None, typer.Option(help="how many genotypes are evaluated", rich_help_panel=SEARCH)]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        help="for dash: mixtures start from what this evaluator, such as gennas, says", rich_help_panel=SEARCH
+    ),
+]
 Init = Annotated[str | None, typer.Option(help="grow (from the model's weights) or fresh", rich_help_panel=SEARCH)]
 Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy", rich_help_panel=SEARCH)]
 Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
@@ -238,6 +255,9 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "strategy": ("search.strategy", _as_it_is),
+    "evaluator": ("blackbox.evaluator", _as_it_is),
+    "evaluations": ("blackbox.evaluations", _as_it_is),
+    "warm_start": ("search.warm_start", _as_it_is),
     "init": ("search.init", _as_it_is),
     "rule": ("search.rule", _as_it_is),
     "epochs": ("search.epochs", _as_it_is),

@@ -78,6 +78,7 @@ class Progress(Observer):
         self._stage, self._outcome = "loading", ""
         self._epoch: Epoch | None = None
         self._step, self._steps, self._began = 0, 0, 0.0
+        self._evaluations = (0, 0)  # done, of
         interactive = ERR.is_terminal and not ERR.is_dumb_terminal
         self._live = (
             Live(get_renderable=self._draw, console=ERR, transient=True, refresh_per_second=4) if interactive else None
@@ -97,7 +98,7 @@ class Progress(Observer):
 
     def stage(self, name: str, detail: str = "") -> None:
         self._stage, self._outcome = name, detail
-        self._epoch, self._step, self._steps = None, 0, 0
+        self._epoch, self._step, self._steps, self._evaluations = None, 0, 0, (0, 0)
 
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         text = f"{name:<12} {seconds:7.1f} s  {detail or self._outcome}"
@@ -120,12 +121,23 @@ class Progress(Observer):
         if self._live is None:
             ERR.print(epoch_line(facts), soft_wrap=True)
 
+    def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
+        self._evaluations = (done, total)
+        self._outcome = f"{done} evaluations" + (f", best {best:.4g}" if best is not None else "")
+        if self._live is None and done % max(1, total // 10) == 0:
+            ERR.print(f"{stage} {done}/{total}  {self._outcome}", soft_wrap=True)
+
     def note(self, text: str) -> None:
         note(text)
 
     def _draw(self) -> RenderableType:
         if not self._stage:
             return Text("")
+        done, total = self._evaluations
+        if total:
+            bar = Table.grid(padding=(0, 1))
+            bar.add_row(Text(self._stage, "bold"), ProgressBar(total=total, completed=done, width=BAR), self._outcome)
+            return bar
         if not self._steps:
             return Text(f"{self._stage} ...", "bold")
         last = self._epoch
@@ -147,6 +159,8 @@ class Quiet(Progress):
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None: ...
 
     def epoch(self, facts: Epoch) -> None: ...
+
+    def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None: ...
 
     def note(self, text: str) -> None: ...
 

@@ -32,6 +32,7 @@ FILES = {
     "genotype.json": "the choices",
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
     "config.yaml": "every option of the run",
+    "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
     "autotune.json": "the algorithm of each mixture, with what was measured",
     "log.jsonl": "every stage and epoch",
 }

@@ -119,12 +119,16 @@ class FitConfig(Strict):
     fraction: float = Field(1.0, gt=0, le=1)
 
 
+BLACKBOX = ("evolution", "random-search", "local")  # strategies that ask an evaluator what a genotype is worth
+CONTROLS = ("random", "untouched")  # strategies that look at nothing
+
+
 class SearchConfig(FitConfig):
     """How mixtures are trained and one candidate is chosen.
 
     Attributes:
-        strategy: "dash"; "random" and "untouched" are controls that train no mixture and go through the same
-            retraining.
+        strategy: "dash"; "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`;
+            "random" and "untouched" are controls that train no mixture and go through the same retraining.
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate and rule.
         alpha_on: "train" learns them on the training loss (one level, the paper), "held-out" on a share of the training
@@ -141,6 +145,7 @@ class SearchConfig(FitConfig):
         recovery: for "one-by-one": how much is trained after each site, as a share of an epoch.
         freeze: "unsearched" trains the searched convs alone; all other weights and batch-norm statistics stay.
         lr_rest: the learning rate of all weights but those of the searched convs, as a share of `lr`.
+        warm_start: the evaluator, such as "gennas", whose values set the mixtures that "dash" starts from; "" for none.
         autotune: measure, before the search, which algorithm computes each mixture fastest; false takes an estimate.
     """
 
@@ -149,7 +154,7 @@ class SearchConfig(FitConfig):
     lr: float = Field(0.1, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
     schedule: Literal["onecycle", "cosine", "steps", "constant"] = "cosine"
-    strategy: Literal["dash", "random", "untouched"] = "dash"
+    strategy: Literal["dash", "evolution", "random-search", "local", "random", "untouched"] = "dash"
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
     alpha_optimizer: Literal["sgd", "adam"] = "adam"
@@ -167,7 +172,28 @@ class SearchConfig(FitConfig):
     recovery: float = Field(0.2, gt=0, le=1)
     freeze: Literal["none", "unsearched"] = "none"
     lr_rest: float = Field(1.0, gt=0)
+    warm_start: str = ""
     autotune: bool = True
+
+
+class BlackBoxConfig(Strict):
+    """How the strategies that only see values go about it.
+
+    Attributes:
+        evaluator: what a genotype is worth: a proxy ("gennas" and others, see `dashfx.proxy`), "supernet" (shared
+            weights of a supernet that is trained first), "train" (a short training), or a table, FILE.json or FILE.csv.
+        evaluations: how many genotypes are proposed; those met before cost nothing.
+        population, tournament: of "evolution".
+        epochs: of a short training.
+        batch_size: how many rows a proxy sees.
+    """
+
+    evaluator: str = "gennas"
+    evaluations: int = Field(200, ge=1)
+    population: int = Field(50, ge=1)
+    tournament: int = Field(10, ge=1)
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(16, ge=2)
 
 
 class RetrainConfig(FitConfig):
@@ -247,6 +273,7 @@ class RunConfig(Strict):
     new_head: bool = False
     space: SpaceConfig = SpaceConfig()
     search: SearchConfig = SearchConfig()
+    blackbox: BlackBoxConfig = BlackBoxConfig()
     retrain: RetrainConfig = RetrainConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
@@ -270,6 +297,17 @@ class RunConfig(Strict):
     @classmethod
     def _no_is_a_word(cls, value: Any) -> Any:
         return "no" if value is False else value  # YAML 1.1 reads a bare no as false
+
+    @property
+    def trains_supernet(self) -> bool:
+        """Whether the search leaves weights that the lowered model can inherit."""
+        by_supernet = self.search.strategy in BLACKBOX and self.blackbox.evaluator == "supernet"
+        return self.search.strategy == "dash" or by_supernet
+
+    @property
+    def inherited(self) -> Literal["inherit", "own"]:
+        """Which weights lowering takes from a supernet: those of the mixture, or what the candidate had when judged."""
+        return "inherit" if self.search.strategy == "dash" else "own"
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -20,6 +20,7 @@ from dashfx.rebuild import save_weights, write_loader
 from dashfx.report import write_report
 from dashfx.run import Run
 from dashfx.runfolder import RunFolder, write_text
+from dashfx.search.blackbox import Row
 from dashfx.site import Site, Skip
 from dashfx.task import Task, evaluate
 
@@ -48,6 +49,7 @@ class Result:
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
         seconds: wall time per stage.
         history: every epoch of search and retraining.
+        evaluations: the rows of a black-box search or a warm start, in order.
         folder: the run's folder, or None.
     """
 
@@ -63,6 +65,7 @@ class Result:
     exported: ExportReport | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
+    evaluations: list[Row[Genotype]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
 

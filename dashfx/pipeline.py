@@ -13,8 +13,10 @@ import torch
 from accelerate.utils import broadcast_object_list, convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.config import RunConfig
+from dashfx.blackbox import best_genotype, check_evaluators, warm_start
+from dashfx.config import CONTROLS, RunConfig
 from dashfx.errors import SpaceError
+from dashfx.evaluators import specialised_by
 from dashfx.genotype import Genotype
 from dashfx.ops import TuningTable, drop_residuals, sites_of, tune
 from dashfx.ops.autotune import BUDGET
@@ -28,7 +30,7 @@ from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.search.settle import Settling, mixed
 from dashfx.space import SearchSpace
-from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes, specialise
+from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes
 from dashfx.task import Task, evaluate
 from dashfx.tracing import Program, trace
 from dashfx.train import Fitted, Learner, Supervised, derive_seed, fit
@@ -53,7 +55,8 @@ def search(
         data: whatever `load_data` takes.
         task: "classify", "multilabel", "regress", `file.py:function` or a Task; by default what the data suggests.
         space: the candidates; by default the configuration's.
-        strategy: "dash"; "random" and "untouched" are the controls that go through the same retraining.
+        strategy: "dash"; "evolution", "random-search" and "local" ask an evaluator what genotypes are worth; "random"
+            and "untouched" are the controls that go through the same retraining.
         out: the run's folder; without it nothing is written and no ONNX file is made.
         resume: continue the run in `out`.
 
@@ -72,10 +75,11 @@ def search(
         resume=resume,
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
+    check_evaluators(run, supernet)
     if out is not None:
         run.use_folder(out)  # all that a user can get wrong has been checked by now
 
-    with run.stage("search", _plan(run.config.search.strategy, run.config.search.epochs)):
+    with run.stage("search", _search_plan(run.config)):
         genotype = choose(run, supernet)
     if run.config.search.strategy == "dash" and run.config.search.discretise == "one-by-one":
         with run.stage("settle", f"one of {len(genotype)} sites at a time"):
@@ -136,19 +140,32 @@ def rewritten(run: Run) -> tuple[Program, nn.Module]:
 
 
 def choose(run: Run, supernet: nn.Module) -> Genotype:
-    """One candidate per site, by training the mixtures or by one of the controls."""
+    """One candidate per site: by training the mixtures, by evaluating genotypes, or by one of the controls."""
     config, sites = run.config.search, sites_of(supernet)
     if config.strategy == "random":
         return RandomChoice(run.config.seed).select(sites)
     if config.strategy == "untouched":
         return Genotype({name: site.original for name, site in sites.items()}, "untouched")
+    if not run.config.trains_supernet:
+        return best_genotype(run, supernet)
+    if config.warm_start:
+        warm_start(run, supernet)
+    engine = train_mixtures(run, supernet)
+    if config.strategy != "dash":
+        return best_genotype(run, supernet, engine)
+    return load_rule(config.rule).select(sites)
+
+
+def train_mixtures(run: Run, supernet: nn.Module) -> Engine:
+    """Weights and architecture parameters of the supernet, trained together."""
+    config = run.config.search
     engine = Engine(supernet, run.task, config, run.accelerator, STRATEGIES[config.alpha_on])
     take_algorithms(run, supernet)
     fitted = fit_stage(run, engine, "search")
     if fitted.stopped:
         run.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
     drop_residuals(supernet)  # they have faded to nothing and are part of no candidate
-    return load_rule(config.rule).select(sites)
+    return engine
 
 
 def settle(run: Run, supernet: nn.Module) -> Genotype:
@@ -203,10 +220,10 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
-    if run.config.retrain.weights != "inherit" or run.config.search.strategy != "dash":
+    if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
         return specialised(run, genotype)
     program = trace(supernet, run.example)
-    for step in lowering_passes(genotype):
+    for step in lowering_passes(genotype, run.config.inherited):
         with run.stage(step.name):  # discretise, lower
             run.observer.passed(step(program.graph_module))
     return as_plain(program)
@@ -214,13 +231,10 @@ def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
 
 def specialised(run: Run, genotype: Genotype) -> nn.Module:
     """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
-    fresh = _starts_fresh(run)
-    with run.stage("lower", "fresh weights" if fresh else "the checkpoint's weights"):
-        model = run.fresh_model() if fresh else run.given_model()
+    with run.stage("lower", "fresh weights" if run.starts_fresh else "the checkpoint's weights"):
         if run.config.search.strategy == "untouched":
-            return model
-        torch.manual_seed(derive_seed(run.config.seed, "lower"))
-        return specialise(model, run.example, genotype, "fresh" if fresh else "grow")
+            return run.start_model()
+        return specialised_by(run, genotype, "lower")
 
 
 def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool) -> Result:
@@ -229,7 +243,7 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, c
     with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
         plain, valid = retrain(run, plain)
     result = Result(genotype, plain, run.task, valid, float("nan"), program.sites, tuple(program.skips))
-    if control and run.config.search.strategy == "dash":
+    if control and run.config.search.strategy not in CONTROLS:
         with run.stage("control", _plan("the untouched model", options.epochs)):
             never_worse(run, result)
     result.test = metric_of(run, result.model, "test")
@@ -237,6 +251,7 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, c
         with run.stage("export"):
             write_outputs(run, run.folder, result)
     result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
+    result.evaluations = run.evaluations
     if run.folder and run.is_main:
         result.folder = run.folder.root
         write_summary(run, run.folder, result)
@@ -246,8 +261,7 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, c
 
 def never_worse(run: Run, result: Result) -> None:
     """Train the untouched model by the same recipe, and hand it back unless the searched one beats it on validation."""
-    untouched = run.fresh_model() if _starts_fresh(run) else run.given_model()
-    model, valid = retrain(run, untouched, "control")
+    model, valid = retrain(run, run.start_model(), "control")
     searched = run.task.better(result.valid, valid)
     kept = "searched" if searched else "untouched"
     result.control = Control(result.valid, valid, kept, result.genotype)
@@ -304,6 +318,9 @@ def _plan(what: str, epochs: int) -> str:
     return f"{what}, {epochs} epochs"
 
 
-def _starts_fresh(run: Run) -> bool:
-    """Whether training starts from the model as its class builds it, rather than from the checkpoint."""
-    return run.config.retrain.weights == "fresh" or not run.config.checkpoint
+def _search_plan(config: RunConfig) -> str:
+    if config.trains_supernet:
+        return _plan(config.search.strategy, config.search.epochs)
+    if config.search.strategy in CONTROLS:
+        return config.search.strategy
+    return f"{config.search.strategy} by {config.blackbox.evaluator}, {config.blackbox.evaluations} evaluations"

@@ -53,6 +53,9 @@ class Observer:
     def epoch(self, facts: Epoch) -> None:
         """An epoch is done."""
 
+    def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
+        """A genotype or a model has been evaluated; the best value so far, None where there is none."""
+
     def note(self, text: str) -> None:
         """Something a user should know."""
 
@@ -82,6 +85,10 @@ class Observers(Observer):
     def epoch(self, facts: Epoch) -> None:
         for each in self.observers:
             each.epoch(facts)
+
+    def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
+        for each in self.observers:
+            each.evaluated(stage, done, total, best)
 
     def note(self, text: str) -> None:
         for each in self.observers:

@@ -34,7 +34,7 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     _, supernet = rewritten(run)
     supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
     drop_residuals(supernet)
-    return lower(supernet, genotype), genotype
+    return lower(supernet, genotype, run.config.inherited), genotype
 
 
 def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dashfx.config import RunConfig
+from dashfx.config import CONTROLS, RunConfig
 from dashfx.data import Data
+from dashfx.report_evaluations import evaluations
 from dashfx.report_figures import common_scale, curves, heat_map, kernel
 from dashfx.report_html import Html, items, page, section, table, tag
 from dashfx.report_warnings import best_index, stage, warnings_of
@@ -20,7 +21,7 @@ from dashfx.space import Candidate
 if TYPE_CHECKING:
     from dashfx.outputs import Result
 
-CONTROLS = (
+RUN_THE_CONTROLS = (
     "This run alone does not say whether the search helped: run the controls --strategy untouched and --strategy "
     "random with the same settings, a few seeds each, and compare on the validation part."
 )
@@ -38,6 +39,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         _sites(result),
         _left_alone(result),
         _training(result),
+        _evaluations(result, config),
         _time(result),
         _exported(result),
         _data(result, data),
@@ -65,8 +67,8 @@ def _result(result: Result, config: RunConfig) -> Html:
     lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
     if result.control:
         lines.append(tag("p", f"After the same training, on {result.control}."))
-    elif config.search.strategy == "dash":
-        lines.append(tag("p", CONTROLS, class_="soft"))
+    elif config.search.strategy not in CONTROLS:
+        lines.append(tag("p", RUN_THE_CONTROLS, class_="soft"))
     return section("Result", tag("div", *cards, class_="facts"), *lines)
 
 
@@ -156,6 +158,14 @@ def _training(result: Result) -> Html:
     if not figures:
         return Html("")
     return section("Training", tag("div", *figures, class_="figures"))
+
+
+def _evaluations(result: Result, config: RunConfig) -> Html:
+    warm, options = config.search.strategy == "dash", config.blackbox
+    evaluator = config.search.warm_start if warm else options.evaluator
+    return evaluations(
+        result.evaluations, evaluator, options.population if config.search.strategy == "evolution" else 0
+    )
 
 
 def _time(result: Result) -> Html:

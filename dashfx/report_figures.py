@@ -72,6 +72,21 @@ def heat_map(epochs: Sequence[Epoch]) -> Html:
     return _svg(figure, "Largest coefficient of each site over the search")
 
 
+def climb(values: Sequence[float | None], best: Sequence[float | None], name: str) -> Html:
+    """Every evaluated value as a dot, and the best so far as a line; None leaves a gap."""
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    axes = figure.subplots()
+    numbers = range(1, len(values) + 1)
+    axes.plot(numbers, [np.nan if v is None else v for v in values], "o", markersize=3, color=LOSS, alpha=0.6)
+    axes.step(numbers, [np.nan if v is None else v for v in best], where="post", linewidth=1.8, color=METRIC)
+    axes.set_ylabel(name, parse_math=False)
+    axes.set_xlabel("evaluation")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _inked(axes)
+    axes.grid(color="#888888", alpha=0.3, linewidth=0.6)
+    return _svg(figure, f"The values of {len(values)} evaluations and the best so far")
+
+
 def changes(epochs: Sequence[Epoch]) -> list[tuple[int, str]]:
     """(index of the epoch, site) wherever a site's leading candidate is not the one of the epoch before."""
     return [

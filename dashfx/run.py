@@ -21,6 +21,7 @@ from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.runfolder import RunFolder, check_folder, make_folder
+from dashfx.search.blackbox import Row
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
 from dashfx.space import SearchSpace
@@ -37,6 +38,7 @@ class Run:
     Attributes:
         seconds: wall time of each stage so far.
         history: every epoch so far.
+        evaluations: every genotype that a black-box search has evaluated.
         notes: what a user should know, in the order in which it came up.
     """
 
@@ -50,6 +52,7 @@ class Run:
         self.observer: Observer = Observers([observer, self._log]) if self.is_main else QUIET
         self.seconds: dict[str, float] = {}
         self.history: list[Epoch] = []
+        self.evaluations: list[Row[Genotype]] = []
         self.notes: list[str] = []
 
     @property
@@ -66,6 +69,15 @@ class Run:
     @property
     def checkpoints(self) -> Path | None:
         return self.folder.checkpoints if self.folder else None
+
+    @property
+    def starts_fresh(self) -> bool:
+        """Whether training starts from the model as its class builds it, rather than from the checkpoint."""
+        return self.config.retrain.weights == "fresh" or not self.config.checkpoint
+
+    def start_model(self) -> nn.Module:
+        """The model that a training without a supernet starts from."""
+        return self.fresh_model() if self.starts_fresh else self.given_model()
 
     def fresh_model(self) -> nn.Module:
         """The model as its class builds it, the same weights at every call."""

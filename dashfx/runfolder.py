@@ -59,6 +59,11 @@ class RunFolder:
         return self.root / "data.json"
 
     @property
+    def evaluations(self) -> Path:
+        """The rows of a black-box search or of a warm start."""
+        return self.root / "evaluations.jsonl"
+
+    @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
 

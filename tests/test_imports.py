@@ -9,20 +9,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-FACTS = {"errors", "space", "site", "genotype"}
+FACTS = {"errors", "space", "site", "genotype", "genotable"}
 GRAPH = {"convs", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild"}
-REPORT = {"report", "report_figures", "report_html", "report_warnings"}
+REPORT = {"report", "report_evaluations", "report_figures", "report_html", "report_warnings"}
 
 TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | {"train"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
 TO_RUN = TO_OUTPUT | {"run"}
-TO_PIPELINE = TO_RUN | REPORT | {"outputs", "pipeline", "reopen"}
+TO_SEARCHES = TO_RUN | {"evaluators", "blackbox"}
+TO_PIPELINE = TO_SEARCHES | REPORT | {"outputs", "pipeline", "reopen"}
 
 # What each part may import of dashfx; a new module or folder needs a place here.
 MAY_IMPORT = {
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "supernet": TO_OPS | {"passes", "search", "supernet"},
     **dict.fromkeys(OUTPUT, TO_OUTPUT),
     "run": TO_OUTPUT | {"run"},
+    **dict.fromkeys(("evaluators", "blackbox"), TO_SEARCHES),
     **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
     "outputs": TO_RUN | REPORT | {"outputs"},
     "pipeline": TO_PIPELINE,

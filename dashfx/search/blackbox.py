@@ -64,17 +64,20 @@ class History(Generic[G]):
 
     Args:
         path: None keeps nothing on disk.
+        writes: whether this process, of several with the same search, is the one that writes.
+
+    Attributes:
+        before: genomes and values that the file held already, in order; half a line at the end is dropped.
+
+    Raises:
+        RunFolderError: lines that are no rows of this space.
     """
 
-    def __init__(self, path: Path | None, space: Space[G]) -> None:
-        self._path, self._space = path, space
+    def __init__(self, path: Path | None, space: Space[G], writes: bool = True) -> None:
+        self._path, self._space, self._writes = path, space, writes
+        self.before = self._read()
 
-    def read(self) -> list[tuple[G, float | None]]:
-        """Genomes and values in the order in which they were written; half a line at the end is dropped.
-
-        Raises:
-            RunFolderError: lines that are no rows of this space.
-        """
+    def _read(self) -> list[tuple[G, float | None]]:
         try:
             rows = read_log(self._path) if self._path else []
             return [(self._space.decode(row["genome"]), row["value"]) for row in rows]
@@ -82,7 +85,8 @@ class History(Generic[G]):
             raise RunFolderError(f"{self._path}: not the rows of this search ({error!r}); use another --out") from None
 
     def append(self, row: Row[G]) -> None:
-        if self._path is None:
+        """Write a row that is new."""
+        if self._path is None or not self._writes or row.number < len(self.before):
             return
         facts: dict[str, Any] = {
             "number": row.number,
@@ -120,7 +124,7 @@ def optimise(
     Raises:
         RunFolderError: a history that another search has written.
     """
-    before = history.read() if history else []
+    before = history.before if history else []
     values: dict[G, float | None] = dict(before)
     rows: list[Row[G]] = []
     while len(rows) < evaluations:
@@ -136,7 +140,7 @@ def optimise(
             told.append(Row(number, each.genome, value, fitness(value, maximise), each.parent, spent))
         strategy.tell(told)
         for row in told:
-            if history and row.number >= len(before):
+            if history:
                 history.append(row)
             on_row(row)
         rows += told

@@ -45,7 +45,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez("labels.npz", x_train=x, y_train=y, x_test=x, y_test=y + 1)
     np.savez("empty.npz", x_train=x, y_train=y, x_test=x[:0], y_test=y[:0])
     np.savez("objects.npz", x=np.array([[1], [2, 3]], dtype=object), y=np.arange(2))
-    Path("page.pt").write_text("<!DOCTYPE html>")
     Path("taken").mkdir()
     Path("taken", "thesis.tex").write_text("mine")
     return tmp_path
@@ -85,7 +84,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "task for other data": (search("--task", "regress"), "regress"),
     "unknown preset": (search("--space", "dash2"), "did you mean 'dash2d'"),
     "unknown rule": (search("--rule", "armgax"), "did you mean 'argmax'"),
-    "unknown strategy": (search("--strategy", "darts"), "'dash', 'random' or 'untouched'"),
+    "unknown strategy": (search("--strategy", "darts"), "'dash', 'evolution', 'random-search', 'local', 'random' or"),
     "unknown device": (search("--device", "tpu"), "choose auto, cpu or cuda"),
     "sizes": (search("--kernels", "3;5"), "write whole numbers as 3,5,7"),
     "kernel of 0": (search("--kernels", "0,3"), "at least 1"),
@@ -94,8 +93,6 @@ BAD: dict[str, tuple[list[str], str]] = {
         "growing needs its own k3 d1 in the space",
     ),
     "no such checkpoint": (search("--checkpoint", "w.pt"), "no such checkpoint"),
-    "a page as checkpoint": (search("--checkpoint", "page.pt"), "it begins with '<!DOCTYPE html>'"),
-    "a folder as checkpoint": (search("--checkpoint", "taken"), "is a folder"),
     "nothing included": (search("--include", "stem*"), "not included by stem*"),
     "taken out": ([*search()[:-1], "taken"], "not empty"),
     "unwritable out": ([*search()[:-1], "net.py/run"], "cannot be written"),
@@ -140,16 +137,6 @@ def test_a_checkpoint_with_other_keys_names_the_nearest(place: Path, capsys: pyt
     assert run(search("--checkpoint", "w.pt")) == 2
     line = only_line(capsys)
     assert "2 of 4 names are missing" in line and "'0.weight' (did you mean '0.weigth'?)" in line and "'4.bias'" in line
-
-
-def test_a_checkpoint_of_other_classes_names_the_option(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = {"0.weight": torch.zeros(4, 1, 3, 3), "0.bias": torch.zeros(4)}
-    torch.save({**state, "4.weight": torch.zeros(9, 4), "4.bias": torch.zeros(9)}, "w.pt")
-    check = ["check", "net.py:Net", "--input", "1x8x8", "--checkpoint", "w.pt"]
-    assert run(check) == 2
-    assert "--new-head starts '4' anew" in only_line(capsys)
-    assert run([*check, "--new-head"]) == 0
-    assert "'4.weight', '4.bias' start anew" in " ".join("".join(capsys.readouterr()).split())
 
 
 def test_an_onnx_file_of_somebody_else(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

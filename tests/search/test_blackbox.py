@@ -133,7 +133,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(name: str, after: in
     rows = rows_of(name, n=60, evaluate=counted, history=History(path, SPACE))
     assert [(r.genome, r.fitness, r.parent) for r in rows] == [(r.genome, r.fitness, r.parent) for r in straight]
     assert len(again) <= 60 - after
-    kept = History(path, SPACE).read()
+    kept = History(path, SPACE).before
     assert kept == [(row.genome, row.value) for row in rows]
 
 

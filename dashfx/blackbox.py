@@ -1,0 +1,105 @@
+"""A run and its supernet go in; the genotype that a black-box strategy found, or mixtures set by a proxy, come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from dashfx.config import BLACKBOX, BlackBoxConfig
+from dashfx.errors import ConfigError
+from dashfx.evaluators import BySupernet, Evaluator, load_evaluator
+from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
+from dashfx.run import Run
+from dashfx.search.base import Engine
+from dashfx.search.blackbox import BlackBox, History, Row, best_of, optimise
+from dashfx.search.evolution import Evolution
+from dashfx.search.genomes import GenotypeSpace, Space
+from dashfx.search.local import LocalSearch
+from dashfx.search.sampling import RandomSearch
+from dashfx.search.warmstart import marginal_logits
+from dashfx.train import derive_seed
+
+
+def best_genotype(run: Run, supernet: nn.Module, engine: Engine | None = None) -> Genotype:
+    """The fittest of the genotypes that the run's strategy asked its evaluator about.
+
+    Args:
+        engine: of the trained supernet, for the evaluator "supernet".
+    """
+    options, name = run.config.blackbox, run.config.search.strategy
+    evaluator = BySupernet(run, engine) if engine else load_evaluator(options.evaluator, run, supernet)
+    best = best_of(evaluated(run, supernet, evaluator, name))
+    run.note(f"{name}: the best of {options.evaluations} evaluations by {evaluator.name} has {best.value}")
+    return Genotype(best.genome, f"{name} by {evaluator.name}")
+
+
+def warm_start(run: Run, supernet: nn.Module) -> None:
+    """Set the mixtures that training starts from by what a proxy says of random genotypes."""
+    evaluator = load_evaluator(run.config.search.warm_start, run, supernet)
+    rows = evaluated(run, supernet, evaluator, "random-search")
+    for name, site in sites_of(supernet).items():
+        with torch.no_grad():
+            site.alpha.copy_(marginal_logits(rows, name, site.candidates))
+
+
+def evaluated(run: Run, supernet: nn.Module, evaluator: Evaluator, strategy: str) -> list[Row[Genotype]]:
+    """The rows of a search, continued from those in the run's folder where it is resumed."""
+    sites, options = sites_of(supernet), run.config.blackbox
+    space = evaluator.space(sites)
+    generator = torch.Generator().manual_seed(derive_seed(run.config.seed, "blackbox"))
+    history = History(run.folder.evaluations if run.folder else None, space, writes=run.is_main)
+    run.accelerator.wait_for_everyone()  # nobody writes before all have read
+
+    def values(genotypes: Sequence[Genotype]) -> list[float]:
+        found = [evaluator.value(genotype) for genotype in genotypes]
+        return list(broadcast_object_list(found))  # several processes take one's word
+
+    def told(row: Row[Genotype]) -> None:
+        run.evaluations.append(row)
+        best = best_of(run.evaluations).value
+        run.observer.evaluated("search", row.number + 1, options.evaluations, best)
+
+    return optimise(
+        make_strategy(strategy, space, generator, options),
+        values,
+        options.evaluations,
+        maximise=evaluator.maximise,
+        history=history,
+        on_row=told,
+    )
+
+
+def make_strategy(
+    name: str, space: Space[Genotype], generator: torch.Generator, options: BlackBoxConfig
+) -> BlackBox[Genotype]:
+    """A new strategy by its name in the configuration.
+
+    Raises:
+        ConfigError: options that do not fit together.
+    """
+    if name == "evolution":
+        return Evolution(space, generator, options.population, options.tournament)
+    return LocalSearch(space, generator) if name == "local" else RandomSearch(space, generator)
+
+
+def check_evaluators(run: Run, supernet: nn.Module) -> None:
+    """Whether what the run names is there and fits the model; before anything is written.
+
+    Raises:
+        DashfxError: an unknown evaluator, a table of another model, or options that do not fit together.
+    """
+    search, options = run.config.search, run.config.blackbox
+    if search.warm_start:
+        if search.strategy != "dash":
+            raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
+        if search.warm_start == BySupernet.name:
+            raise ConfigError("--warm-start supernet: its weights are what follows; give a proxy, train or a table")
+        load_evaluator(search.warm_start, run, supernet)
+    if search.strategy in BLACKBOX:
+        if options.evaluator != BySupernet.name:
+            load_evaluator(options.evaluator, run, supernet)
+        make_strategy(search.strategy, GenotypeSpace.of(sites_of(supernet)), torch.Generator(), options)

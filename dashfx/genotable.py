@@ -1,0 +1,97 @@
+"""A table of genotypes that were evaluated before, JSON or CSV, goes in; a value for each of them comes out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from dashfx.errors import GenotypeError
+from dashfx.genotype import Genotype
+from dashfx.space import Candidate
+
+COLUMN = "valid"
+_CHOICE = re.compile(r"k?(\d+(?:x\d+)*)[\s,]+d?(\d+(?:x\d+)*)")
+
+
+@dataclass(frozen=True)
+class GenotypeTable:
+    """What genotypes were worth.
+
+    Attributes:
+        values: genotype -> the mean of its rows.
+        maximise: whether larger values are better.
+    """
+
+    values: Mapping[Genotype, float]
+    maximise: bool = True
+
+    @classmethod
+    def load(cls, path: str | Path, column: str = COLUMN) -> GenotypeTable:
+        """Read a table.
+
+        JSON is `{"maximise": true, "rows": [{"genotype": {site: choice, ...}, "valid": 0.9}, ...]}`, where further keys
+        are left alone; a CSV has a column a site and one of values. A choice is written `3,1` or `k3 d1`, per axis as
+        `3x7,1x1`, or in JSON as in a genotype file. Rows of equal genotypes, such as of several seeds, are averaged.
+
+        Args:
+            column: the key of the values.
+
+        Raises:
+            GenotypeError: a file that cannot be read, or rows that hold something else.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            facts = _of_csv(text, column) if path.suffix == ".csv" else json.loads(text)
+            values = _means((_genotype(row["genotype"]), float(row[column])) for row in facts["rows"])
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise GenotypeError(f"table {str(path)!r} cannot be read: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GenotypeError(
+                f"table {str(path)!r}: {error!r}; its rows need a 'genotype' and a number {column!r}"
+            ) from None
+        if not values:
+            raise GenotypeError(f"table {str(path)!r}: it has no row with a finite {column!r}")
+        return cls(values, bool(facts.get("maximise", True)))
+
+
+def read_choice(text: str) -> Candidate:
+    """A candidate as a table writes it.
+
+    >>> str(read_choice("3,7")), str(read_choice("k3x5 d1"))
+    ('k3 d7', 'k3x5 d1')
+
+    Raises:
+        ValueError: another form.
+    """
+    found = _CHOICE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"choice {text!r}: write kernel and dilation as 3,1")
+    kernel, dilation = ([int(axis) for axis in sizes.split("x")] for sizes in found.groups())
+    return Candidate(kernel if len(kernel) > 1 else kernel[0], dilation if len(dilation) > 1 else dilation[0])
+
+
+def _of_csv(text: str, column: str) -> dict[str, Any]:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    sites = [name for name in (rows[0] if rows else {}) if _CHOICE.fullmatch((rows[0][name] or "").strip())]
+    return {"rows": [{"genotype": {site: row[site] for site in sites}, column: row[column]} for row in rows]}
+
+
+def _genotype(choices: Mapping[str, Any]) -> Genotype:
+    return Genotype({n: read_choice(c) if isinstance(c, str) else Candidate.from_dict(c) for n, c in choices.items()})
+
+
+def _means(pairs: Iterable[tuple[Genotype, float]]) -> dict[Genotype, float]:
+    found: dict[Genotype, list[float]] = {}
+    for genotype, value in pairs:
+        if math.isfinite(value):
+            found.setdefault(genotype, []).append(value)
+    return {genotype: mean(values) for genotype, values in found.items()}

@@ -1,0 +1,32 @@
+"""Evaluated random genotypes go in; logits that favour the candidates of the better ones come out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from dashfx.genotype import Genotype
+from dashfx.search.blackbox import Row
+from dashfx.space import Candidate
+
+STRENGTH, LIMIT = 0.5, 2.0
+
+
+def marginal_logits(rows: Sequence[Row[Genotype]], site: str, candidates: Sequence[Candidate]) -> Tensor:
+    """(n_candidates,): half the z-score of each candidate's mean rank, within -2 and 2; 0 for one never drawn.
+
+    With ranks r spread evenly over [-1, 1], best at 1, a mean over n draws has the standard deviation 1 / sqrt(3 n)
+    where the candidate makes no difference, so z = sqrt(3 n) mean(r): noise moves a logit by about a half, and no
+    candidate starts with less than e^-4 of another's share.
+    """
+    ranks = 2 * (rankdata([row.fitness for row in rows]) - 0.5) / len(rows) - 1
+    logits = []
+    for candidate in candidates:
+        drawn = [rank for rank, row in zip(ranks, rows, strict=True) if row.genome[site] == candidate]
+        z = math.sqrt(3 * len(drawn)) * sum(drawn) / max(1, len(drawn))
+        logits.append(min(max(STRENGTH * z, -LIMIT), LIMIT))
+    return torch.tensor(logits)
