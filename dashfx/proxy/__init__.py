@@ -1,7 +1,28 @@
 """Scores that order networks without training them: GenNAS and the proxies that it is compared with."""
 
 from dashfx.proxy.base import Proxy
+from dashfx.proxy.correlation import Correlation, correlate
 from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.named import PROXIES, load_proxy
+from dashfx.proxy.ranking import Ranking, Row
+from dashfx.proxy.scoring import rank
 from dashfx.proxy.tasks import COMBO, SINGLE, Noise, Signal, Stage, Task, load_task
 
-__all__ = ["COMBO", "SINGLE", "GenNAS", "Noise", "Proxy", "Signal", "Stage", "Task", "load_task"]
+__all__ = [
+    "COMBO",
+    "PROXIES",
+    "SINGLE",
+    "Correlation",
+    "GenNAS",
+    "Noise",
+    "Proxy",
+    "Ranking",
+    "Row",
+    "Signal",
+    "Stage",
+    "Task",
+    "correlate",
+    "load_proxy",
+    "load_task",
+    "rank",
+]

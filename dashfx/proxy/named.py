@@ -1,4 +1,4 @@
-"""A name from the command line goes in; the proxy comes out."""
+"""A name from the command line goes in; the proxy of that name comes out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dashfx.errors import ProxyError, did_you_mean
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.peers import Fisher, Flops, GradNorm, Grasp, JacobCov, Naswot, Params, Snip, SynFlow
 
 PROXIES: dict[str, Callable[[int], Proxy]] = {
     "gennas": lambda seed: GenNAS("combo", seed),
     "combo": lambda seed: GenNAS("combo", seed),
     "single": lambda seed: GenNAS("single", seed),
+    **{kind.name: kind for kind in (Params, Flops, SynFlow, Snip, Grasp, Fisher, GradNorm, JacobCov, Naswot)},
 }
 
 

@@ -1,0 +1,122 @@
+"""A copy of a module goes in; its layers as the peers of GenNAS need them come out: plain weights, outputs, a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
+
+from dashfx.errors import ModelError, ProxyError, first_line
+from dashfx.observe import tensors_in
+from dashfx.proxy.base import shape_text
+
+
+def forward(module: nn.Module, inputs: Tensor) -> Tensor:
+    """The first tensor that the module answers with.
+
+    Raises:
+        ModelError: its forward fails on these inputs, or answers without a tensor.
+    """
+    try:
+        answer = module(inputs)
+    except Exception as error:  # the user's forward may raise anything
+        raise ModelError(
+            f"the model's forward fails on a batch of shape {shape_text(inputs.shape)}: {first_line(error)}"
+        ) from error
+    found = next(tensors_in(answer), None)
+    if found is None:
+        raise ModelError(f"{type(module).__name__} answers with {type(answer).__name__}, which holds no tensor")
+    return found
+
+
+def weighted_layers(module: nn.Module) -> list[nn.Module]:
+    """Convs and linear layers, each once, in the order of registration.
+
+    Raises:
+        ProxyError: there is none.
+    """
+    layers: list[nn.Module] = [m for m in module.modules() if isinstance(m, _ConvNd | nn.Linear)]
+    if not layers:
+        raise ProxyError(f"{type(module).__name__} has no conv and no linear layer: this proxy sums over their weights")
+    return layers
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """Weight-norm and other parametrisations of a conv's or linear layer's weight folded into it, in place.
+
+    torch's own removal deletes `weight` from a class that every copy of the module shares, so it would break the
+    original: here the layer goes back to its first class instead.
+    """
+    for layer in weighted_layers(module):
+        if any(isinstance(hook, WeightNorm) for hook in layer._forward_pre_hooks.values()):
+            remove_weight_norm(layer)
+        if parametrize.is_parametrized(layer, "weight"):
+            weight = nn.Parameter(layer.weight.detach().clone())  # type: ignore[operator]
+            del layer._modules["parametrizations"]
+            layer.__class__ = type(layer).__bases__[0]
+            layer.register_parameter("weight", weight)
+    return module.requires_grad_(True)
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    """The weights, without biases, of convs and linear layers; a shared one once."""
+    found = {id(layer.weight): layer.weight for layer in weighted_layers(module)}
+    return [w for w in found.values() if isinstance(w, Tensor)]
+
+
+def bypass_batch_norm(module: nn.Module) -> None:
+    """Every batch norm becomes the identity, in place."""
+    for norm in (m for m in module.modules() if isinstance(m, _BatchNorm)):
+        norm.forward = nn.Identity().forward  # type: ignore[method-assign]
+
+
+def outputs_of(layers: list[nn.Module], run: Callable[[], Tensor]) -> tuple[list[tuple[nn.Module, Tensor]], Tensor]:
+    """Layers with their outputs during `run`, in the order of the run, and what `run` gave.
+
+    What follows a layer works on a copy, so an activation in place does not change what is kept.
+    """
+    kept: list[tuple[nn.Module, Tensor]] = []
+
+    def keep(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+        kept.append((layer, output))
+        return output.clone()
+
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        return kept, run()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+    """Cross-entropy of class scores (rows, classes, *positions), with random labels where there are none.
+
+    Raises:
+        ProxyError: an answer that is no class score, or labels that do not fit it.
+    """
+    if answer.ndim < 2 or answer.shape[1] < 2:
+        raise ProxyError(
+            f"the model answers with {shape_text(answer.shape)}: this proxy needs scores of at least two classes"
+        )
+    shape = (answer.shape[0], *answer.shape[2:])
+    if labels is None:
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.randint(answer.shape[1], shape, generator=generator).to(answer.device)
+    if (
+        tuple(labels.shape) != shape
+        or labels.is_floating_point()
+        or not 0 <= int(labels.min()) <= int(labels.max()) < int(answer.shape[1])
+    ):
+        raise ProxyError(
+            f"labels of shape {shape_text(labels.shape)} and type {labels.dtype} for answers of "
+            f"{shape_text(answer.shape)}: give class numbers below {answer.shape[1]}, or the inputs alone"
+        )
+    return F.cross_entropy(answer, labels)
