@@ -60,6 +60,10 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(help="leave these convs as they are", metavar="GLOB", rich_help_panel=SPACE, show_default=False),
 ]
+Sites = Annotated[
+    str | None,
+    typer.Option(help="all, or auto: only where a short probe of the grown model sees a gain", rich_help_panel=SPACE),
+]
 
 Strategy = Annotated[
     str | None,
@@ -254,6 +258,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "dilations": ("space.dilations", sizes),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
+    "sites": ("space.sites", _as_it_is),
     "strategy": ("search.strategy", _as_it_is),
     "evaluator": ("blackbox.evaluator", _as_it_is),
     "evaluations": ("blackbox.evaluations", _as_it_is),

@@ -32,6 +32,7 @@ def search(
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
+    sites: options.Sites = None,
     strategy: options.Strategy = None,
     evaluator: options.Evaluator = None,
     evaluations: options.Evaluations = None,

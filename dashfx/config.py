@@ -67,6 +67,9 @@ class SpaceConfig(ChoicesConfig):
             chosen.
         overrides: other choices for the sites that a glob names.
         include, exclude: globs over site names.
+        sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
+        share: for "auto": at most this share of the sites.
+        probe: for "auto": batches of the probe.
     """
 
     preset: str | None = None
@@ -74,6 +77,9 @@ class SpaceConfig(ChoicesConfig):
     overrides: dict[str, ChoicesConfig] = Field(default_factory=dict)
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+    sites: Literal["all", "auto"] = "all"
+    share: float = Field(0.5, gt=0, le=1)
+    probe: int = Field(30, ge=2)
 
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""
@@ -89,7 +95,7 @@ class SpaceConfig(ChoicesConfig):
             "overrides": overrides,
             "keep_original": space.keep_original,
         }
-        return SpaceConfig.parse({"include": self.include, "exclude": self.exclude, **written})
+        return SpaceConfig.parse({**self.model_dump(exclude={"preset", "kernels", "dilations"}), **written})
 
 
 def _listed(candidates: Iterable[Candidate]) -> list[dict[str, list[int]]]:

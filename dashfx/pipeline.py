@@ -5,6 +5,7 @@ Read `search` from top to bottom: its stages have the same names here, in the lo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from dashfx.blackbox import best_genotype, check_evaluators, warm_start
 from dashfx.config import CONTROLS, RunConfig
-from dashfx.errors import SpaceError
+from dashfx.errors import ConfigError, SpaceError
 from dashfx.evaluators import specialised_by
 from dashfx.genotype import Genotype
 from dashfx.ops import TuningTable, drop_residuals, sites_of, tune
@@ -27,6 +28,7 @@ from dashfx.run import ModelLike, Run, prepare
 from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
+from dashfx.search.probe import batches_of, gains, left_alone
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.search.settle import Settling, mixed
 from dashfx.space import SearchSpace
@@ -78,6 +80,10 @@ def search(
     check_evaluators(run, supernet)
     if out is not None:
         run.use_folder(out)  # all that a user can get wrong has been checked by now
+    if run.config.space.sites == "auto":
+        with run.stage("probe", f"{run.config.space.probe} batches"):
+            alone = probe(run, supernet)
+        program, supernet = rewritten(run, alone)
 
     with run.stage("search", _search_plan(run.config)):
         genotype = choose(run, supernet)
@@ -125,18 +131,40 @@ def retrain_genotype(
     return finished(run, plain, genotype, program, control=False)
 
 
-def rewritten(run: Run) -> tuple[Program, nn.Module]:
-    """The traced program and the supernet that was made of its model."""
-    config = run.config
+def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program, nn.Module]:
+    """The traced program and the supernet that was made of its model.
+
+    Args:
+        alone: sites that are not searched, each with the reason.
+    """
+    config, space_config = run.config, run.config.space
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
-    space = config.space.build(program.ndim)
+    space = space_config.build(program.ndim)
     check_growth(program, space, config)
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
-    for step in rewriting_passes(space, config.search.init, config.space.include, config.space.exclude):
+    globs = space_config.include, space_config.exclude
+    for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):
             run.observer.passed(step(program.graph_module))
     return program, as_supernet(program)
+
+
+def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
+    """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
+    config, path = run.config, run.folder.probe if run.folder else None
+    gained: dict[str, float] = {}
+    if run.is_main and path is not None and path.is_file():
+        gained = json.loads(path.read_text(encoding="utf-8"))
+    elif run.is_main:
+        batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
+        gained = gains(supernet, batches, run.task, run.accelerator.device)
+        if path is not None:
+            write_text(path, json.dumps(gained, indent=2) + "\n")
+    (gained,) = broadcast_object_list([gained])
+    alone = left_alone(gained, config.space.share)
+    run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
+    return alone
 
 
 def choose(run: Run, supernet: nn.Module) -> Genotype:
@@ -303,8 +331,14 @@ def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> Non
 
     Raises:
         SpaceError: a site whose own kernel is not in the space.
+        ConfigError: a probe is asked for and the model does not grow.
     """
     if config.search.init != "grow":
+        if config.space.sites == "auto":
+            raise ConfigError(
+                "space.sites=auto asks what new taps add to the model as it is; "
+                "give --checkpoint, or --init grow, or search all sites"
+            )
         return
     for site in program.sites.values():
         if site.original not in space.for_site(site.name, site.original):

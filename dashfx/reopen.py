@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dashfx.ops import drop_residuals
 from dashfx.pipeline import rewritten, specialised
 from dashfx.run import Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder
+from dashfx.search.probe import left_alone
 from dashfx.supernet import lower
 
 
@@ -31,7 +33,8 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     state = next((file for file in states if file.is_file()), None)
     if state is None:
         return specialised(run, genotype), genotype
-    _, supernet = rewritten(run)
+    gained = json.loads(paths.probe.read_text(encoding="utf-8")) if paths.probe.is_file() else {}
+    _, supernet = rewritten(run, left_alone(gained, run.config.space.share))
     supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
     drop_residuals(supernet)
     return lower(supernet, genotype, run.config.inherited), genotype

@@ -64,6 +64,11 @@ class RunFolder:
         return self.root / "evaluations.jsonl"
 
     @property
+    def probe(self) -> Path:
+        """What each site gained in the probe, where there was one."""
+        return self.root / "probe.json"
+
+    @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import torch
@@ -87,9 +87,10 @@ def rewriting_passes(
     exclude: Sequence[str] = (),
     algorithm: str = "auto",
     generator: torch.Generator | None = None,
+    alone: Mapping[str, str] | None = None,
 ) -> list[AbstractPass]:
     """The passes from a traced model to a supernet, in order."""
-    substitute = Substitute(space, init, tuple(include), tuple(exclude), algorithm, generator)
+    substitute = Substitute(space, init, tuple(include), tuple(exclude), algorithm, generator, alone or {})
     return [Canonicalise(), substitute, Prune(), Annotate()]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -29,7 +29,8 @@ class Substitute(AbstractPass):
     3. `init="fresh"`: weights are drawn by fan-in, one candidate like a conv of its size.
     4. Names, hooks, train flags and the rest of the model stay.
 
-    Left alone, with a skip: sites that `include` does not match or `exclude` does. Left alone silently: what is an
+    Left alone, with a skip: sites that `include` does not match or `exclude` does, and those in `alone`, which maps a
+    name to the reason. Left alone silently: what is an
     AggConv already.
     """
 
@@ -39,6 +40,7 @@ class Substitute(AbstractPass):
     exclude: Sequence[str] = ()
     algorithm: str = "auto"
     generator: torch.Generator | None = None
+    alone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def preserves(self) -> Literal["values", "shapes"]:  # type: ignore[override]
@@ -76,7 +78,7 @@ class Substitute(AbstractPass):
         if not any(fnmatchcase(name, glob) for glob in self.include):
             return f"not included by {' '.join(self.include)}"
         glob = next((glob for glob in self.exclude if fnmatchcase(name, glob)), None)
-        return f"excluded by {glob}" if glob else None
+        return f"excluded by {glob}" if glob else self.alone.get(name)
 
     def _aggconv(self, site: Site, conv: _ConvNd) -> AggConv:
         with random_state_kept(conv):  # what the constructor draws is replaced below

@@ -105,6 +105,18 @@ def test_sites_can_be_decided_one_by_one() -> None:
     assert result.model.conv1.kernel_size == result.genotype["conv1"].kernel
 
 
+def test_a_probe_leaves_sites_alone_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    auto = {"space": {"sites": "auto", "share": 0.5, "probe": 4}, "search": {"init": "grow"}}
+    result = search(**auto, out=tmp_path / "run")
+    (searched,), (alone,) = result.genotype, result.skips
+    assert {searched, alone.name} == {"conv1", "conv2"} and alone.reason.startswith("the probe ranks it 2 of 2, gain ")
+    assert result.model.get_submodule(alone.name).kernel_size == (3,) and "probe" in result.seconds
+    assert result.notes[-1] == "the probe leaves 1 of 2 sites alone"
+    monkeypatch.setattr("dashfx.pipeline.gains", lambda *_: pytest.fail("it was probed before"))
+    assert dashfx.search(ToyNet, DATA, config=settings(**auto), out=tmp_path / "run", resume=True).skips == (alone,)
+
+
 def test_untouched_is_the_users_model_retrained() -> None:
     result = search(search={"strategy": "untouched"}, retrain={"weights": "fresh"})
     assert set(result.genotype.values()) == {Candidate(3)} and result.genotype.rule == "untouched"
@@ -243,6 +255,7 @@ BAD: list[tuple[dict[str, Any], type[DashfxError], str]] = [
     ({"checkpoint": "nowhere.pt"}, CheckpointError, "no such checkpoint"),
     ({"search": {"rule": "best"}}, ConfigError, "no selection rule 'best'"),
     ({"search": {"cost": "time"}}, ConfigError, "no cost 'time'"),
+    ({"space": {"sites": "auto"}}, ConfigError, "space.sites=auto .* give --checkpoint, or --init grow"),
     ({"device": "tpu"}, ConfigError, "device 'tpu'"),
     ({"space": {"include": ["head*"]}}, ModelError, "not included by head"),
     ({"space": {"candidates": [{"kernel": [3, 3], "dilation": [1, 1]}]}}, SpaceError, "has 2 axes, the conv has 1"),

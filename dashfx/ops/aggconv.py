@@ -14,7 +14,7 @@ from dashfx.errors import SpaceError
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
-from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
+from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
 from dashfx.ops.rule import choose
 from dashfx.site import Site
@@ -201,6 +201,11 @@ class AggConv(nn.Module):
         spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
         return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
 
+    def new_taps(self) -> list[Tensor]:
+        """Per candidate 1 at the taps that the original conv does not have, else 0: (*kernel)."""
+        original = self._original_taps()
+        return [1 - _shared(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
+
     def fix(self, index: int) -> None:
         """Only candidate `index` is left: its coefficient is exactly 1."""
         self.mask.fill_(False)
@@ -292,14 +297,10 @@ class AggConv(nn.Module):
 
     def _covered(self) -> Tensor:
         """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""
-        taps = ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
-        rows = []
-        for term in range(len(self.candidates)):
-            row = torch.ones(())
-            for own, original in zip(self.spec.offsets(term), taps, strict=True):
-                row = row.unsqueeze(-1) * torch.tensor([float(tap in own) for tap in original])
-            rows.append(row)
-        return torch.stack(rows)
+        return torch.stack([_shared(self._original_taps(), self.spec.offsets(i)) for i in range(len(self.candidates))])
+
+    def _original_taps(self) -> Points:
+        return ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
 
     def _bound(self, candidate: Candidate) -> float:
         return (self.in_channels // self.groups * candidate.taps) ** -0.5
@@ -321,6 +322,14 @@ class AggConv(nn.Module):
                 f"{self.padding}; give a larger input"
             )
         check_margins(self._where(), self.spec, self.original, self.padding, size)
+
+
+def _shared(taps: Points, others: Points) -> Tensor:
+    """1 at the taps that are among the others too, else 0: an axis of it for each axis of theirs."""
+    shared = torch.ones(())
+    for own, other in zip(taps, others, strict=True):
+        shared = shared.unsqueeze(-1) * torch.tensor([float(tap in other) for tap in own])
+    return shared
 
 
 def sites_of(model: nn.Module) -> dict[str, AggConv]:
