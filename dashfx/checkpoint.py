@@ -43,6 +43,7 @@ class Fit:
     other_shape: list[str]
 
     def without(self, names: list[str]) -> Fit:
+        """The same, with the model's own weights under these names."""
         missing, other_shape = (
             [name for name in kind if name not in names] for kind in (self.missing, self.other_shape)
         )
@@ -136,14 +137,14 @@ def _head(model: nn.Module, fit: Fit, wanted: Mapping[str, Tensor]) -> list[str]
 
     A layer inside the network does not pass for one: the layer behind it would then differ in its inputs.
     """
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     places = {_layer(name) for name in fit.other_shape}
     only_outputs = all(fit.weights[k].shape[1:] == wanted[k].shape[1:] for k in fit.other_shape)
     if not only_outputs or any(isinstance(modules[place], nn.Embedding) for place in places):
         return []
     last = [name for name, module in modules.items() if isinstance(module, nn.Linear | _ConvNd)][-1:]
-    heads = places or set(last)
-    return [name for name in wanted if _layer(name) in heads]
+    tensors = {id(value) for name, value in wanted.items() if _layer(name) in (places or last)}
+    return [name for name, value in wanted.items() if id(value) in tensors]  # under all their names
 
 
 def _layer(name: str) -> str:

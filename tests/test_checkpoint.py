@@ -176,6 +176,18 @@ def test_a_new_head_also_where_the_old_one_would_fit_or_is_missing(tmp_path: Pat
         load_checkpoint(Net(), tmp_path / "w.pt")
 
 
+def test_a_head_of_two_names_is_new_under_both(tmp_path: Path) -> None:
+    source, model = Net(classes=4, seed=1), Net()
+    for each in (source, model):
+        each.classifier = each.head
+    (note,) = load_checkpoint(model, saved(tmp_path / "w.pt", source.state_dict()), new_head=True)
+    assert "'classifier.weight'" in note and torch.equal(model.head.weight, Net().head.weight)
+    other = Net(classes=9)
+    other.classifier = other.head
+    load_checkpoint(model, saved(tmp_path / "o.pt", other.state_dict()), new_head=True)
+    assert torch.equal(model.head.weight, Net().head.weight)
+
+
 @pytest.mark.parametrize("new_head", [False, True])
 def test_another_width_is_no_head(new_head: bool, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="have another shape") as raised:
