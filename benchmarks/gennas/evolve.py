@@ -1,0 +1,102 @@
+r"""Regularised evolution over NAS-Bench-201 with GenNAS as its only guide; the accuracies of what it found come out.
+
+    python -m benchmarks.gennas.evolve --known nasbench201_test_accuracy.json --images cifar10_train20k.npz \
+        --cells 1 --out runs/gennas/evolution-cells1.jsonl
+
+Every seed runs the evolution of `dashfx.search.evolution`; the seeds share the scores of `--out`, which
+`benchmarks.gennas.score` may have filled before, so that no network is scored twice and an interrupted call continues.
+The network with the best score of a seed is looked up in the published results, which guide nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.gennas import nb201
+from benchmarks.gennas.score import BENCHMARKS, ROWS, built, images, proxy, scored
+from dashfx.progress import read_log
+from dashfx.search.blackbox import best_of, optimise
+from dashfx.search.evolution import Evolution
+from dashfx.search.genomes import Positions
+
+SPACE = Positions((len(nb201.OPERATIONS),) * 6)
+
+
+class Scores:
+    """Scores of networks by their genome, kept in a JSON Lines file."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._path, self._known = options.out, nb201.accuracies(options.known)
+        self._proxy, self._batch = proxy(options.proxy, options.iterations), images(options.images, ROWS)
+        self._sizes = {"cells": options.cells} if options.cells else {}
+        rows = read_log(options.out)
+        self._scores = {row["arch"]: row["score"] for row in rows if row["proxy"] == self._proxy.name}
+        self.maximise = self._proxy.maximise
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def __call__(self, genomes: Sequence[tuple[int, ...]]) -> list[float]:
+        return [self._score(arch_of(genome)) for genome in genomes]
+
+    def _score(self, arch: str) -> float:
+        if arch not in self._scores:
+            row = scored(self._proxy, built(BENCHMARKS["nb201"], arch, self._sizes), self._batch)
+            self._scores[arch] = row["score"]
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"arch": arch, "truth": self._known[arch], **row}) + "\n")
+        return self._scores[arch]
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(1)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    published = {name: nb201.accuracies(options.known, name) for name in nb201.DATASETS}
+    scores = Scores(options)
+    ends: list[tuple[float, ...]] = []
+    for seed in range(options.seeds):
+        strategy = Evolution(SPACE, torch.Generator().manual_seed(seed), options.population, options.tournament)
+        rows = optimise(strategy, scores, options.evaluations, maximise=scores.maximise)
+        arch = arch_of(best_of(rows).genome)
+        ends.append(tuple(table[arch] for table in published.values()))
+        distinct = len({row.genome for row in rows})
+        print(f"seed {seed}: {distinct} networks, {_line(ends[-1])}  {arch}", flush=True)
+    print(f"median:  {_line([statistics.median(each) for each in zip(*ends, strict=True)])}")
+    print(
+        f"optimum: {_line([max(table.values()) for table in published.values()])}; {len(scores)} networks scored in all"
+    )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--known", type=Path, required=True, help="the file of published accuracies")
+    parser.add_argument("--images", required=True, help="as of benchmarks.gennas.score")
+    parser.add_argument("--proxy", default="combo")
+    parser.add_argument("--cells", type=int, help="cells a stage, 5 as published")
+    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--evaluations", type=int, default=150, help="of each seed, repeats included")
+    parser.add_argument("--population", type=int, default=30)
+    parser.add_argument("--tournament", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def arch_of(genome: Sequence[int]) -> str:
+    """The string of six numbers of operations."""
+    return nb201.write(tuple(nb201.OPERATIONS[choice] for choice in genome))
+
+
+def _line(accuracies: Sequence[float]) -> str:
+    return " / ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+
+
+if __name__ == "__main__":
+    main()
