@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from dashfx.errors import ProxyError
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.recurrent import is_recurrent, regress_recurrent
-from dashfx.proxy.regression import Head, Regressor, Stages, regress, sgd
-from dashfx.proxy.taps import Taps, tap
+from dashfx.proxy.regression import Head, Regressor, Stages, channels_last, regress, sgd
+from dashfx.proxy.taps import tap
 from dashfx.proxy.tasks import Noise, Task, load_task
 
 
@@ -45,42 +45,31 @@ class GenNAS(Proxy):
         if is_recurrent(module):
             return regress_recurrent(module, inputs, self.task, self.seed, self.iterations)
         tapped = tap(module, inputs)
-        targets = self.task.targets(inputs, self.seed)[-len(tapped.taps.points) :]
-        weights = [stage.weight for stage in self.task.stages][-len(targets) :]
-        used = [i for i, target in enumerate(targets) if target is not None]
-        if not used:
-            raise ProxyError(
-                f"{type(module).__name__} has {len(targets)} of 3 stages, and task {self.task.name!r} asks nothing of "
-                "them: give a task with signals on the last stage"
-            )
+        points = tapped.taps.points
+        targets = self.task.targets(inputs, self.seed)[-len(points) :]  # fewer taps take the last stages
         x = tapped.fit(inputs)
-        chosen = [t.to(x) for i in used if (t := targets[i]) is not None]
-        stages = Stages(chosen, [weights[i] for i in used])
-        model = Regressor(_Only(tapped, used), self._heads(tapped.taps, used, stages.targets)).to(x)
+        stages = self._stages(targets, x)
+        heads = [self._head(p.shape[1], t) if t is not None else None for p, t in zip(points, targets, strict=True)]
+        model = Regressor(tapped, heads).to(x)
+        x = channels_last(model, x)
         generator = torch.Generator(x.device).manual_seed(self.seed)
         return regress(
             model, lambda: noisy(x, self.task.noise, generator), x, stages, sgd(model, self.lr), self.iterations
         )
 
-    def _heads(self, taps: Taps, used: list[int], targets: list[Tensor]) -> list[nn.Module]:
-        heads: list[nn.Module] = []
-        for i, target in zip(used, targets, strict=True):
-            torch.manual_seed(self.seed)  # each head alike, however wide the heads before it are
-            heads.append(Head(taps.points[i].shape[1], target.shape[1], target.ndim - 2))
-        return heads
+    def _stages(self, targets: list[Tensor | None], x: Tensor) -> Stages:
+        weights = [stage.weight for stage in self.task.stages[-len(targets) :]]
+        used = [(target.to(x), weight) for target, weight in zip(targets, weights, strict=True) if target is not None]
+        if not used:
+            raise ProxyError(
+                f"task {self.task.name!r} asks nothing of the last {len(targets)} of its stages, which is all that the "
+                "model has: give a task with signals on the last stage"
+            )
+        return Stages([target for target, _ in used], [weight for _, weight in used])
 
-
-class _Only(nn.Module):
-    """The features of the stages that the task uses."""
-
-    def __init__(self, tapped: nn.Module, used: list[int]) -> None:
-        super().__init__()
-        self.tapped = tapped
-        self._used = used
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = self.tapped(x)
-        return [maps[i] for i in self._used]
+    def _head(self, channels: int, target: Tensor) -> Head:
+        torch.manual_seed(self.seed)  # each head alike, however wide the heads before it are
+        return Head(channels, target.shape[1], target.ndim - 2)
 
 
 def noisy(x: Tensor, noise: Noise, generator: torch.Generator) -> Tensor:

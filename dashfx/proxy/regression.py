@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dashfx.tracing import evaluation
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -41,15 +43,17 @@ class Head(nn.Sequential):
 
 
 class Regressor(nn.Module):
-    """A network that gives a feature a stage, and a head on each."""
+    """A network that gives a feature a stage, and a head on each stage that has one: -> a prediction for each head."""
 
-    def __init__(self, network: nn.Module, heads: Sequence[nn.Module]) -> None:
+    def __init__(self, network: nn.Module, heads: Sequence[nn.Module | None]) -> None:
         super().__init__()
         self.network = network
-        self.heads = nn.ModuleList(heads)
+        self.heads = nn.ModuleList(head for head in heads if head is not None)
+        self._used = [head is not None for head in heads]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [head(feature) for head, feature in zip(self.heads, self.network(x), strict=True)]
+        features = [f for f, used in zip(self.network(x), self._used, strict=True) if used]
+        return [head(feature) for head, feature in zip(self.heads, features, strict=True)]
 
 
 def sgd(model: nn.Module, lr: float) -> Optimizer:
@@ -60,6 +64,24 @@ def sgd(model: nn.Module, lr: float) -> Optimizer:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=lr, momentum=0.9, foreach=True)
+
+
+def channels_last(model: nn.Module, x: Tensor) -> Tensor:
+    """The images with their channels last in memory, and the model's weights likewise, where the model runs that way.
+
+    A NAS-Bench-201 network at 32 x 32 trains a quarter faster so on the CPU; views of a plain layout may refuse it.
+    """
+    if x.ndim != 4:
+        return x
+    images = x.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with evaluation(model):
+            model(images[:2])
+    except RuntimeError:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return x
+    return images
 
 
 def regress(

@@ -87,3 +87,20 @@ def test_a_model_without_spatial_stages_is_refused() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.ReLU(), nn.Linear(8, 2))
     with pytest.raises(ProxyError, match="no spatial stage"):
         GenNAS("single", iterations=1).score(net, IMAGES)
+
+
+class Views(nn.Module):
+    """Its views need the plain layout of memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.after = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.after(x.view(x.shape[0], -1).view(x.shape)).mean((-2, -1))
+
+
+def test_a_model_that_refuses_channels_last_is_scored_all_the_same() -> None:
+    first, later = (GenNAS("combo", iterations=n).score(Views(), IMAGES) for n in (1, 30))
+    assert later < first < math.inf
