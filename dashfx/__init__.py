@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashfx.adapters import register_conv as register_conv
     from dashfx.config import RunConfig as RunConfig
     from dashfx.data import Data as Data
     from dashfx.data import load_data as load_data
@@ -52,6 +53,7 @@ _HOME = {
     "export": "export",
     "load_data": "data",
     "lower": "supernet",
+    "register_conv": "adapters",
     "rewrite": "supernet",
     "search": "pipeline",
     "specialise": "supernet",

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 
-from dashfx.convs import PLAIN, read_padding, read_weight_norm
-from dashfx.observe import Observation, is_conv
+from dashfx.adapters import adapter_of, as_plain, check, is_causal
+from dashfx.convs import PLAIN, frozen_of, read_padding, read_weight_norm
+from dashfx.errors import AdapterError
+from dashfx.hosting import measure, needs_host
+from dashfx.observe import Observation, is_conv, is_searchable, own_modules
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
 
+UNDO_PARAMETRISATION = "call torch.nn.utils.parametrize.remove_parametrizations on it"
 FIX = "make it an nn.Conv module to have it searched"
 
 
 def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list[Skip]]:
     """Every conv of the model as a Site or as a Skip, none left out; sites in the order of their first call."""
     names: dict[nn.Module, list[str]] = defaultdict(list)
-    for name, module in model.named_modules(remove_duplicate=False):
+    for name, module in own_modules(model):
         if is_conv(module):
             names[module].append(name)
     order = [*seen.inputs, *(module for module in names if module not in seen.inputs)]
@@ -32,10 +38,11 @@ def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list
     for module in order:
         name, *aliases = names[module]
         reason = next((why for why in (rule(module, name, seen, owners) for rule in RULES) if why), None)
-        if reason:
-            skips.append(Skip(name, reason))
+        found = Skip(name, reason) if reason else _site(module, name, tuple(aliases), seen)
+        if isinstance(found, Skip):
+            skips.append(found)
         else:
-            sites[name] = _site(module, name, tuple(aliases), seen)
+            sites[name] = found
     skips += [
         Skip(f"{where or '(the model)'}: {name}", f"functional {name} in a forward: no module to replace; {FIX}")
         for where, name in seen.functional
@@ -48,27 +55,51 @@ def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list
     return sites, skips
 
 
-def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observation) -> Site:
-    known = getattr(module, "site", None)
+def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observation) -> Site | Skip:
+    known, adapter = getattr(module, "site", None), adapter_of(module)
     if isinstance(known, Site):
         return known
+    if adapter:
+        try:
+            check(module, adapter, seen.calls[module][0][0])
+        except AdapterError as error:
+            if adapter.shipped:  # made for another version of the package
+                return Skip(name, str(error))
+            raise
+        plain = as_plain(module, adapter)
+        return replace(_plain_site(module, plain, name, aliases, seen), adapted=True, causal=is_causal(plain))
     assert isinstance(module, _ConvNd)
-    ndim = len(module.kernel_size)
+    site = _plain_site(module, module, name, aliases, seen)
+    if not needs_host(module):
+        return site
+    measured = measure(module, seen.calls[module])
+    if isinstance(measured, str):
+        return Skip(name, measured)
+    trained = module.get_parameter(measured.hosting.weight).requires_grad
+    frozen = () if trained else ("weight",)  # all else stays in the user's module, flags included
+    facts: dict[str, Any] = {"hosting": measured.hosting, "padding": measured.padding, "causal": measured.causal}
+    return replace(site, **facts, weight_norm=None, frozen=frozen)
+
+
+def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str, ...], seen: Observation) -> Site:
+    """The facts of the plain conv that `module` is, or equals."""
+    ndim = len(conv.kernel_size)
     sizes = tuple(dict.fromkeys(shape[-ndim:] for shape in seen.inputs[module]))
     return Site(
         name=name,
-        in_channels=module.in_channels,
-        out_channels=module.out_channels,
-        original=Candidate(module.kernel_size, module.dilation),
-        stride=tuple(module.stride),
-        padding=read_padding(module),
-        groups=module.groups,
-        bias=module.bias is not None,
-        padding_mode="zeros" if module.padding_mode == "constant" else module.padding_mode,
+        in_channels=conv.in_channels,
+        out_channels=conv.out_channels,
+        original=Candidate(conv.kernel_size, conv.dilation),
+        stride=tuple(conv.stride),
+        padding=read_padding(conv),
+        groups=conv.groups,
+        bias=conv.bias is not None,
+        padding_mode="zeros" if conv.padding_mode == "constant" else conv.padding_mode,
         input_sizes=sizes,
         calls=len(seen.inputs[module]),
         aliases=aliases,
-        weight_norm=read_weight_norm(module),
+        weight_norm=read_weight_norm(conv),
+        frozen=frozen_of(conv),
     )
 
 
@@ -82,10 +113,6 @@ def _weight_owners(names: dict[nn.Module, list[str]]) -> Owners:
         for parameter in module.parameters():
             owners[id(parameter)].append(name)
     return owners
-
-
-def _already_rewritten(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "site", None), Site)
 
 
 def _root(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
@@ -104,28 +131,25 @@ def _transposed(module: nn.Module, name: str, seen: Observation, owners: Owners)
     return "transposed conv: its kernel sets the output size, so other kernels do not fit in its place"
 
 
-def _own_forward(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
-    if _already_rewritten(module):
+def _unknown(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+    if isinstance(module, PLAIN) or is_searchable(module) or adapter_of(module):
         return None
-    base = next((b for b in PLAIN if isinstance(module, b)), None)
-    if base is None:
-        return f"{type(module).__name__} is not one of nn.Conv1d, nn.Conv2d, nn.Conv3d"
-    own = {name for name in ("forward", "_conv_forward") if getattr(type(module), name) is not getattr(base, name)}
-    if own or "forward" in vars(module):
-        return f"{type(module).__name__} computes its convolution in a forward of its own"
-    return None
+    return f"{type(module).__name__} is not one of nn.Conv1d, nn.Conv2d, nn.Conv3d; register_conv can teach it"
 
 
-def _parametrised(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
-    if parametrize.is_parametrized(module):
-        stacks: dict[str, Any] = dict(cast(nn.ModuleDict, module.parametrizations).items())
-        tensors = list(stacks)
-        single = tensors == ["weight"] and len(stacks["weight"]) == 1
-        if not (single and read_weight_norm(module)):
-            return f"its {' and '.join(tensors)} is parametrised by something other than weight-norm"
+def _on_the_instance(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+    """A forward bound to one module would go on with that module's weight."""
+    return "its forward was put on the instance: make it a class" if "forward" in vars(module) else None
+
+
+def _computed(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+    for stack in module.parametrizations.children() if parametrize.is_parametrized(module) else ():  # type: ignore[union-attr]
+        if any(isinstance(step, _SpectralNorm) for step in stack.children()):
+            return f"spectral norm keeps vectors of the kernel's size; {UNDO_PARAMETRISATION} to have it searched"
     computed = [h for h in module._forward_pre_hooks.values() if type(h).__module__.startswith("torch.nn.utils")]
-    if any(not isinstance(hook, HookWeightNorm) for hook in computed):
-        return f"its weight is computed by {type(computed[0]).__name__} at each forward"
+    other = next((hook for hook in computed if not isinstance(hook, HookWeightNorm)), None)
+    if other is not None:
+        return f"its weight is computed by {type(other).__name__} at each forward; remove that to have it searched"
     return None
 
 
@@ -160,8 +184,9 @@ RULES: tuple[Rule, ...] = (
     _uncalled,
     _transposed,
     _pointwise,
-    _own_forward,
-    _parametrised,
+    _unknown,
+    _on_the_instance,
+    _computed,
     _complex,
     _tied,
     _read_elsewhere,

@@ -78,6 +78,21 @@ def read_weight_norm(module: nn.Module) -> WeightNorm | None:
     return None
 
 
+def frozen_of(conv: nn.Module) -> tuple[str, ...]:
+    """Which of "weight" and "bias" are not trained; with a norm, "weight" stands for its magnitude and direction."""
+    weights = [p for name, p in conv.named_parameters() if name != "bias"]
+    bias = conv._parameters.get("bias")
+    frozen = [("weight", weights), ("bias", [] if bias is None else [bias])]
+    return tuple(what for what, given in frozen if given and not any(p.requires_grad for p in given))
+
+
+def freeze(conv: nn.Module, frozen: tuple[str, ...]) -> None:
+    """Put back what `frozen_of` found."""
+    for name, parameter in conv.named_parameters():
+        if ("bias" if name == "bias" else "weight") in frozen:
+            parameter.requires_grad_(False)
+
+
 def without_weight_norm(conv: nn.Module, site: Site) -> nn.Module:
     """The conv with its normalised weight as an ordinary parameter; the module itself for the hook kind.
 

@@ -14,6 +14,10 @@ class ModelError(DashfxError):
     """The model cannot be loaded, called or rewritten."""
 
 
+class AdapterError(DashfxError):
+    """An adapter of `register_conv` whose plain conv is not the user's; the message names the class."""
+
+
 class SpaceError(DashfxError):
     """A search space, candidate or site setting that cannot hold."""
 

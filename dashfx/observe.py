@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
+from dashfx.adapters import adapter_of
 from dashfx.errors import ModelError, first_line
+from dashfx.hosting import Call, needs_host
 from dashfx.site import Site
 
 FUNCTIONAL_CONVS = {
@@ -37,17 +39,33 @@ class Observation:
         functional: (name of the module whose forward called it, function name) of each conv that is no module.
         readers: conv module -> (what was read, name of the module whose code read it) for its parameters and for
             SETTINGS, outside the conv's own forward.
+        calls: conv module of a class of the user's -> the arguments of its first call.
     """
 
     output: Any = None
     inputs: dict[nn.Module, list[tuple[int, ...]]] = field(default_factory=lambda: defaultdict(list))
     functional: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     readers: dict[nn.Module, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    calls: dict[nn.Module, Call] = field(default_factory=dict)
 
 
 def is_conv(module: nn.Module) -> bool:
-    """Any torch.nn conv, or one that an earlier rewrite has already made searchable."""
-    return isinstance(module, _ConvNd) or isinstance(getattr(module, "site", None), Site)
+    """Any torch.nn conv, one with an adapter, or one that an earlier rewrite has already made searchable."""
+    return isinstance(module, _ConvNd) or is_searchable(module) or adapter_of(module) is not None
+
+
+def is_searchable(module: nn.Module) -> bool:
+    """Whether an earlier rewrite has put the module there."""
+    return isinstance(getattr(module, "site", None), Site)
+
+
+def own_modules(model: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Every (name, module) of the user's, repeats included: what stands inside a searchable conv is left out."""
+    yield name, model
+    if not is_searchable(model):
+        for child, module in model._modules.items():
+            if module is not None:
+                yield from own_modules(module, f"{name}.{child}" if name else child)
 
 
 class _ConvWatcher(TorchFunctionMode):
@@ -59,7 +77,7 @@ class _ConvWatcher(TorchFunctionMode):
         self._stack = stack
         self._owner: Mapping[int, tuple[nn.Module, str]] = {
             id(parameter): (module, name.rpartition(".")[2])
-            for module in model.modules()
+            for _, module in own_modules(model)
             if is_conv(module)
             for name, parameter in module.named_parameters()
         }
@@ -101,7 +119,8 @@ def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iter
         return property(read, lambda conv, value: vars(conv).update({setting: value}))
 
     settings = {setting: watched(setting) for setting in SETTINGS}
-    own = {m: type(m) for m in model.modules() if isinstance(m, _ConvNd) and not isinstance(m, torch.jit.ScriptModule)}
+    convs = (module for _, module in own_modules(model) if isinstance(module, _ConvNd))
+    own = {module: type(module) for module in convs if not isinstance(module, torch.jit.ScriptModule)}
     watching = {module: type(kind.__name__, (kind,), settings) for module, kind in own.items()}
     for module, kind in watching.items():
         module.__class__ = kind
@@ -131,6 +150,8 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
             given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
             if is_conv(module) and given:
                 seen.inputs[module].append(tuple(given[0].shape))
+                if needs_host(module) or adapter_of(module):
+                    seen.calls.setdefault(module, (args, kwargs))
 
         def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             stack.pop()

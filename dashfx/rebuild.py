@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 from dashfx.convs import PLAIN, read_padding, read_weight_norm
 from dashfx.errors import ExportError, did_you_mean
 from dashfx.export import require_lowered
+from dashfx.rebuild_own import RESIZE, is_own, own_settings
 from dashfx.space import Padding
 from dashfx.tracing import copy_model
 
@@ -92,11 +93,16 @@ def write_loader(
 
 def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[str, Any], weights: str) -> str:
     """The whole text; a block that nothing in it would use is left out."""
-    convs, aliases = _convs(plain, names)
+    modules = dict(plain.named_modules())
+    own = {name: own_settings(modules[name]) for name in names if name in modules and is_own(modules[name])}
+    convs, aliases = _convs(plain, [name for name in names if name not in own])
     settings = [f"HERE = Path(__file__).resolve().parent\nWEIGHTS = HERE / {_literal(weights)}\n"]
     if aliases:
         settings.append("# Further names of convolutions that the model uses more than once.\n")
     settings.append(_assignment("ALIASES", aliases))
+    if own:
+        settings.append("# Convolutions that are classes of the author's: settings and shapes, by path below each.\n")
+        settings.append(_assignment("OWN_CONVS", own))
     if spec is None:
         imports, build, load = TAKE_IMPORTS, "", TAKE
     else:
@@ -112,7 +118,8 @@ def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[
     table = (
         f'def convs():\n    """The chosen convolutions by their place in the model."""\n    return {{\n{convs}    }}\n'
     )
-    blocks = [table, PAD if "pad(" in convs else "", REPLACE, build, load]
+    replace = REPLACE.replace("return model", "return resize(model)") if own else REPLACE
+    blocks = [table, PAD if "pad(" in convs else "", RESIZE if own else "", replace, build, load]
     return "\n\n".join([f"{title}\n{imports}\n{''.join(settings)}", *filter(None, blocks)])
 
 
@@ -212,6 +219,8 @@ def _literal(value: Any) -> str:
         return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, tuple) and len(value) > 1:
+        return "(" + ", ".join(map(_literal, value)) + ")"
     return repr(value)
 
 

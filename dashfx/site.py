@@ -15,6 +15,52 @@ class WeightNorm:
     dim: int
 
 
+# How the padding that a forward of its own reads from `padding` follows the growth D of the extent, per axis.
+PADDING_RULES = (
+    "contract",  # floor(D/2) left and ceil(D/2) right, all left where causal: the forward pads by `padding`
+    "own",  # not at all: the forward pads by its kernel
+    "chomp",  # D on both sides: the forward drops on the right as much as it pads
+)
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """How a conv with a forward of its own takes another kernel: by its settings and the shape of its weight.
+
+    Attributes:
+        rule: one of PADDING_RULES.
+        padding: what stands in the conv's `padding`, as numbers.
+        weight: path of the parameter that the kernel is computed from.
+        lopsided: any padding can be written, also one that differs between the sides or crops.
+        direct: the forward is one functional conv of its input: kernels can be mixed instead of results.
+    """
+
+    rule: str
+    padding: Padding
+    weight: str
+    lopsided: bool = True
+    direct: bool = False
+    causal: bool = False
+
+    def padding_of(self, original: Candidate, candidate: Candidate) -> Padding:
+        """What to write into the conv's padding for `candidate`."""
+        if self.rule == "own":
+            return self.padding
+        if self.rule == "contract":
+            return candidate_padding(self.padding, original, candidate, self.causal)
+        growth = [new - old for new, old in zip(candidate.extent, original.extent, strict=True)]
+        return tuple((left + D, right + D) for (left, right), D in zip(self.padding, growth, strict=True))
+
+    def misfit(self, original: Candidate, candidate: Candidate) -> str | None:
+        """Why the conv cannot take `candidate`, or None."""
+        padding = self.padding_of(original, candidate)
+        if self.rule == "contract" and not self.lopsided and any(a != b or a < 0 for a, b in padding):
+            return f"its forward cannot pad by {padding}"
+        if self.rule == "chomp" and any(0 in sides for sides in padding):
+            return "its forward would drop everything"
+        return None
+
+
 @dataclass(frozen=True)
 class Site:
     """A conv that can be searched, named by its module target; a conv called twice is one site.
@@ -25,6 +71,11 @@ class Site:
         calls: how often one forward pass runs the conv.
         aliases: further names of the same module.
         causal: the surroundings pad or chomp so that no output sees a later input; all growth goes left.
+        hosting: for a conv that is searched inside a forward of its own; `padding` is then what that forward pads in
+            all, at the smallest input seen.
+        adapted: an adapter says how the conv equals a plain one, see `dashfx.register_conv`.
+        frozen: which of "weight" and "bias" the user does not train. A search trains every candidate's weight;
+            lowering puts the flag back.
     """
 
     name: str
@@ -41,6 +92,9 @@ class Site:
     aliases: tuple[str, ...] = ()
     causal: bool = False
     weight_norm: WeightNorm | None = None
+    hosting: Hosting | None = None
+    adapted: bool = False
+    frozen: tuple[str, ...] = ()
 
     @property
     def ndim(self) -> int:

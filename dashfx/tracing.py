@@ -13,22 +13,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 
+from dashfx.adapters import adapter_of
 from dashfx.classify import classify
 from dashfx.errors import ModelError, first_line
-from dashfx.observe import observe, tensors_in
+from dashfx.hosting import HOOKS
+from dashfx.observe import is_searchable, observe, tensors_in
 from dashfx.site import Site, Skip
 
 log = logging.getLogger(__name__)
-
-HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 
 
 class Program:
@@ -219,10 +211,9 @@ class SiteTracer(fx.Tracer):
 
 
 def _is_conv(module: nn.Module) -> bool:
-    """A conv with spatial support, or one that an earlier rewrite has already made searchable."""
-    return isinstance(getattr(module, "site", None), Site) or (
-        isinstance(module, _ConvNd) and max(module.kernel_size) > 1
-    )
+    """A conv with spatial support, one with an adapter, or one that an earlier rewrite has made searchable."""
+    spatial = isinstance(module, _ConvNd) and max(module.kernel_size) > 1
+    return spatial or is_searchable(module) or adapter_of(module) is not None
 
 
 def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[fx.GraphModule, dict[str, str]]:

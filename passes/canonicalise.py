@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
+from dashfx.observe import is_searchable
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.passes.causal import causal_evidence
 from dashfx.tracing import Program
@@ -22,7 +23,8 @@ class Canonicalise(AbstractPass):
        conv pads, at every call, is causal: its site says so, and its candidates will grow to the left only.
 
     Left alone: skips, convs in opaque modules as far as rule 3 goes (the graph does not show their surroundings), and
-    modules that an earlier rewrite has made searchable.
+    modules that an earlier rewrite has made searchable. Rules 1 and 2 leave convs with a forward of their own or an
+    adapter alone: padding and weight are theirs to compute.
     """
 
     preserves = "values"
@@ -32,15 +34,26 @@ class Canonicalise(AbstractPass):
         edits: list[Edit] = []
         for name in program.sites:
             conv = program.model.get_submodule(name)
-            if isinstance(conv, _ConvNd):
-                edits += [*_number_padding(name, conv), *_fold(program, name, conv), *_mark_causal(program, name)]
+            if isinstance(conv, _ConvNd) and _is_plain(program, name):
+                edits += [*_number_padding(name, conv), *_fold(program, name, conv)]
+            if not is_searchable(conv):
+                edits += _mark_causal(program, name)
         return self.result(program, edits)
 
     def ensures(self, program: Program) -> None:
         for name in program.sites:
             conv = program.model.get_submodule(name)
-            if isinstance(conv, _ConvNd) and (isinstance(conv.padding, str) or read_weight_norm(conv)):
+            if (
+                isinstance(conv, _ConvNd)
+                and _is_plain(program, name)
+                and (isinstance(conv.padding, str) or read_weight_norm(conv))
+            ):
                 raise self.fail(f"site {name!r} still has string padding or weight-norm")
+
+
+def _is_plain(program: Program, name: str) -> bool:
+    site = program.sites[name]
+    return not site.hosting and not site.adapted
 
 
 def _number_padding(name: str, conv: _ConvNd) -> list[Edit]:
@@ -68,5 +81,6 @@ def _mark_causal(program: Program, name: str) -> list[Edit]:
     evidence = None if site.causal else causal_evidence(program, site)
     if evidence is None:
         return []
-    program.sites[name] = replace(site, causal=True)
+    hosting = replace(site.hosting, causal=True) if site.hosting else None
+    program.sites[name] = replace(site, causal=True, hosting=hosting)
     return [Edit(name, f"causal ({evidence})")]

@@ -9,6 +9,7 @@ import torch
 
 from dashfx.errors import GenotypeError, did_you_mean
 from dashfx.genotype import Genotype
+from dashfx.observe import own_modules
 from dashfx.ops import AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.space import Candidate
@@ -52,7 +53,7 @@ class Discretise(AbstractPass):
             program.replace(name, _only(aggconv, choice, self.weights))
             edits.append(Edit(name, f"{len(aggconv.candidates)} candidates become {choice}"))
         if self.weights == "fresh" and edits:
-            for module in program.model.modules():
+            for _, module in own_modules(program.model):
                 reset = getattr(module, "reset_parameters", None)
                 if callable(reset):
                     reset()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from dashfx.convs import plain_conv, unfold_weight_norm
-from dashfx.ops import AggConv
+from dashfx.adapters import adapter_of
+from dashfx.convs import freeze, plain_conv, unfold_weight_norm
+from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
 from dashfx.tracing import Program
 
 
 class Lower(AbstractPass):
-    """Leave torch.nn only.
+    """Leave torch.nn and the user's own classes only.
 
     1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight,
        bias, stride and groups, and the padding of the shape contract.
     2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
-    3. Nothing else changes; only the shapes of searched weights differ from the user's model.
+    3. A conv of the user's own class, searched inside its forward or by an adapter, becomes that class again, with the
+       new kernel.
+    4. Parameters that the user had frozen are frozen again.
+    5. Nothing else changes; only the shapes of searched weights differ from the user's model.
 
     Requires that every AggConv has one candidate and no residual kernel: Discretise sees to it.
     """
@@ -47,6 +51,8 @@ class Lower(AbstractPass):
 
 def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
     weight = aggconv.weights[0]
+    if isinstance(aggconv, HostedConv):
+        return aggconv.lowered(torch.nn.Parameter(weight.detach().clone(), "weight" not in site.frozen))
     conv = plain_conv(site, aggconv.candidates[0], weight.device, weight.dtype)
     with torch.no_grad():
         conv.weight.copy_(weight)
@@ -54,4 +60,9 @@ def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
             conv.bias.copy_(aggconv.bias)
     if site.weight_norm is not None:
         unfold_weight_norm(conv, site.weight_norm)
+    freeze(conv, site.frozen)
+    if isinstance(aggconv, AdaptedConv):
+        adapter = adapter_of(aggconv.author[0])
+        assert adapter is not None
+        return adapter.from_site(aggconv.author[0], conv)
     return conv

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dashfx.adapters import adapter_of, as_plain, refusal
 from dashfx.errors import SpaceError
-from dashfx.ops import AggConv
+from dashfx.ops import AdaptedConv, AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
 from dashfx.space import Candidate
-from dashfx.tracing import Program
+from dashfx.tracing import Program, random_state_kept
 
 
 class Prune(AbstractPass):
@@ -18,7 +19,8 @@ class Prune(AbstractPass):
     2. A candidate without such a tap is dropped.
     3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
        size.
-    4. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
+    4. A candidate is dropped that a forward of the user's own, or an adapter, cannot take.
+    5. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
        `init="grow"` it preserves values too, since there every mixture computes the same.
 
     Raises SpaceError where nothing would be left.
@@ -36,7 +38,9 @@ class Prune(AbstractPass):
 
 
 def _prune(site: Site, aggconv: AggConv) -> list[Edit]:
-    keep, why = survivors(site, aggconv.candidates)
+    refused = _refused(site, aggconv)
+    keep, why = survivors(site, tuple(c for c in aggconv.candidates if c not in refused))
+    why = {**refused, **why}
     if not keep:
         raise SpaceError(
             f"Site {site.name!r}: none of its {len(aggconv.candidates)} candidates fits an input of "
@@ -48,6 +52,16 @@ def _prune(site: Site, aggconv: AggConv) -> list[Edit]:
     return [Edit(site.name, f"{candidate} dropped: {reason}") for candidate, reason in why.items()]
 
 
+def _refused(site: Site, aggconv: AggConv) -> dict[Candidate, str]:
+    adapter = adapter_of(aggconv.author[0]) if isinstance(aggconv, AdaptedConv) else None
+    if adapter is None or not isinstance(aggconv, AdaptedConv):
+        return {}
+    (author,) = aggconv.author
+    with random_state_kept(aggconv):
+        found = {c: refusal(author, adapter, as_plain(author, adapter), c) for c in aggconv.candidates}
+    return {candidate: reason for candidate, reason in found.items() if reason}
+
+
 def survivors(site: Site, candidates: tuple[Candidate, ...]) -> tuple[list[Candidate], dict[Candidate, str]]:
     """The candidates worth keeping at a site, and for each other one the reason it is dropped."""
     kept: dict[tuple[frozenset[int], ...], Candidate] = {}
@@ -55,6 +69,7 @@ def survivors(site: Site, candidates: tuple[Candidate, ...]) -> tuple[list[Candi
     # The original first, then small before large: the first of each kind represents it.
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
         misfit, taps = _misfit(site, candidate), reachable(site, candidate)
+        misfit = misfit or (site.hosting.misfit(site.original, candidate) if site.hosting else None)
         if misfit:
             why[candidate] = misfit
         elif any(not axis for axis in taps):

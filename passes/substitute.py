@@ -8,12 +8,14 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dashfx.ops import AggConv
+from dashfx.adapters import adapter_of, as_plain
+from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
-from dashfx.space import SearchSpace
+from dashfx.space import Candidate, SearchSpace
 from dashfx.tracing import Program, random_state_kept
 
 Init = Literal["grow", "fresh"]
@@ -47,9 +49,9 @@ class Substitute(AbstractPass):
         return "values" if self.init == "grow" else "shapes"
 
     def requires(self, program: Program) -> None:
-        for name in program.sites:
+        for name, site in program.sites.items():
             conv = program.model.get_submodule(name)
-            if isinstance(conv, _ConvNd) and isinstance(conv.padding, str):
+            if not (site.hosting or site.adapted) and isinstance(conv, _ConvNd) and isinstance(conv.padding, str):
                 raise self.fail(f"site {name!r} has string padding: run Canonicalise first")
 
     def call(self, program: Program) -> PassResult:
@@ -63,7 +65,6 @@ class Substitute(AbstractPass):
                 skips.append(Skip(name, reason))
                 del program.sites[name]
                 continue
-            assert isinstance(conv, _ConvNd)
             aggconv = self._aggconv(site, conv)
             program.replace(name, aggconv)
             edits.append(Edit(name, f"{site.original} becomes a mixture of {len(aggconv.candidates)} candidates"))
@@ -80,22 +81,37 @@ class Substitute(AbstractPass):
         glob = next((glob for glob in self.exclude if fnmatchcase(name, glob)), None)
         return f"excluded by {glob}" if glob else self.alone.get(name)
 
-    def _aggconv(self, site: Site, conv: _ConvNd) -> AggConv:
+    def _aggconv(self, site: Site, conv: nn.Module) -> AggConv:
         with random_state_kept(conv):  # what the constructor draws is replaced below
-            aggconv = self._built(site, conv)
+            aggconv, weight, bias = self._built(site, conv)
         aggconv.site = site
         aggconv.name = site.name
         if self.init == "grow":
-            aggconv.grow_from(conv.weight.detach(), None if conv.bias is None else conv.bias.detach())
+            aggconv.grow_from(weight.detach(), None if bias is None else bias.detach())
         else:
             aggconv.reset_parameters(self.generator)
+        if aggconv.bias is not None:
+            aggconv.bias.requires_grad_("bias" not in site.frozen)
         return aggconv
 
-    def _built(self, site: Site, conv: _ConvNd) -> AggConv:
-        return AggConv(
+    def _built(self, site: Site, conv: nn.Module) -> tuple[AggConv, Tensor, Tensor | None]:
+        """The searchable conv, and the weight and bias that it can grow from."""
+        candidates, adapter = self.space.for_site(site.name, site.original), adapter_of(conv)
+        if site.hosting:
+            hosted = HostedConv(site, conv, candidates, self.algorithm)
+            return hosted, conv.get_parameter(site.hosting.weight), None
+        plain = as_plain(conv, adapter) if adapter else conv
+        assert isinstance(plain, _ConvNd)
+        aggconv = self._plain(AdaptedConv if adapter else AggConv, site, plain, candidates)
+        if isinstance(aggconv, AdaptedConv):
+            aggconv.author = (conv,)
+        return aggconv, plain.weight, plain.bias
+
+    def _plain(self, kind: type[AggConv], site: Site, conv: _ConvNd, candidates: tuple[Candidate, ...]) -> AggConv:
+        return kind(
             site.in_channels,
             site.out_channels,
-            self.space.for_site(site.name, site.original),
+            candidates,
             stride=site.stride,
             padding=site.padding,
             original=site.original,

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FACTS = {"errors", "space", "site", "genotype", "genotable"}
-GRAPH = {"convs", "observe", "classify", "tracing", "analysis"}
+GRAPH = {"convs", "hosting", "adapters", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
-OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild"}
+OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own"}
 REPORT = {"report", "report_evaluations", "report_figures", "report_html", "report_warnings"}
 
 TO_GRAPH = FACTS | GRAPH

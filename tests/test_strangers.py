@@ -70,7 +70,7 @@ STRANGERS = [
         opaque=True,
     ),
     Stranger("volume", (1, 7, 8, 9), ("stem", "spatial", "temporal")),
-    Stranger("own_forward", (3, 10, 10), ("b",), {"a": "forward of its own"}),
+    Stranger("own_forward", (3, 10, 10), ("a", "b")),
     Stranger(
         "weight_read",
         (2, 24),

@@ -2,11 +2,14 @@
 
 from dashfx.ops.aggconv import AggConv, drop_residuals, sites_of
 from dashfx.ops.autotune import Tuning, tune
+from dashfx.ops.hosted import AdaptedConv, HostedConv
 from dashfx.ops.relaxation import Relaxation, SoftGumbel, Softmax
 from dashfx.ops.tuningtable import TuningTable
 
 __all__ = [
+    "AdaptedConv",
     "AggConv",
+    "HostedConv",
     "Relaxation",
     "SoftGumbel",
     "Softmax",

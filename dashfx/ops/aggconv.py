@@ -152,10 +152,13 @@ class AggConv(nn.Module):
         self.residual = None
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x, self.drawn())
+
+    def drawn(self) -> Tensor:
+        """The coefficients of this call, (n_candidates,): those given, or the relaxation's."""
         if self.given is not None:
-            return self.mix(x, self.given)
-        generator = self.generator if self.training else None
-        return self.mix(x, self.relaxation(self.alpha, self.mask, generator))
+            return self.given
+        return self.relaxation(self.alpha, self.mask, self.generator if self.training else None)
 
     def mix(self, x: Tensor, coef: Tensor, algorithm: str | None = None) -> Tensor:
         """The pure function: x (batch, in, *size) or (in, *size), coef (n_candidates,) -> (batch, out, *output_size).
@@ -169,11 +172,11 @@ class AggConv(nn.Module):
         if x.dim() == self.ndim + 1:
             return self.mix(x.unsqueeze(0), coef, algorithm).squeeze(0)
         self._check_input(x)
-        spec, weights, coefs = self._terms(coef)
+        spec, weights, coefs, bias = self._mixture(x, coef)
         name = algorithm or self.algorithm
         if name == "auto":
             name = self.choices.get(self.use_of(x)) or choose(spec, tuple(x.shape), self.out_channels)
-        return ALGORITHMS[name](x, weights, coefs, spec, self.bias)
+        return ALGORITHMS[name](x, weights, coefs, spec, bias)
 
     def use_of(self, x: Tensor) -> Use:
         """The key in `choices` of an input (batch, in, *size): one choice holds for every batch size."""
@@ -227,8 +230,8 @@ class AggConv(nn.Module):
         self.mask, self.kept = self.mask[list(indices)], self.kept[list(indices)]
         self._cover = self._cover[list(indices)]
         self.choices = {}  # measured with candidates that are gone
-        if bool(self._cover.all()):
-            self.residual = None  # every candidate holds all of the original's taps
+        if self._complete():
+            self.residual = None
 
     def only(self, index: int) -> AggConv:
         """A copy that holds candidate `index` alone, without a residual."""
@@ -260,8 +263,7 @@ class AggConv(nn.Module):
             own.copy_(aggregate([lattice_on(self.spec.offsets(term), spec)], source, self.alpha.new_ones(1))[0])
         if self.bias is not None:
             self.bias.copy_(torch.zeros_like(self.bias) if bias is None else bias)
-        covered = bool(self._covered().all())
-        self.residual = None if covered else source[0].clone(memory_format=torch.contiguous_format)
+        self.residual = None if self._complete() else source[0].clone(memory_format=torch.contiguous_format)
         self.fade.fill_(1)
 
     def extra_repr(self) -> str:
@@ -286,6 +288,14 @@ class AggConv(nn.Module):
         elif saved is None and prefix + "alpha" in state_dict:
             self.residual = None
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _complete(self) -> bool:
+        """Whether nothing is left for a residual: every candidate holds all of the original's taps."""
+        return bool(self._cover.all())
+
+    def _mixture(self, x: Tensor, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor, Tensor | None]:
+        """What the algorithms take for an input x."""
+        return *self._terms(coef), self.bias
 
     def _terms(self, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor]:
         """What the algorithms mix; the residual has coefficient 1."""
