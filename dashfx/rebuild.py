@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils import parametrize
 
 from dashfx.convs import PLAIN, read_padding, read_weight_norm
 from dashfx.errors import ExportError, did_you_mean
@@ -77,8 +76,8 @@ def write_loader(
         names: the searched convs, by module path.
 
     Raises:
-        ExportError: an AggConv is left, a name is no conv, a model argument is no literal, a weight is parametrised in
-            a way that cannot be written down, or the generated code gives other weights than `plain` has.
+        ExportError: an AggConv is left, a name is no conv, a model argument is no literal, or the generated code gives
+            other weights than `plain` has.
     """
     require_lowered(plain)
     source = _source(plain, list(names), model_spec, model_args or {}, weights)
@@ -146,7 +145,7 @@ def _entry(name: str, conv: _ConvNd) -> str:
     if not _native(padding):
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         call = Call("pad", (call, _literal(mode), str([side for pair in reversed(padding) for side in pair])))
-    norm = _weight_norm(name, conv)
+    norm = _weight_norm(conv)
     if norm is not None:
         call = Call(norm[0], (call, f"dim={norm[1]}"))
     key = f"{_literal(name)}: "
@@ -175,16 +174,11 @@ def _constructor(conv: _ConvNd, padding: Padding) -> Call:
     return Call(f"nn.{kind}", (str(conv.in_channels), str(conv.out_channels), str(tuple(conv.kernel_size)), *written))
 
 
-def _weight_norm(name: str, conv: nn.Module) -> tuple[str, int] | None:
+def _weight_norm(conv: nn.Module) -> tuple[str, int] | None:
     """The function that puts the weight normalisation on, as written in the generated file, and its dim."""
     norm = read_weight_norm(conv)
     if norm is not None:
         return ("nn.utils.weight_norm" if norm.kind == "hook" else "parametrizations.weight_norm"), norm.dim
-    if parametrize.is_parametrized(conv):
-        raise ExportError(
-            f"searched conv {name!r} has a parametrisation other than weight_norm: load_model.py cannot write it; "
-            "exclude the conv, or remove the parametrisation"
-        )
     return None
 
 

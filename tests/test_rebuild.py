@@ -225,12 +225,6 @@ def test_an_argument_that_is_no_literal(run: Path) -> None:
         write_loader(run / "load_model.py", lowered(), None, "net.py:Net", {"act": nn.ReLU}, names=NAMES)
 
 
-def test_another_parametrisation(run: Path) -> None:
-    conv = nn.utils.parametrizations.spectral_norm(nn.Conv1d(1, 1, 3))
-    with pytest.raises(ExportError, match="a parametrisation other than weight_norm"):
-        write_loader(run / "load_model.py", nn.Sequential(conv), names=["0"])
-
-
 def test_shared_weights_are_saved_once(run: Path) -> None:
     model = lowered()
     save_weights(model, run / "model.safetensors")
