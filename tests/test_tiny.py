@@ -192,6 +192,16 @@ def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
     }
 
 
+def test_what_a_probe_left_alone_is_left_alone_when_lowered_again(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    auto = {"space": {**CONFIG["space"], "sites": "auto", "probe": 3}, "search": {**CONFIG["search"], "init": "grow"}}
+    model, data, out = f"{user / 'net.py'}:Net", str(user / "waves.npz"), str(user / "probed")
+    result = dashfx.search(model, data, config={**CONFIG, **auto}, out=out)
+    plain, genotype = lowered_of(out)
+    assert len(genotype) == 1 and genotype == result.genotype
+    assert [tuple(p.shape) for p in plain.parameters()] == [tuple(p.shape) for p in result.model.parameters()]
+
+
 def test_a_resumed_run_must_be_the_same(user: Path, finished: Result) -> None:
     with pytest.raises(RunFolderError, match=r"model_args\.width: 5 there"):
         dashfx.search(f"{user / 'net.py'}:Net", str(user / "waves.npz"), config=FAST, out=finished.folder, resume=True)
