@@ -33,6 +33,7 @@ def check(
     model: options.Model = None,
     input: Input = None,
     data: options.Data = None,
+    preset: options.Preset = None,
     model_args: options.ModelArgs = None,
     checkpoint: options.Checkpoint = None,
     new_head: options.NewHead = None,

@@ -38,6 +38,9 @@ Task = Annotated[
     str | None,
     typer.Option(help="classify, multilabel, regress or dense-classify, a metric as in classify:f1; or file.py:name"),
 ]
+Preset = Annotated[
+    str | None, typer.Option(help="the settings of a NAS-Bench-360 task: cifar100, ninapro, darcy, ecg, satellite, ...")
+]
 Loss = Annotated[
     str | None, typer.Option(help="cross_entropy, bce, focal, mse, mae or relative_l2; by default the task's own")
 ]
@@ -225,9 +228,15 @@ def run_name(model: str, data: str) -> str:
 
     >>> run_name("nets/my_model.py:Net", "data/Crop.npz"), run_name("pkg.nets:make", "planted:3")
     ('Net-Crop', 'make-planted-3')
+    >>> run_name("net.py:Net", "darcy:421/5")
+    'Net-darcy-421-5'
     """
+    known, colon, parameter = data.partition(":")
     place, _, name = data.partition("+")[0].rpartition(":")
-    word = name if place.endswith(".py") else Path(data.partition("+")[0]).stem
+    if colon and known.isidentifier():  # a named set, with a folder or other parameter
+        word = known if Path(parameter).is_dir() else data
+    else:
+        word = name if place.endswith(".py") else Path(data.partition("+")[0]).stem
     return re.sub(r"[^\w.-]+", "-", f"{model.rpartition(':')[2]}-{word}")
 
 
@@ -246,6 +255,7 @@ def _as_it_is(value: Any) -> Any:
 
 # A verb's parameter -> the keys of RunConfig that it sets, and how its text is read.
 KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "preset": ("preset", _as_it_is),
     "model": ("model", _as_it_is),
     "data": ("data", _as_it_is),
     "task": ("task", _as_it_is),

@@ -51,12 +51,25 @@ def error(text: str) -> None:
     _say("error", " ".join(part.strip() for part in text.splitlines() if part.strip()), "bold red")
 
 
-def show_log(level: int = logging.INFO) -> None:
-    """The library's log, on stderr."""
-    logger = logging.getLogger("dashfx")
-    if not any(isinstance(handler, LogHandler) for handler in logger.handlers):
-        logger.addHandler(LogHandler())
-    logger.setLevel(level)
+# Data that are generated or converted once, which can take minutes.
+SLOW_DATA = ("dashfx.data.darcy", "dashfx.data.nb360")
+
+
+def show_log(*names: str) -> None:
+    """The library's log, or that of some of its modules, on stderr."""
+    for name in names or ("dashfx",):
+        logger = logging.getLogger(name)
+        if not _is_shown(logger):
+            logger.addHandler(LogHandler())
+        logger.setLevel(logging.INFO)
+
+
+def _is_shown(logger: logging.Logger | None) -> bool:
+    while logger is not None:
+        if any(isinstance(handler, LogHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent
+    return False
 
 
 class LogHandler(logging.Handler):
@@ -68,7 +81,10 @@ class LogHandler(logging.Handler):
 
 def progress(quiet: bool) -> Progress:
     """What to give a run as its observer, used as a context manager."""
-    return Quiet() if quiet else Progress()
+    if quiet:
+        return Quiet()
+    show_log(*SLOW_DATA)
+    return Progress()
 
 
 class Progress(Observer):

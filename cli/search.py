@@ -20,6 +20,7 @@ def search(
     ctx: typer.Context,
     model: options.Model = None,
     data: options.Data = None,
+    preset: options.Preset = None,
     task: options.Task = None,
     loss: options.Loss = None,
     model_args: options.ModelArgs = None,

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from dashfx import presets
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.space import Candidate, SearchSpace, Size, preset_lists
 
@@ -255,6 +256,7 @@ class RunConfig(Strict):
     """All of a run; what a run's `config.yaml` holds.
 
     Attributes:
+        preset: a task of NAS-Bench-360, whose settings hold where nothing else is said, see `dashfx.presets`.
         valid_fraction: the share of the training data that becomes validation where the data has none.
         limit: at most so many rows of each part, for a quick look.
         normalise: true fits mean and standard deviation per channel on the train part, "positions" for each position by
@@ -266,6 +268,7 @@ class RunConfig(Strict):
             is better on the validation part.
     """
 
+    preset: str | None = None
     model: str | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
     data: str | None = None
@@ -289,10 +292,17 @@ class RunConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _gentler_from_a_checkpoint(cls, options: Any) -> Any:
-        """With a checkpoint, what is not said otherwise starts from its weights, at rates that do not destroy them."""
-        if not isinstance(options, Mapping) or not options.get("checkpoint"):
+    def _what_options_bring_along(cls, options: Any) -> Any:
+        """A preset's options and those for a checkpoint, where a user does not say otherwise."""
+        if not isinstance(options, Mapping):
             return options
+        if options.get("checkpoint"):
+            options = cls._gentler_from_a_checkpoint(options)
+        return presets.under(options) if options.get("preset") else options
+
+    @staticmethod
+    def _gentler_from_a_checkpoint(options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is not said otherwise starts from the checkpoint's weights, at rates that do not destroy them."""
         blocks = {name: options.get(name) or {} for name in ("search", "retrain")}
         if not all(isinstance(block, Mapping) for block in blocks.values()):
             return options

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from dashfx import presets
 from dashfx.checkpoint import load_checkpoint
 from dashfx.config import IMAGENET, NormaliseConfig, RunConfig
 from dashfx.data import Data, Normalisation, load_data
@@ -158,9 +159,12 @@ def prepare(
         normalise=_normalisation(checked),
         limit=checked.limit,
     )
+    note = check_preset(checked, loaded)
     judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
     run = Run(source, loaded, judged, checked, observer, resume)
     check_model(run)
+    if note:
+        run.note(note)
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
@@ -169,6 +173,17 @@ def prepare(
 def _normalisation(config: RunConfig) -> Wanted:
     wanted = IMAGENET if config.normalise == "imagenet" else config.normalise
     return Normalisation(wanted.mean, wanted.std) if isinstance(wanted, NormaliseConfig) else wanted
+
+
+def check_preset(config: RunConfig, data: Data) -> str | None:
+    """A note where the data have another size than those of the preset; None without either.
+
+    Raises:
+        ConfigError: they are of another kind.
+    """
+    if config.preset is None:
+        return None
+    return presets.find(config.preset).check(data.name, data.input_shape, data.kind, data.n_outputs)
 
 
 def check_model(run: Run) -> None:
@@ -202,7 +217,12 @@ def _configuration(
     strategy: str | None,
 ) -> RunConfig:
     """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
-    checked = config if isinstance(config, RunConfig) else RunConfig.parse(config or {})
+    if not isinstance(config, RunConfig):
+        # A preset suggests what is not given, and a Python object is given without a name.
+        named = {"model": model, "data": data}
+        given = {key: value if isinstance(value, str) else None for key, value in named.items()}
+        config = RunConfig.parse({**given, **(config or {})})
+    checked = config
     options = checked.model_dump()
     options.update({"model": model} if isinstance(model, str) else {})
     options.update({"data": str(data)} if isinstance(data, str | Path) else {})

@@ -177,6 +177,7 @@ class SearchSpace:
 
 PRESETS: dict[str, tuple[list[int], list[int]]] = {
     "dash2d": ([3, 5, 7, 9], [1, 3, 7, 15]),
+    "dash2d-small": ([3, 5, 7], [1, 3, 7]),
     "dash1d": ([3, 7, 11, 15, 19], [1, 3, 7, 15]),
     "baby": ([3, 5], [1, 2]),
 }

@@ -17,6 +17,7 @@ from dashfx.cli.options import KEYS
 from dashfx.config import FitConfig, RunConfig
 from dashfx.data import load_data
 from dashfx.data.named import NAMED
+from dashfx.presets import PRESETS as TASK_PRESETS
 from dashfx.search.cost import COSTS
 from dashfx.search.selection import RULES
 from dashfx.space import PRESETS
@@ -69,7 +70,7 @@ def test_every_flag_stands_beside_the_options_that_it_sets() -> None:
     [
         ("data.md", NAMED),
         ("data.md", TASKS),
-        ("tasks.md", {*TASKS, *class_scores(2), *label_scores(2), *SCORES, *REGRESSION}),
+        ("tasks.md", {*TASKS, *class_scores(2), *label_scores(2), *SCORES, *REGRESSION, *TASK_PRESETS}),
         ("how-it-works.md", RULES),
         ("configuration.md", {*RULES, *COSTS, *PRESETS, *TASKS}),
     ],

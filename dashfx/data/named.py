@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from dashfx.data.darcy import darcy
+from dashfx.data.nb360 import READERS
 from dashfx.data.planted import planted
-from dashfx.data.source import Pair, Source
+from dashfx.data.source import PARTS, Pair, Source
 from dashfx.errors import DataError
 
 
@@ -34,9 +36,19 @@ def mnist5k_seq(parameter: str) -> Source:
 
 
 def darcy_named(parameter: str) -> Source:
-    """`darcy`, `darcy:169` (solved at 169, every second point kept) or `darcy:421/5`."""
-    grid, _, every = parameter.partition("/")
-    return darcy(_number("darcy", grid, 85), _number("darcy", every, 2))
+    """`darcy`, `darcy:169` (solved at 169, every second point kept), `darcy:421/5`, or `darcy:421/5/900-100-100` rows.
+
+    A folder is read instead: the published files.
+    """
+    if Path(parameter).expanduser().is_dir():
+        return READERS["darcy"](parameter)
+    grid, _, rest = parameter.partition("/")
+    every, _, rows = rest.partition("/")
+    counts = [_number("darcy", n, 0) for n in rows.split("-")] if rows else []
+    if counts and (len(counts) != 3 or min(counts) < 1):
+        raise DataError(f"darcy:{parameter}: give the rows of train, valid and test, as in darcy:421/5/900-100-100")
+    sizes = dict(zip(PARTS, counts, strict=True)) if counts else None
+    return darcy(_number("darcy", grid, 85), _number("darcy", every, 2), sizes=sizes)
 
 
 def planted_named(parameter: str) -> Source:
@@ -45,6 +57,7 @@ def planted_named(parameter: str) -> Source:
 
 
 NAMED: dict[str, Callable[[str], Source]] = {
+    **READERS,
     "digits": digits,
     "mnist5k": mnist5k,
     "mnist5k-seq": mnist5k_seq,
@@ -64,7 +77,7 @@ def _number(name: str, text: str, default: int) -> int:
     if not text:
         return default
     if not text.isdigit():
-        raise DataError(f"{name}:{text}: what follows the colon must be a whole number (darcy: GRID or GRID/EVERY)")
+        raise DataError(f"{name}:{text}: what follows the colon must be a whole number (darcy: GRID/EVERY/ROWS)")
     return int(text)
 
 

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from dashfx.data import load_data
-from dashfx.data.darcy import cache_folder, darcy, gaussian_field, solve
+from dashfx.data.cache import cache_folder
+from dashfx.data.darcy import darcy, gaussian_field
+from dashfx.data.darcy_solver import pressure, solve
 from dashfx.data.planted import CODES, DILATION, KERNEL, planted
+from dashfx.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -65,16 +68,16 @@ SMALL = {"train": 6, "valid": 2, "test": 2}
 
 def test_darcy_arrays_and_cache() -> None:
     first = darcy(17, 4, sizes=SMALL)
-    x, y = first.parts["train"]
+    x, y = map(np.array, first.parts["train"])  # copies: the file is broken below
     assert x.shape == (6, 3, 5, 5) and y.shape == (6, 1, 5, 5)
     assert set(np.unique(x[:, 0])) <= {4.0, 12.0}
     assert x[0, 1, 1, 0] == x[0, 2, 0, 1] == 0.25 and x[0, 1, 0, 1] == 0
     assert (y[:, :, 0] == 0).all() and (y[:, :, 1:-1, 1:-1] > 0).all()
-    (file,) = cache_folder().iterdir()
+    (entry,) = cache_folder().iterdir()
     again = darcy(17, 4, sizes=SMALL)
     assert isinstance(again.parts["train"][0], np.memmap)
     np.testing.assert_array_equal(again.parts["train"][1], y)
-    file.write_bytes(b"broken")
+    (entry / "y_train.npy").write_bytes(b"broken")
     np.testing.assert_array_equal(darcy(17, 4, sizes=SMALL).parts["train"][1], y)
 
 
@@ -106,3 +109,42 @@ def test_planted_is_drawn_by_its_seed() -> None:
     np.testing.assert_array_equal(planted(1).parts["test"][0], x)
     assert not np.array_equal(planted(2).parts["test"][0], x)
     assert np.bincount(y).tolist() == [40] * 4
+
+
+def test_processes_solve_what_one_process_solves(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = darcy(17, 4, sizes=SMALL).parts
+    monkeypatch.setattr("dashfx.data.darcy.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("dashfx.data.darcy.VERSION", "other")
+    for part, (x, y) in darcy(17, 4, sizes=SMALL).parts.items():
+        np.testing.assert_array_equal(x, alone[part][0])
+        np.testing.assert_array_equal(y, alone[part][1])
+
+
+def test_a_solver_that_fails_is_heard_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.setattr("dashfx.data.darcy.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("dashfx.data.darcy_solver.__file__", str(tmp_path / "broken.py"))
+    with pytest.raises(RuntimeError, match="a process that solves has failed"):
+        darcy(17, 4, sizes=SMALL)
+    assert [path for path in cache_folder().iterdir() if not path.name.startswith(".")] == []
+
+
+def test_rows_of_each_part_can_be_asked_for() -> None:
+    data = load_data("darcy:17/4/5-3-2", normalise="positions")
+    assert [len(data.part(part)) for part in ("train", "valid", "test")] == [5, 3, 2]
+    assert data.normalisation.size == (5, 5)
+    x, _ = data.train.__getitems__(list(range(5)))
+    assert float(x[:, 1].std()) > 0.5  # coordinates are the same in every row, and are still there
+    with pytest.raises(DataError, match="rows of train, valid and test"):
+        load_data("darcy:17/4/5-3")
+
+
+@pytest.mark.slow
+def test_coarse_grids_come_close_to_the_benchmarks_on_shared_coefficients() -> None:
+    """At 421 points and at every fifth of them: the pressures differ by some tenths of a per cent."""
+    high = gaussian_field(np.random.default_rng(0).standard_normal((421, 421))) >= 0
+    errors = []
+    for every in (5, 2):
+        fine, coarse = pressure(high, every), pressure(high[::every, ::every], 1)
+        errors.append(float(np.linalg.norm(coarse - fine) / np.linalg.norm(fine)))
+    assert errors[1] < errors[0] < 0.01
