@@ -62,8 +62,8 @@ class GenNAS(Proxy):
         used = [(target.to(x), weight) for target, weight in zip(targets, weights, strict=True) if target is not None]
         if not used:
             raise ProxyError(
-                f"task {self.task.name!r} asks nothing of the last {len(targets)} of its stages, which is all that the "
-                "model has: give a task with signals on the last stage"
+                f"task {self.task.name!r} asks nothing of this model, which has its last {len(targets)} of 3 stages "
+                f"and {x.ndim - 2} spatial axes: give the last stage a weight and a signal other than sin2d"
             )
         return Stages([target for target, _ in used], [weight for _, weight in used])
 

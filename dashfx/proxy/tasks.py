@@ -94,10 +94,9 @@ class Task:
     noise: Noise = Noise()
 
     def __post_init__(self) -> None:
-        if len(self.stages) != 3 or not any(s.weight > 0 and s.used(1) for s in self.stages):
+        if len(self.stages) != 3 or not any(stage.weight > 0 and stage.signals for stage in self.stages):
             raise ProxyError(
-                f"proxy task {self.name!r}: give three stages, at least one of them with a weight above 0 and a signal "
-                "other than sin2d"
+                f"proxy task {self.name!r}: give three stages, at least one of them with a weight above 0 and a signal"
             )
 
     def targets(self, batch: Tensor, seed: int) -> list[Tensor | None]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dashfx.errors import ProxyError
-from dashfx.proxy import COMBO, SINGLE, Noise, Signal, Stage, Task, load_task
+from dashfx.proxy import COMBO, SINGLE, GenNAS, Noise, Signal, Stage, Task, load_task
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 EMPTY = Stage((), 0.0)
@@ -128,3 +129,11 @@ def test_a_broken_file_is_refused_in_one_line(change: str, why: str, tmp_path: P
 def test_an_unknown_task_is_refused(name: str, why: str) -> None:
     with pytest.raises(ProxyError, match=why):
         load_task(name)
+
+
+def test_a_task_that_asks_nothing_of_a_model_is_refused() -> None:
+    net, series = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Flatten()), torch.rand(4, 2, 70)
+    early = Task("early", (COMBO.stages[0], EMPTY, EMPTY))
+    for task in (early, only(Signal("sin2d"))):
+        with pytest.raises(ProxyError, match="asks nothing of this model"):
+            GenNAS(task, iterations=1).score(net, series)
