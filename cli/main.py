@@ -16,14 +16,18 @@ from dashfx.cli.eval import evaluate
 from dashfx.cli.export import export
 from dashfx.cli.interrupt import Interrupted
 from dashfx.cli.lower import lower
+from dashfx.cli.rank import rank
 from dashfx.cli.retrain import retrain
 from dashfx.cli.search import search
+from dashfx.cli.search_task import search_task
 from dashfx.cli.show import show
 from dashfx.errors import DashfxError
 
 VERBS: dict[str, Callable[..., None]] = {
     "check": check,
     "search": search,
+    "rank": rank,
+    "search-task": search_task,
     "retrain": retrain,
     "lower": lower,
     "export": export,

@@ -119,6 +119,12 @@ Control = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
+Input = Annotated[
+    str | None, typer.Option(help="shape of one input, such as 3x32x32, where there is no --data", show_default=False)
+]
+ProxyRows = Annotated[int, typer.Option(help="rows that the proxies see", min=2)]
+Workers = Annotated[int, typer.Option(help="processes, each with one thread; the scores are the same", min=1)]
+LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="the known results are errors")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 

@@ -139,9 +139,9 @@ class Progress(Observer):
 
     def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
         self._evaluations = (done, total)
-        self._outcome = f"{done} evaluations" + (f", best {best:.4g}" if best is not None else "")
+        self._outcome = f"{done} evaluated" + (f", best {best:.4g}" if best is not None else "")
         if self._live is None and done % max(1, total // 10) == 0:
-            ERR.print(f"{stage} {done}/{total}  {self._outcome}", soft_wrap=True)
+            ERR.print(f"{stage} {done}/{total}{self._outcome.removeprefix(f'{done} evaluated')}", soft_wrap=True)
 
     def note(self, text: str) -> None:
         note(text)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
@@ -18,25 +17,9 @@ from dashfx.evaluators import BySupernet
 from dashfx.outputs import Result
 from dashfx.pipeline import rewritten
 from dashfx.progress import Observer
-from dashfx.proxy import Proxy
-from dashfx.proxy.named import PROXIES
 from dashfx.run import Run, prepare
 
 DATA = toy_data()
-
-
-class Params(Proxy):
-    name = "params"
-
-    def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
-        return float(sum(p.numel() for p in module.parameters()))
-
-
-@pytest.fixture(autouse=True)
-def params(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROXIES, "params", Params)
-
-
 CHOICES = [Candidate(k, d) for k in (3, 5) for d in (1, 2)]
 
 
@@ -91,7 +74,7 @@ def test_the_trained_supernet_is_an_evaluator_and_hands_its_weights_on(tmp_path:
     result = dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run")
     assert [e.stage for e in result.history] == ["search"] * 2 + ["retrain"]
     learned = torch.load(tmp_path / "run/checkpoints/search-last.pt", weights_only=True)["learner"]["model"]
-    index = [Candidate(k, d) for k in (3, 5) for d in (1, 2)].index(result.genotype["conv1"])
+    index = CHOICES.index(result.genotype["conv1"])
     assert torch.allclose(result.model.conv1.weight, learned[f"conv1.weights.{index}"], atol=1e-6)
 
 

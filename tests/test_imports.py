@@ -22,7 +22,7 @@ TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | {"train"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
 TO_RUN = TO_OUTPUT | {"run"}
-TO_SEARCHES = TO_RUN | {"evaluators", "blackbox"}
+TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known"}
 TO_PIPELINE = TO_SEARCHES | REPORT | {"outputs", "pipeline", "reopen"}
 
 # What each part may import of dashfx; a new module or folder needs a place here.
@@ -36,12 +36,12 @@ MAY_IMPORT = {
     "train": TO_TRAIN,
     "passes": TO_OPS | {"passes"},
     "search": TO_TRAIN | {"search"},
-    "proxy": TO_TRAIN | {"proxy"},
+    "proxy": TO_TRAIN | {"search", "proxy"},
     "tune": TO_TRAIN | {"tune"},
     "supernet": TO_OPS | {"passes", "search", "supernet"},
     **dict.fromkeys(OUTPUT, TO_OUTPUT),
     "run": TO_OUTPUT | {"run"},
-    **dict.fromkeys(("evaluators", "blackbox"), TO_SEARCHES),
+    **dict.fromkeys(("evaluators", "blackbox", "known"), TO_SEARCHES),
     **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
     "outputs": TO_RUN | REPORT | {"outputs"},
     "pipeline": TO_PIPELINE,

@@ -112,7 +112,8 @@ class Task:
 
     @staticmethod
     def from_json(text: str, where: str = "proxy task") -> Task:
-        """
+        """What `to_json` wrote; the key "found", in which a search tells how good the task is, is left alone.
+
         Raises:
             ProxyError: no JSON, an unknown or missing key, or a value that cannot be.
         """
@@ -122,7 +123,8 @@ class Task:
             raise ProxyError(f"{where}: no JSON ({error}); write one with Task.to_json()") from None
         stages = tuple(_stage(stage, where) for stage in _list(raw, "stages", where))
         noise = _build(Noise, raw.get("noise", {}), where)
-        return _build(Task, {**raw, "stages": stages, "noise": noise}, where)
+        rest = {key: value for key, value in raw.items() if key != "found"}
+        return _build(Task, {**rest, "stages": stages, "noise": noise}, where)
 
 
 def _target(stage: Stage, batch: Tensor, seed: int) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,7 +32,9 @@ class Flops(Proxy):
     def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
         module.eval()
         counter = FlopCounterMode(display=False)
-        # oneDNN runs a whole recurrent layer as one operation, which the counter does not know
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), counter:
-            forward(module, inputs[:1])
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.filterwarnings("ignore", "TF32 acceleration")  # setting oneDNN's flags warns of Intel's GPUs
+            # oneDNN runs a whole recurrent layer as one operation, which the counter does not know
+            with torch.backends.mkldnn.flags(enabled=False), counter:
+                forward(module, inputs[:1])
         return float(counter.get_total_flops())
