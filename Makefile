@@ -1,4 +1,4 @@
-# Everything a developer types: `make demo`, `make test`, `make lint`, `make bench`, `make clean`.
+# Everything a developer types: `make demo`, `make test`, `make lint`, `make bench`, `make zoo`, `make clean`.
 # The first call makes .venv and installs dashfx into it (some minutes); later calls find it there.
 
 PYTHON ?= python3
@@ -6,16 +6,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   := runs/demo
+ZOO    := .zoo-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench zoo clean
 
 help:
 	@echo "make demo   search examples/my_model.py:Net on handwritten digits, retrain it, write $(DEMO)/model.onnx"
 	@echo "make test   run the tests"
 	@echo "make lint   ruff check, ruff format --check, mypy"
 	@echo "make bench  run the benchmarks of tests/bench"
-	@echo "make clean  remove $(VENV), caches and build folders (runs/ stays)"
+	@echo "make zoo    run the models of eight packages through dashfx (many hours, may be stopped), write docs/coverage.md"
+	@echo "make clean  remove $(VENV), $(ZOO), caches and build folders (runs/ stays)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -47,6 +49,14 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@for script in tests/bench/bench_*.py; do echo "== $$script =="; $(BIN)/python "$$script" || exit 1; done
 
+$(ZOO)/.installed: pyproject.toml constraints.txt tests/zoo/requirements.txt
+	@test -x $(ZOO)/bin/python || $(PYTHON) -m venv $(ZOO)
+	$(ZOO)/bin/python -m pip install --quiet --constraint constraints.txt --editable . -r tests/zoo/requirements.txt
+	@touch $@
+
+zoo: $(ZOO)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(ZOO)/bin/python -m zoo --out runs/zoo --table docs/coverage.md $(ZOO_ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
+	rm -rf $(VENV) $(ZOO) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -102,6 +102,8 @@ def _field(graph_module: fx.GraphModule, node: fx.Node, fields: dict[fx.Node, Fi
         window = _window(graph_module.get_submodule(str(node.target)), len(widest.size))
         if window is None and _holds_convs(graph_module.get_submodule(str(node.target))):
             return None
+        if window is not None and len(window[0]) != len(widest.size):
+            return None  # a reshape has made axes of what was one, and how far each of them sees is not known
         if window is not None:
             return widest.through(*window)
     return _resized(widest, sources[0][0].meta.get("shape"), shape)
@@ -123,8 +125,9 @@ def _window(module: nn.Module, ndim: int) -> tuple[tuple[int, ...], tuple[int, .
     kernel = getattr(module, "kernel_size", None)
     if kernel is None or isinstance(kernel, Tensor):
         return None
-    kernel, stride, dilation = (
-        _per_axis(v, ndim) for v in (kernel, getattr(module, "stride", 1) or kernel, getattr(module, "dilation", 1))
+    kernel = _per_axis(kernel, ndim)
+    stride, dilation = (
+        _per_axis(v, len(kernel)) for v in (getattr(module, "stride", 1) or kernel, getattr(module, "dilation", 1))
     )
     return tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)), stride
 

@@ -87,9 +87,9 @@ def export(
 ) -> ExportReport:
     """Write `plain` to `path` as ONNX with free batch, and free sizes where the model itself takes several.
 
-    A copy of the model in float32 on the CPU is exported, in eval mode. Each attempt is verified twice, see `verify`:
-    on a throw-away file of the model with random batch-norm statistics, since untrained ones hide wrong folding, and on
-    the file itself. Attempts go from the most free to the least, with the dynamo exporter before the TorchScript one;
+    A copy of the model in float32 on the CPU is exported, in eval mode. Each attempt is verified, see `verify`; where
+    batch-norm statistics are untrained, which hides wrong folding, first on a throw-away file of the model with random
+    ones. Attempts go from the most free to the least, with the dynamo exporter before the TorchScript one;
     the first that passes replaces `path`, and where none does, `path` stays as it was.
 
     Args:
@@ -189,9 +189,9 @@ def _try(
 
 
 def _with_random_norms(model: nn.Module, seed: int) -> nn.Module | None:
-    """A copy with random batch-norm statistics and weights; None where the model has no batch norm."""
+    """A copy with random batch-norm statistics and weights; None where no batch norm is as it was made."""
     copy, generator = copy_model(model), torch.Generator().manual_seed(seed)
-    norms = [m for m in copy.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
+    norms = [m for m in copy.modules() if _is_untrained_norm(m)]
     for norm in norms:
         for name, centre, spread in (
             ("running_mean", 0.0, 0.5),
@@ -204,6 +204,13 @@ def _with_random_norms(model: nn.Module, seed: int) -> nn.Module | None:
                 uniform = torch.rand(tensor.shape, generator=generator) * 2 - 1
                 tensor.data.copy_(centre + spread * uniform)
     return copy if norms else None
+
+
+def _is_untrained_norm(module: nn.Module) -> bool:
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    if not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
+        return False
+    return not mean.any() or bool((variance == 1).all())
 
 
 @contextmanager

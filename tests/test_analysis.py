@@ -44,6 +44,22 @@ def sampled_field(model: nn.Module, size: int) -> int:
     return int(hit.max() - hit.min()) + 1
 
 
+@pytest.mark.parametrize("pool", [nn.AvgPool2d((1, 4)), nn.AvgPool2d(2)], ids=["tuple", "int"])
+def test_axes_that_a_reshape_makes_have_no_known_field(pool: nn.Module) -> None:
+    class Eeg(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.time = nn.Conv1d(4, 4, 5, padding=2)
+            self.both = nn.Conv2d(1, 3, (3, 5), padding=(1, 2))
+            self.pool = pool
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.pool(self.both(self.time(x).unsqueeze(1)))
+
+    program = trace(Eeg(), torch.zeros(2, 4, 32))
+    assert site_receptive_fields(program.graph_module) == {"time": (5,), "both": None}
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_receptive_fields_are_what_gradients_reach(stride: int) -> None:
     model = nn.Sequential(

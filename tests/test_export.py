@@ -244,6 +244,18 @@ def test_a_miscompiled_batch_norm_is_caught_though_untrained_statistics_hide_it(
     assert not path.exists()
 
 
+def test_trained_statistics_are_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, drafts = importlib.import_module("dashfx.export"), []
+    real = module.write
+    monkeypatch.setattr(module, "write", lambda *args: drafts.append(args[2].name) or real(*args))
+    model = Classifier()
+    export(model, torch.rand(1, 1, 6, 6), tmp_path / "model.onnx")
+    assert drafts == ["probe.onnx", "model.onnx"]
+    model.train()(torch.rand(4, 1, 6, 6))
+    export(model.eval(), torch.rand(1, 1, 6, 6), tmp_path / "model.onnx")
+    assert drafts[2:] == ["model.onnx"]
+
+
 def test_weights_above_the_limit_go_to_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxwrite, "ONE_FILE_LIMIT", 0)
     model, path = nn.Sequential(nn.Conv1d(2, 64, 9), nn.Conv1d(64, 8, 9)), tmp_path / "model.onnx"

@@ -171,6 +171,17 @@ def test_input_and_gradient_of_any_layout(name, layout):
     assert_same(run(name), run("mixed_results"))
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_follows_may_work_in_place(name):
+    """`nn.ReLU(inplace=True)` behind a conv without bias."""
+    spec = ConvSpec((Candidate(3), Candidate(5, 2)), (((1, 1),), ((4, 4),)), (1,), 1, "zeros")
+    x, coef, _, weights = tensors(spec, (12,), (2, 3, 4))
+    y = ALGORITHMS[name](x, weights, coef, spec, None)
+    expected = torch.autograd.grad(y.relu().square().sum(), [x, *weights])
+    y = ALGORITHMS[name](x, weights, coef, spec, None)
+    assert_same(torch.autograd.grad(y.relu_().square().sum(), [x, *weights]), expected)
+
+
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_gradcheck(name, groups):

@@ -75,7 +75,7 @@ class _Correlate(torch.autograd.Function):
                 job.channels.output(*job.spectra(i, blocks), y, add=i > 0)
             plan.outputs.adjoint(y, blocks, gathered)
         (rows,) = plan.outputs.close(gathered)
-        return job.channels.batch(rows)
+        return job.channels.batch(rows).data  # not as a view: autograd would refuse a ReLU in place on it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
