@@ -131,7 +131,11 @@ def _through(entry: Entry, until: str) -> Iterator[Record]:
 
 
 def _warm_up() -> None:
-    """The exporter reads its tables of operators at its first use: once here instead of once in every child."""
+    """What is read at its first use is read once here instead of once in every child: stages, the exporter's tables."""
+    import onnxruntime  # noqa: F401
+
+    for stage in ("trace", "rewrite", "lower", "export"):
+        getattr(dashfx, stage)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "warm.onnx"
         torch.onnx.export(nn.Conv2d(1, 1, 3).eval(), (torch.ones(1, 1, 4, 4),), target, dynamo=True, verbose=False)

@@ -34,6 +34,12 @@ Inputs are the smallest of 64, 96, 128 and 224 pixels, or of the package's own s
 of them.
 """
 
+BY_STEP = """
+## Models by step
+
+Models that passed, of those that came to the step; in the last column, of those that were run up to export.
+"""
+
 CHOICE = """
 ## Which models
 
@@ -68,7 +74,7 @@ def render(records: Sequence[Record], versions: str) -> str:
     progress = f"So far {len(run)} of {len([r for r in records if _can_run(r)])} models were run, {versions}."
     parts = [
         HEAD.format(command=COMMAND, progress=progress),
-        "## Models by step\n\nModels that passed, of those that came to the step; in the last column of those run to the end.\n",
+        BY_STEP,
         _steps(run),
         CHOICE.format(limit=MOST_PARAMS // 1_000_000),
         _choice(records),
