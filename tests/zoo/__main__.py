@@ -29,6 +29,8 @@ from zoo.results import STEPS, Record, Results, outcome
 from zoo.steps import walk
 from zoo.table import write, write_versions
 
+import dashfx
+
 GIB = 2**30
 SURVEY_SECONDS = 60
 
