@@ -19,7 +19,7 @@ from dashfx.proxy import Proxy
 from dashfx.proxy.named import load_proxy
 from dashfx.run import Run
 from dashfx.search.base import CALIBRATION_BATCHES, Engine, mixing, recalibrate
-from dashfx.search.genomes import GenotypeSpace, Listed, Space, sites_apart
+from dashfx.search.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.supernet import specialise
 from dashfx.train import Supervised, derive_seed, fit, validate
 
@@ -112,7 +112,7 @@ class ByTable(Evaluator):
         return self._values[genotype]
 
     def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
-        return Listed(tuple(self._values), GenotypeSpace.of(sites), sites_apart)
+        return Listed(tuple(self._values), GenotypeSpace.of(sites), kernels_apart)
 
 
 def load_evaluator(name: str, run: Run, supernet: nn.Module) -> Evaluator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,9 +144,13 @@ class Listed(Space[G]):
         return self._inner.decode(facts)
 
 
-def sites_apart(a: Genotype, b: Genotype) -> int:
-    """The number of sites that choose differently."""
-    return sum(a.get(name) != choice for name, choice in b.items())
+def kernels_apart(a: Genotype, b: Genotype) -> float:
+    """How far two genotypes of the same sites lie from each other: ratios of spans and of kernel sizes, in logarithms.
+
+    The number of sites that differ would not do: of random genotypes nearly all differ at nearly all sites.
+    """
+    sizes = ((x, y) for name in a for x, y in ((a[name].span, b[name].span), (a[name].kernel, b[name].kernel)))
+    return sum(abs(math.log(m / n)) for x, y in sizes for m, n in zip(x, y, strict=True))
 
 
 def _below(size: int, generator: torch.Generator) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.kd import rank, train
+from benchmarks.kd import rank, strategies, train
 from benchmarks.kd.load import between_seeds, first_seed, load
 from dashfx.backbones import WRN1d
 from dashfx.evaluators import ByTable
@@ -102,3 +102,16 @@ def test_evolution_runs_on_a_committed_table(path: Path) -> None:
     strategy = Evolution(evaluator.space(sites_of(supernet)), torch.Generator().manual_seed(0), 10, 4)
     found = optimise(strategy, lambda gs: [evaluator.value(g) for g in gs], 60, maximise=evaluator.maximise)
     assert best_of(found).value >= statistics.quantiles([row.valid for row in rows], n=10)[8]
+
+
+def test_strategies_are_compared_in_a_table(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads(table.read_text())
+    for number, row in enumerate(facts["rows"]):
+        row["valid"], row["test"] = number / 10, 1 - number / 10
+    table.write_text(json.dumps(facts))
+    monkeypatch.setattr(sys, "argv", ["", str(table), "--evaluations", "20", "--repeats", "2"])
+    strategies.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [f"| tiny | {name} | 0.2000, 0.8000 |" for name in strategies.STRATEGIES]

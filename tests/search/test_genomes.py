@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import dashfx
-from dashfx import Candidate, SearchSpace
+from dashfx import Candidate, Genotype, SearchSpace
 from dashfx.errors import SpaceError
 from dashfx.ops import sites_of
-from dashfx.search.genomes import GenotypeSpace, Listed, Positions, Space, sites_apart
+from dashfx.search.genomes import GenotypeSpace, Listed, Positions, Space, kernels_apart
 
 CHOICES = {"a": (Candidate(3), Candidate(5)), "b": (Candidate(3), Candidate(5), Candidate(7, 2)), "c": (Candidate(1),)}
 GENOTYPES = GenotypeSpace(CHOICES)
@@ -24,7 +24,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-LISTED = Listed([GENOTYPES.sample(generator(seed)) for seed in range(4)], GENOTYPES, sites_apart, nearest=1)
+LISTED = Listed([GENOTYPES.sample(generator(seed)) for seed in range(4)], GENOTYPES, kernels_apart, nearest=1)
 
 
 @pytest.mark.parametrize("space", [Positions((5,) * 6), Positions((1, 3, 2)), GENOTYPES, LISTED])
@@ -69,6 +69,13 @@ def test_a_supernets_space_leaves_out_what_is_not_alive() -> None:
 def test_a_listed_space_steps_to_the_nearest() -> None:
     space = Listed([(0,), (1,), (5,), (9,)], Positions((10,)), lambda a, b: abs(a[0] - b[0]), nearest=2)
     assert {space.mutate((0,), generator(seed)) for seed in range(30)} == {(1,), (5,)}
+
+
+def test_genotypes_of_like_kernels_are_near_though_every_site_differs() -> None:
+    narrow, alike, wide = (Genotype(dict.fromkeys("ab", c)) for c in (Candidate(3), Candidate(5), Candidate(5, 9)))
+    assert kernels_apart(narrow, narrow) == 0
+    assert kernels_apart(narrow, alike) == kernels_apart(alike, narrow) < kernels_apart(narrow, wide)
+    assert Listed([narrow, alike, wide], GENOTYPES, kernels_apart, nearest=1).mutate(narrow, generator()) == alike
 
 
 @pytest.mark.parametrize("sizes", [(), (3, 0)])
