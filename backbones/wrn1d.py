@@ -1,4 +1,4 @@
-"""The residual network for time series, in the widths of DASH: (N, in_channels, L) to class scores."""
+"""The residual network for time series, in the widths of DASH: (N, in_channels, L) to class scores, or one per step."""
 
 from __future__ import annotations
 
@@ -36,13 +36,19 @@ class WRN1d(nn.Module):
     Args:
         width: channels of the first block, the later two have twice as many; None gives
             min(4 ** (num_classes // 10 + 1), 64).
+        dense: one output vector per step, by a 1x1 conv in place of the mean and the linear layer.
 
     Shapes:
-        (N, in_channels, L) -> (N, num_classes).
+        (N, in_channels, L) -> (N, num_classes), or (N, num_classes, L) where dense.
     """
 
     def __init__(
-        self, num_classes: int = 10, in_channels: int = 1, width: int | None = None, dropout: float = 0.0
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        width: int | None = None,
+        dropout: float = 0.0,
+        dense: bool = False,
     ) -> None:
         super().__init__()
         if width is None:
@@ -50,11 +56,12 @@ class WRN1d(nn.Module):
         self.block1 = ResBlock1d(in_channels, width, dropout)
         self.block2 = ResBlock1d(width, 2 * width, dropout)
         self.block3 = ResBlock1d(2 * width, 2 * width, dropout)
-        self.head = nn.Linear(2 * width, num_classes)
+        self.dense = dense
+        self.head = nn.Conv1d(2 * width, num_classes, 1) if dense else nn.Linear(2 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(x)))
-        return self.head(x.mean(-1))
+        return self.head(x if self.dense else x.mean(-1))
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv1d:

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 import dashfx
-from dashfx.config import RunConfig, assign
+from dashfx.config import RunConfig
+from dashfx.configfile import assign
 from dashfx.progress import Epoch, Observer
 
 VARIANTS: dict[str, dict[str, str]] = {

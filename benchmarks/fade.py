@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 import dashfx
-from dashfx.config import FitConfig, RunConfig, assign
+from dashfx.config import FitConfig, RunConfig
+from dashfx.configfile import assign
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.pipeline import rewritten
 from dashfx.run import Run, prepare

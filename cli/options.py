@@ -137,7 +137,8 @@ def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> 
     Raises:
         ConfigError: an unknown option, or a value that cannot be used.
     """
-    from dashfx.config import RunConfig, assign, read_yaml
+    from dashfx.config import RunConfig
+    from dashfx.configfile import assign, read_yaml
 
     options: dict[str, Any] = before.model_dump(mode="json") if before else {}
     if flags.get("config") is not None:
@@ -188,7 +189,7 @@ def named_values(texts: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: a text without "=".
     """
-    from dashfx.config import parse_value
+    from dashfx.configfile import parse_value
 
     values = {}
     for pair in (pair for text in texts for pair in re.split(r"[,\s]+(?=\w+=)", text.strip())):

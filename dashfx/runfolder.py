@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from dashfx.config import RunConfig, read_yaml
+from dashfx.config import RunConfig
+from dashfx.configfile import read_yaml
 from dashfx.errors import RunFolderError
 
 PACKAGES = (

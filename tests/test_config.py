@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dashfx.config import RunConfig, SpaceConfig, assign, parse_value, read_yaml
+from dashfx.config import RunConfig, SpaceConfig
+from dashfx.configfile import assign, parse_value, read_yaml
 from dashfx.errors import ConfigError
 from dashfx.space import Candidate, SearchSpace
 

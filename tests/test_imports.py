@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 FACTS = {"errors", "space", "site", "genotype", "genotable"}
 GRAPH = {"convs", "hosting", "adapters", "observe", "classify", "tracing", "analysis"}
-SETTINGS = {"config", "presets", "schedule", "progress"}
+SETTINGS = {"config", "configfile", "presets", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own"}

@@ -12,6 +12,7 @@ from torch import nn
 
 import dashfx
 from dashfx.config import RunConfig
+from dashfx.configfile import read_yaml
 from dashfx.data import Arrays, Data, Normalisation, load_data
 from dashfx.errors import ConfigError
 from dashfx.model import build, load_model
@@ -127,7 +128,7 @@ def series(classes: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_run_with_a_preset_on_objects(tmp_path: Path) -> None:
     """The preset lends neither its model nor its data to a run that has its own."""
     result = dashfx.search(Tiny, series(24, 30), config=SMALL, out=tmp_path / "run")
-    config = RunConfig.parse(dashfx.config.read_yaml(tmp_path / "run" / "config.yaml"))
+    config = RunConfig.parse(read_yaml(tmp_path / "run" / "config.yaml"))
     assert config.model is None and config.data is None and config.model_args == {}
     assert result.task.metric_name == "error" and not result.task.maximise
     assert "preset satellite was made for 1x46, data has 1x30" in result.notes

@@ -73,7 +73,7 @@ class Task:
             )
         remedy = "change the model's head, or choose another --task"
         if len(expected) > 1 and len(found) == 1:
-            remedy = "give a model with an output per position (of dashfx.backbones: UNet, or WRN with dense=true)"
+            remedy = "give a model with an answer per position (UNet, or WRN or WRN1d with dense=true)"
         raise TaskError(
             f"the model's output is {_shape(found)}, task {self.name} on {data.name} needs {_shape(expected)}; {remedy}"
         )

@@ -47,6 +47,7 @@ CASES = {
     "wrn": Case(partial(WRN, depth=10, width=1), 3, (16, 16), (13, 9)),
     "wrn_dense": Case(partial(WRN, depth=10, width=1, dense=True), 2, (8, 8), (7, 5), dense=True),
     "wrn1d": Case(partial(WRN1d, width=4), 2, (32,), (45,)),
+    "wrn1d_dense": Case(partial(WRN1d, width=4, dense=True), 2, (32,), (45,), dense=True),
     "tcn": Case(TCN_SMALL, 2, (32,), (23,)),
     "tcn_hook": Case(partial(TCN_SMALL, weight_norm="hook", head="mean"), 2, (32,), (23,)),
     "tcn_dense": Case(partial(TCN_SMALL, weight_norm="none", head="dense"), 2, (32,), (23,), dense=True),

@@ -143,7 +143,7 @@ def test_the_model_must_answer_for_every_position() -> None:
     task = load_task(None, data)
     task.check(torch.zeros(2, 3, 5, 6), data)
     for found, words in {
-        (3,): "UNet, or WRN with dense=true",
+        (3,): "(UNet, or WRN or WRN1d with dense=true)",
         (4, 5, 6): "gives 4 outputs, the data has 3 classes",
         (3, 5, 5): "needs (batch, 3, 5, 6)",
     }.items():

@@ -1,0 +1,65 @@
+"""YAML files, `--set a.b=c` and single values go in; the options of a run come out, not yet checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dashfx.errors import ConfigError
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The options in a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds no mapping.
+    """
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {str(path)!r} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise ConfigError(f"configuration {str(path)!r} is not YAML: {line}") from None
+    if not isinstance(options, dict):
+        raise ConfigError(f"configuration {str(path)!r}: expected options as 'name: value' lines")
+    return options
+
+
+def assign(options: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """`options` with every "a.b=c" put in its place; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment without "=", or one that goes through a value that is no block.
+    """
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {assignment!r}: write it as name=value, for example --set search.lr=0.05")
+        *path, last = key.strip().split(".")
+        block = options
+        for step in path:
+            block = block.setdefault(step, {})
+            if not isinstance(block, dict):
+                raise ConfigError(f"--set {assignment!r}: {step!r} is a single value, not a block of options")
+        block[last] = parse_value(text)
+    return options
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it; unlike in YAML 1.1, 1e-3 is a number.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    try:
+        return float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"value {text!r} cannot be read: an open bracket or quote, perhaps") from None
+
+
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
