@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dashfx.backbones import CifarResNet
+from dashfx.backbones import CifarResNet, WRN1d
 from dashfx.errors import ProxyError
 from dashfx.proxy import GenNAS
 
@@ -32,6 +32,13 @@ def test_the_score_repeats_and_leaves_module_and_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state) and not net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert GenNAS("combo", seed=1, iterations=3).score(net, IMAGES) != first
+
+
+def test_what_the_network_draws_itself_comes_from_the_seed() -> None:
+    net, x = WRN1d(3, 3, width=2, dropout=0.5), IMAGES.flatten(2)[..., :64]
+    first = GenNAS("single", iterations=2).score(net, x)
+    torch.rand(5)
+    assert GenNAS("single", iterations=2).score(net, x) == first
 
 
 @pytest.mark.parametrize("task", ["combo", "single"])

@@ -123,6 +123,18 @@ def test_fisher_by_hand_on_linear_layers_and_on_a_conv() -> None:
     assert scores[0] == pytest.approx(scores[1], rel=1e-5) and scores[0] > 0
 
 
+def test_fisher_sees_outputs_before_what_changes_them_in_place() -> None:
+    class Shifted(TwoLayers):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x).add_(3.0))
+
+    class Copied(TwoLayers):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x) + 3.0)
+
+    assert load_proxy("fisher").score(Shifted(), (X, Y)) == load_proxy("fisher").score(Copied(), (X, Y))
+
+
 @pytest.mark.parametrize("relu", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardtanh()])
 def test_naswot_is_the_kernel_of_hamming_distances(relu: nn.Module) -> None:
     torch.manual_seed(0)

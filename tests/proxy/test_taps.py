@@ -154,7 +154,7 @@ def test_pooling_at_the_end_is_no_stage() -> None:
     for i in range(3):
         layers += [nn.Conv2d(1 if i == 0 else 3, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     tapped = taps_of(nn.Sequential(*layers, nn.Flatten(), nn.Linear(3 * 16, 2)), 1, (32, 32))
-    assert shapes(tapped) == [(3, 32, 32), (3, 16, 16), (3, 8, 8)]
+    assert shapes(tapped) == [(3, 32, 32), (3, 16, 16), (3, 8, 8)] and tapped.taps.input_size == (32, 32)
 
 
 def test_one_conv_has_one_stage_and_takes_the_last_targets() -> None:

@@ -45,6 +45,12 @@ def test_targets_are_the_sum_of_the_signals_and_repeat() -> None:
     assert SINGLE.targets(IMAGES, 0)[:2] == [None, None]
 
 
+def test_stages_with_the_same_signals_have_different_maps() -> None:
+    stage = Stage((Signal("dot"),), 1.0)
+    first, second, _ = Task("same", (stage, stage, stage)).targets(IMAGES, 0)
+    assert first is not None and second is not None and not torch.equal(first, second)
+
+
 def test_a_stage_does_not_depend_on_the_others() -> None:
     alone = Task("alone", (EMPTY, EMPTY, COMBO.stages[2])).targets(IMAGES, 5)[2]
     assert torch.equal(alone, COMBO.targets(IMAGES, 5)[2])  # type: ignore[arg-type]
