@@ -201,6 +201,8 @@ def test_an_unturned_sphere_shows_the_image_around_its_north_pole() -> None:
     sphere = on_spheres(image, np.eye(3)[None])[0, 0]
     assert (sphere[5:29, :10] == 200).all() and (sphere[5:29, 20:40] == 9).all()  # around 0 and 180 degrees
     assert (sphere[50:] == 0).all()  # the far side
+    upper = on_spheres(image.transpose(0, 1, 3, 2)[:, :, ::-1], np.eye(3)[None])[0, 0]  # bright in its upper half
+    assert (upper[5:29, 5:25] == 200).all() and (upper[5:29, 35:55] == 9).all()  # around 90 and 270 degrees
     turned = on_spheres(image, np.diag([1.0, -1.0, -1.0])[None])[0, 0]  # upside down, about the x axis
     assert (turned[:10] == 0).all() and (turned[31:55, :10] == 200).all()
     assert sphere[29, 30] == 9 and sphere[36, 15] == 0  # past the disc only the square's corners are seen
