@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ExportError, VerifyError
+from dashfx.inputs import FlatInputs, as_arguments
 from dashfx.onnxfile import flat_outputs, require_providers
 from dashfx.onnxwrite import Attempt, opset_of, write
 from dashfx.tracing import copy_model
@@ -74,7 +75,7 @@ class Failure:
 
 def export(
     plain: nn.Module,
-    example_input: Tensor | Sequence[Tensor],
+    example_input: Any,
     path: str | Path,
     *,
     metadata: Mapping[str, str] | None = None,
@@ -93,6 +94,8 @@ def export(
     the first that passes replaces `path`, and where none does, `path` stays as it was.
 
     Args:
+        example_input: a tensor, a tuple of positional arguments, or a dict by name. Tensors become named inputs, also
+            those inside a dict; all else is fixed as it is.
         metadata: written into the file beside the versions; `read_metadata` gives it back.
         opset: at least 18; a model with circular padding gets at least 19.
 
@@ -108,7 +111,11 @@ def export(
     path, model = Path(path), copy_model(plain).cpu().float().eval().requires_grad_(False)
     check = {"tolerance": tolerance, "providers": providers, "allow_fallback": allow_fallback, "seed": seed}
     failures: list[Failure] = []
-    for attempt in _attempts(model, as_inputs(example_input), dynamic_size, opset):
+    arguments = as_arguments(example_input, model)
+    if not all(isinstance(argument, Tensor) for argument in arguments):
+        model = FlatInputs(model, arguments).eval()
+        arguments = model.tensors
+    for attempt in _attempts(model, as_inputs(arguments), dynamic_size, opset):
         with _folder_beside(path) as folder:
             try:
                 proto, verification = _try(model, attempt, folder / path.name, metadata or {}, check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -171,9 +172,15 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
         with _settings_watched(model, seen, stack), _ConvWatcher(seen, stack, model):
             seen.output = model(*example)
     except Exception as error:
-        shapes = ", ".join("x".join(map(str, a.shape)) if isinstance(a, Tensor) else repr(a) for a in example)
+        shapes = ", ".join(shape_text(a) for a in example)
         where = failed[0] if failed else ""
         line = first_line(error)
+        missing = _missing(model, len(example))
+        if missing:
+            raise ModelError(
+                f"{type(model).__name__}.forward needs {missing} beside the example of shape {shapes}: give a tuple of "
+                "all arguments or a dict by name, or a model whose forward takes one tensor"
+            ) from error
         raise ModelError(
             f"the model's forward fails {where}on an example of shape {shapes}: {line}; "
             "check --input and --model-args (the example is one batch: batch x channels x size)"
@@ -181,4 +188,27 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
     finally:
         for handle in handles:
             handle.remove()
+    if next(tensors_in(seen.output), None) is None:
+        given = type(seen.output).__name__
+        raise ModelError(
+            f"{type(model).__name__}.forward returns {given} without a tensor: return a tensor, or a tuple, list or "
+            "dict of tensors"
+        )
     return seen
+
+
+def shape_text(value: Any) -> str:
+    """2x3x32x32 for a tensor, Python's own text for what is none."""
+    return ("x".join(map(str, value.shape)) or "scalar") if isinstance(value, Tensor) else first_line_of(value)
+
+
+def first_line_of(value: Any) -> str:
+    text = repr(value).partition("\n")[0]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _missing(model: nn.Module, given: int) -> str:
+    """The arguments without default that an example of `given` positional ones leaves out."""
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return ", ".join(repr(p.name) for p in parameters[given:] if p.default is p.empty and p.kind not in kinds)

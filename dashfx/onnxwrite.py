@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ExportError, first_line
+from dashfx.inputs import FlatInputs
 from dashfx.onnxfile import OUTPUTS_KEY, VERSION_KEY, flat_outputs, load_proto, output_kind
 from dashfx.verify import Axes
 
@@ -86,12 +87,12 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
         weights = sum(t.nbytes for t in model.state_dict().values())
         options = {
             "dynamo": True,
-            "dynamic_shapes": (shapes,) if isinstance(model, _Flat) else shapes,
+            "dynamic_shapes": (shapes,) if isinstance(model, _Flat | FlatInputs) else shapes,
             "external_data": weights > ONE_FILE_LIMIT,
         }
     try:
         with _quiet(), nullcontext() if attempt.exporter == "dynamo" else _stdout_closed():
-            torch.onnx.export(
+            program = torch.onnx.export(
                 model,
                 attempt.inputs,
                 str(path),
@@ -106,6 +107,19 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
         while reason.__cause__ is not None:  # dynamo wraps the reason in advice on how to report it
             reason = reason.__cause__
         raise ExportError(f"{type(reason).__name__}: {first_line(reason)}") from error
+    _require_every_size(program)
+
+
+def _require_every_size(program: Any) -> None:
+    """Raise where torch.export took one side of a branch on a size, which shows as an upper limit of a free axis.
+
+    The file would give that side's answer at every size, and a check at a few sizes may not meet the other side.
+    """
+    exported = getattr(program, "exported_program", None)
+    ranges = exported.range_constraints.values() if exported else ()
+    limits = [int(limit.upper) for limit in ranges if limit.upper.is_Integer]
+    if limits:
+        raise ExportError(f"the forward branches on a size: what was traced holds up to {min(limits)} only")
 
 
 class _Flat(nn.Module):
@@ -122,6 +136,9 @@ class _Flat(nn.Module):
 def _input_names(model: nn.Module, count: int, taken: list[str]) -> list[str]:
     """The parameters of forward; numbers where they cannot be told or an output has the same name."""
     user = model.model if isinstance(model, _Flat) else model
+    if isinstance(user, FlatInputs):
+        clash = len({*user.names, *taken}) < len(user.names) + len(taken)
+        return [f"input_{i}" for i in range(count)] if clash else list(user.names)
     parameters = list(inspect.signature(user.forward).parameters.values())[:count]
     if len(parameters) == count and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters):
         names = [p.name for p in parameters]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.genotype import Genotype
+from dashfx.inputs import mapped
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
@@ -39,8 +40,7 @@ class Supernet(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What moves or casts the model (`.to`, `.double`) moves and casts its example too."""
-        moved = tuple(fn(value) if isinstance(value, Tensor) else value for value in self._example)
-        object.__setattr__(self, "_example", moved)
+        object.__setattr__(self, "_example", mapped(self._example, fn))
         return super()._apply(fn, recurse)
 
     def genotype(self, rule: str | SelectionRule = "argmax") -> Genotype:
@@ -66,7 +66,7 @@ def rewrite(
     """A copy of `model` whose spatial convs are mixtures over the space; a `Supernet` of the user's own class.
 
     Args:
-        example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
+        example_input: a tensor (batch, channels, *size), a tuple of positional arguments, or a dict by name.
         init: "grow" keeps the model's output for every mixture; "fresh" draws the searched weights anew.
         include, exclude: globs over module names.
         generator: for the fresh weights; torch's own by default.

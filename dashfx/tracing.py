@@ -17,7 +17,8 @@ from dashfx.adapters import adapter_of
 from dashfx.classify import classify
 from dashfx.errors import ModelError, first_line
 from dashfx.hosting import HOOKS
-from dashfx.observe import is_searchable, observe, tensors_in
+from dashfx.inputs import as_arguments
+from dashfx.observe import is_searchable, observe, shape_text, tensors_in
 from dashfx.site import Site, Skip
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,13 @@ def trace(model: nn.Module, example_input: Any) -> Program:
     tracing is tried again; convs inside it are still sites.
 
     Args:
-        example_input: a tensor (batch, channels, *size), or a tuple of positional arguments.
+        example_input: a tensor (batch, channels, *size), a tuple of positional arguments, or a dict of arguments by
+            name.
 
     Raises:
-        ModelError: the model is no nn.Module or its forward fails on the example.
+        ModelError: the model is no nn.Module, its forward fails on the example or returns no tensor, or two calls give
+            outputs of different shapes.
+        AdapterError: an adapter of the user's breaks the one-hot law.
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"expected an nn.Module, got {type(model).__name__}: give an instance of the model")
@@ -111,17 +115,19 @@ def trace(model: nn.Module, example_input: Any) -> Program:
         observation = observe(model, example)
         sites, skips = classify(model, observation)
         graph_module, opaque = _graph(model, example, observation.output)
+        if "" in opaque:
+            _require_stable(model, example, observation.output)
     graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
     return Program(graph_module)
 
 
-def as_arguments(example_input: Any, model: nn.Module) -> tuple[Any, ...]:
-    """The positional arguments of one forward pass, on the model's device."""
-    arguments = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
-    parameter = next(model.parameters(), None)
-    if parameter is None or isinstance(parameter, nn.UninitializedParameter):
-        return arguments
-    return tuple(a.to(parameter.device) if isinstance(a, Tensor) else a for a in arguments)
+def _require_stable(model: nn.Module, example: tuple[Any, ...], output: Any) -> None:
+    before, after = (" and ".join(shape_text(t) for t in tensors_in(o)) for o in (output, model(*example)))
+    if before != after:
+        raise ModelError(
+            f"{type(model).__name__} returns {before} at one call and {after} at the next for the same example: "
+            "take what changes between calls out of its forward"
+        )
 
 
 def copy_model(model: nn.Module) -> nn.Module:
@@ -175,10 +181,10 @@ class SiteTracer(fx.Tracer):
     takes the branch that it takes in an ordinary call.
     """
 
-    def __init__(self, opaque: Mapping[str, str], arguments: int) -> None:
+    def __init__(self, opaque: Mapping[str, str], example: tuple[Any, ...]) -> None:
         super().__init__()
         self._opaque = opaque
-        self._arguments = arguments
+        self._example = example
         self._ancestors: set[nn.Module] = set()
         self.failed: str | None = None
 
@@ -206,8 +212,15 @@ class SiteTracer(fx.Tracer):
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
         names = [p.name for p in inspect.signature(root_fn).parameters.values() if p.kind is not p.VAR_POSITIONAL][1:]
-        names += [f"input_{i}" for i in range(len(names), self._arguments)]
-        return root_fn, [self.root, *(self.create_proxy("placeholder", n, (), {}) for n in names[: self._arguments])]
+        names += [f"input_{i}" for i in range(len(names), len(self._example))]
+        pairs = zip(names, self._example, strict=False)
+        inputs = [(self.create_proxy("placeholder", name, (), {}), value) for name, value in pairs]
+        # A flag or None decides branches: it is no input of the graph, though it keeps its place.
+        return root_fn, [self.root, *(proxy if _has_tensor(value) else value for proxy, value in inputs)]
+
+
+def _has_tensor(value: Any) -> bool:
+    return next(tensors_in(value), None) is not None
 
 
 def _is_conv(module: nn.Module) -> bool:
@@ -221,7 +234,7 @@ def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[f
     opaque: dict[str, str] = {}
     while "" not in opaque:
         # A forward that stores something on `self` would store proxies: trace a throw-away copy.
-        tracer = SiteTracer(opaque, len(example))
+        tracer = SiteTracer(opaque, example)
         try:
             graph = tracer.trace(copy_model(model))
             graph_module = fx.GraphModule(model, graph, type(model).__name__)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FACTS = {"errors", "space", "site", "genotype", "genotable"}
-GRAPH = {"convs", "hosting", "adapters", "observe", "classify", "tracing", "analysis"}
+GRAPH = {"convs", "hosting", "inputs", "adapters", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "configfile", "presets", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run

@@ -252,6 +252,46 @@ def test_errors_are_one_line(model: nn.Module, example: object, words: str) -> N
     assert "\n" not in str(raised.value)
 
 
+class Masked(Block):
+    def forward(self, x: Tensor, mask: Tensor, scale: float = 1.0) -> Tensor:
+        return self.conv(x * mask) * scale
+
+
+class Silent(Block):
+    def forward(self, x: Tensor) -> None:
+        self.conv(x)
+
+
+class Shrinking(Block):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.conv(x)[..., self.calls :]
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "words"),
+    [
+        (Masked(), X, "Masked.forward needs 'mask' beside the example of shape 2x3x12x12"),
+        (Masked(), {"x": X}, "needs 'mask' beside"),
+        (Masked(), {"mask": X}, "the example lacks 'x'"),
+        (Masked(), {"x": X, "maks": X}, "'maks' by name, and Masked.forward takes x, mask, scale"),
+        (Silent(), X, "Silent.forward returns NoneType without a tensor"),
+        (Shrinking(), X, "returns 2x3x12x.* at one call and 2x3x12x.* at the next"),
+    ],
+)
+def test_models_that_cannot_be_called_as_given(model: nn.Module, example: object, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as raised:
+        trace(model, example)
+    assert "\n" not in str(raised.value)
+
+
+def test_arguments_by_name() -> None:
+    program = trace(Masked(), {"mask": X, "x": X, "scale": 2.0})
+    assert [type(value) for value in program.example] == [Tensor, Tensor, float] and not program.opaque
+
+
 class Tries(Block):
     """Falls back where a conv does not take the input."""
 
