@@ -336,3 +336,42 @@ def refuse_dynamo(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(*args, dynamo=False, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch.onnx, "export", old_only)
+
+
+class Branching(nn.Module):
+    """Works at every size, by a branch that an exporter has to fix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        x = self.conv(x) * scale
+        return x[..., ::2] if x.shape[-1] > 16 else x
+
+
+def test_a_branch_on_the_size_fixes_the_size_and_says_so(tmp_path: Path) -> None:
+    report = export(Branching(), torch.randn(2, 1, 10, 12), tmp_path / "model.onnx")
+    assert report.exporter == "dynamo" and report.dynamic_axes["x"] == ("batch",)
+    assert any("branches on a size: what was traced holds up to 16 only" in note for note in report.notes)
+    assert "the batch is free, the other sizes are fixed" in report.notes
+
+
+def test_arguments_by_name_become_inputs_and_options_are_fixed(tmp_path: Path) -> None:
+    report = export(Branching(), {"x": torch.randn(2, 1, 10, 12), "scale": 3.0}, tmp_path / "model.onnx")
+    assert list(report.dynamic_axes) == ["x"] and "batch" in report.dynamic_axes["x"]
+
+
+class Batch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3, padding=1)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.conv(batch["signal"]) * batch["gain"]
+
+
+def test_the_keys_of_a_dict_are_inputs(tmp_path: Path) -> None:
+    example = {"signal": torch.randn(2, 1, 10), "gain": torch.randn(2, 1, 10)}
+    report = export(Batch(), (example,), tmp_path / "model.onnx")
+    assert list(report.dynamic_axes) == ["signal", "gain"]
