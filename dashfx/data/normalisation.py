@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -66,14 +68,21 @@ class Normalisation:
 
     def apply(self, x: Tensor) -> Tensor:
         """`x` of shape (B, C, *size) with every channel shifted and scaled."""
-        return (x - self._view(self.mean, x)) / self._view(self.std, x)
+        mean, std = self._numbers(x)
+        return (x - mean) / std
 
     def undo(self, x: Tensor) -> Tensor:
-        return x * self._view(self.std, x) + self._view(self.mean, x)
+        mean, std = self._numbers(x)
+        return x * std + mean
 
-    def _view(self, values: tuple[float, ...], x: Tensor) -> Tensor:
+    def _numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         size = self.size or (1,) * (x.ndim - 2)
-        return x.new_tensor(values).view(1, -1, *size)
+        mean, std = (numbers.to(x).view(1, -1, *size) for numbers in self._tensors)
+        return mean, std
+
+    @cached_property  # one per position are many, and are asked for with every batch
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        return torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
 
     def to_dict(self) -> dict[str, list[float]]:
         facts: dict[str, Any] = {"mean": list(self.mean), "std": list(self.std)}

@@ -1,7 +1,7 @@
 """Options go in; losses (output, target) -> scalar come out. Ignored positions count nowhere.
 
 Class numbers below 0 and targets that are NaN are ignored. All is done by masks of fixed shape, so nothing waits for
-the device.
+the device, and in float32, whatever the precision of the model.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def cross_entropy(data: Data, options: LossOptions) -> Callable[[Tensor, Tensor]
     smoothing, gamma, focal = options.label_smoothing, options.gamma, options.name == "focal"
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
+        output = output.float()
         weight = None if weights is None else weights.to(output)
         if not focal:
             return F.cross_entropy(output, target, weight, ignore_index=IGNORED, label_smoothing=smoothing)
@@ -87,7 +88,7 @@ def binary(data: Data, options: LossOptions) -> Callable[[Tensor, Tensor], Tenso
     smoothing, gamma, focal = options.label_smoothing, options.gamma, options.name == "focal"
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
-        kept = ~target.isnan()
+        output, kept = output.float(), ~target.isnan()
         target = target.nan_to_num(0.0)
         wanted = target * (1 - smoothing) + smoothing / 2 if smoothing else target
         weight = None if positive is None else positive.to(output).view(-1, *[1] * (output.ndim - 2))
@@ -102,12 +103,12 @@ def binary(data: Data, options: LossOptions) -> Callable[[Tensor, Tensor], Tenso
 
 def mse(output: Tensor, target: Tensor) -> Tensor:
     """The mean squared error."""
-    return masked_mean((output - target.nan_to_num(0.0)) ** 2, ~target.isnan())
+    return masked_mean((output.float() - target.nan_to_num(0.0)) ** 2, ~target.isnan())
 
 
 def mae(output: Tensor, target: Tensor) -> Tensor:
     """The mean absolute error."""
-    return masked_mean((output - target.nan_to_num(0.0)).abs(), ~target.isnan())
+    return masked_mean((output.float() - target.nan_to_num(0.0)).abs(), ~target.isnan())
 
 
 def relative_l2(output: Tensor, target: Tensor) -> Tensor:
@@ -174,5 +175,5 @@ def in_units(
     if units is None:
         return loss
     if relative:
-        return lambda output, target: loss(units.undo(output), target)
+        return lambda output, target: loss(units.undo(output.float()), target)
     return lambda output, target: loss(output, units.apply(target))

@@ -121,6 +121,17 @@ def test_masked_means_are_torchs_where_nothing_is_missing(
     torch.testing.assert_close(ours(output, target), torchs(output, target))
 
 
+@pytest.mark.parametrize(("task", "y", "shape", "options"), POSITIONS)
+def test_a_model_in_half_precision_is_judged_in_float32(
+    task: str, y: np.ndarray, shape: tuple[int, ...], options: dict[str, object]
+) -> None:
+    data = load_data((X, y))
+    loss, target = made(data, task, **options).loss, data.train.__getitems__([0, 1])[1]
+    output = torch.randn(shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    assert loss(output, target).dtype == torch.float32
+    torch.testing.assert_close(loss(output, target), loss(output.float(), target))
+
+
 def test_targets_are_normalised_for_the_loss_and_not_for_the_metric() -> None:
     y = 100 + 5 * RNG.standard_normal((60, 2, 8))
     task = made(load_data((X, y)), "regress:mse", normalise_targets=True)
