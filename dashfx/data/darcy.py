@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SIZES = {"train": 240, "valid": 60, "test": 60}
 SCALE = 100.0  # u is about 0.01; relative L2 does not see a factor, a fresh network does
 VERSION = 2  # of the cache's layout: part of the entry's name
-WORTH_PROCESSES = 5e6  # points in all; below, about 10 s of solving, starting processes does not pay
+WORTH_PROCESSES = 5e5  # points in all; below, under 10 s of solving, starting processes does not pay
 SECONDS_BETWEEN_NOTES = 15.0
 
 
