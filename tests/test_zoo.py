@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from zoo.build import NotForTheZoo, build, survey
 from zoo.catalogue import in_order
 from zoo.entry import Entry, call, of_shapes
 from zoo.isolate import isolated
-from zoo.results import Results, outcome
+from zoo.results import STEPS, Results, outcome
 from zoo.table import render
 
 from dashfx.backbones import TCN, CifarResNet
@@ -33,7 +32,7 @@ def walked(entry: Entry, until: str = "lower") -> dict[str, Any]:
 @pytest.mark.parametrize("entry", [RESNET, TCN_ENTRY], ids=lambda entry: entry.name)
 def test_backbones_pass(entry: Entry) -> None:
     record = walked(entry)
-    assert set(record["steps"].values()) == {"ok"} and list(record["steps"]) == ["trace", "grow", "train", "lower"]
+    assert set(record["steps"].values()) == {"ok"} and tuple(record["steps"]) == STEPS[:-1]
     assert record["sites"] and record["convs"] == record["sites"] + sum(record["skips"].values())
     assert outcome(record) == "export not run"
 
@@ -119,7 +118,8 @@ def test_what_cannot_be_compared_is_left_out() -> None:
 def test_limits_end_a_model_and_keep_what_it_had_reported() -> None:
     def long() -> Iterator[dict[str, Any]]:
         yield {"steps": {"trace": "ok"}}
-        time.sleep(60)
+        while True:
+            pass
 
     def large() -> Iterator[dict[str, Any]]:
         yield {"steps": {}}
