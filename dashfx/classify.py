@@ -17,7 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 from dashfx.adapters import adapter_of, as_plain, check, is_causal
 from dashfx.convs import PLAIN, frozen_of, read_padding, read_weight_norm
 from dashfx.errors import AdapterError
-from dashfx.hosting import measure, needs_host
+from dashfx.hosting import measure, needs_host, only_norm
 from dashfx.observe import Observation, is_conv, is_searchable, own_modules
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
@@ -75,10 +75,11 @@ def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observat
     measured = measure(module, seen.calls[module])
     if isinstance(measured, str):
         return Skip(name, measured)
-    trained = module.get_parameter(measured.hosting.weight).requires_grad
+    norm = only_norm(module)
+    trained = "weight" not in frozen_of(module) if norm else module.get_parameter(measured.hosting.weight).requires_grad
     frozen = () if trained else ("weight",)  # all else stays in the user's module, flags included
     facts: dict[str, Any] = {"hosting": measured.hosting, "padding": measured.padding, "causal": measured.causal}
-    return replace(site, **facts, weight_norm=None, frozen=frozen)
+    return replace(site, **facts, weight_norm=norm, frozen=frozen)
 
 
 def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str, ...], seen: Observation) -> Site:

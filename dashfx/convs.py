@@ -112,8 +112,11 @@ def without_weight_norm(conv: nn.Module, site: Site) -> nn.Module:
 
 def unfold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:
     """Put a folded weight-norm back; the weight stays the same and the keys are those of the user's model."""
+    trained = conv.get_parameter("weight").requires_grad
     normalise = weight_norm if norm.kind == "hook" else parametrizations.weight_norm
     normalise(conv, "weight", dim=norm.dim)
+    for key in weight_norm_keys(norm):
+        conv.get_parameter(key).requires_grad_(trained)
 
 
 def weight_norm_keys(norm: WeightNorm) -> tuple[str, str]:

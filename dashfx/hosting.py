@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
+from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 from torch.overrides import TorchFunctionMode
 
-from dashfx.convs import PLAIN, read_padding, read_weight_norm, write_padding
+from dashfx.convs import PLAIN, frozen_of, read_padding, read_weight_norm, weight_norm_keys, write_padding
 from dashfx.errors import first_line
-from dashfx.site import PADDING_RULES, Hosting
+from dashfx.site import PADDING_RULES, Hosting, WeightNorm
 from dashfx.space import Candidate, Padding
 
 CONVS = (torch.conv1d, torch.conv2d, torch.conv3d)
@@ -75,13 +77,38 @@ def needs_host(conv: nn.Module) -> bool:
     if not isinstance(conv, _ConvNd):
         return False
     stacks = list(conv.parametrizations.children()) if parametrize.is_parametrized(conv) else []  # type: ignore[union-attr]
-    only_norm = len(stacks) == 1 and len(list(stacks[0].children())) == 1 and read_weight_norm(conv) is not None
-    return overrides_forward(conv) or bool(stacks and not only_norm)
+    return overrides_forward(conv) or bool(stacks and only_norm(conv) is None)
+
+
+def only_norm(conv: nn.Module) -> WeightNorm | None:
+    """The weight-norm of a conv whose weight carries nothing else."""
+    stacks = list(conv.parametrizations.children()) if parametrize.is_parametrized(conv) else []  # type: ignore[union-attr]
+    alone = not stacks or (len(stacks) == 1 and len(list(stacks[0].children())) == 1)
+    return read_weight_norm(conv) if alone else None
 
 
 def raw_weight(conv: nn.Module) -> str:
     """The path, inside the module, of the parameter that its kernel is computed from."""
     return "parametrizations.weight.original" if parametrize.is_parametrized(conv, "weight") else "weight"
+
+
+def without_norm(conv: nn.Module, norm: WeightNorm) -> nn.Module:
+    """A twin that shares all but the normalisation with a weight-normed conv: its weight is an ordinary parameter."""
+    assert isinstance(conv.weight, Tensor)
+    weight = nn.Parameter(conv.weight.detach().clone(), "weight" not in frozen_of(conv))
+    parts = {name: value for name, value in conv._parameters.items() if name not in weight_norm_keys(norm)}
+    hooks = [(key, hook) for key, hook in conv._forward_pre_hooks.items() if not isinstance(hook, HookWeightNorm)]
+    own = {key: value for key, value in vars(conv).items() if key != "weight"}
+    # parametrising puts a subclass in the place of the class
+    twin: nn.Module = object.__new__(type(conv) if norm.kind == "hook" else type(conv).__bases__[0])
+    modules = {name: module for name, module in conv._modules.items() if name != "parametrizations"}
+    replaced = {
+        "_parameters": {"weight": weight, **parts},
+        "_modules": modules,
+        "_forward_pre_hooks": OrderedDict(hooks),
+    }
+    twin.__dict__.update({**own, **replaced})
+    return twin
 
 
 def reshaped(conv: nn.Module, hosting: Hosting, original: Candidate, candidate: Candidate, weight: Tensor) -> nn.Module:
@@ -122,6 +149,8 @@ def measure(conv: nn.Module, call: Call) -> Measured | str:
     Args:
         call: the arguments that tracing saw.
     """
+    norm = only_norm(conv)
+    conv = without_norm(conv, norm) if norm else conv
     assert isinstance(conv, _ConvNd)
     name, path = type(conv).__name__, raw_weight(conv)
     if path not in dict(conv.named_parameters()):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
+from dashfx.hosting import without_norm
 from dashfx.observe import is_searchable
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.passes.causal import causal_evidence
@@ -23,8 +24,8 @@ class Canonicalise(AbstractPass):
        conv pads, at every call, is causal: its site says so, and its candidates will grow to the left only.
 
     Left alone: skips, convs in opaque modules as far as rule 3 goes (the graph does not show their surroundings), and
-    modules that an earlier rewrite has made searchable. Rules 1 and 2 leave convs with a forward of their own or an
-    adapter alone: padding and weight are theirs to compute.
+    modules that an earlier rewrite has made searchable. Rule 1 leaves convs with a forward of their own or an adapter
+    alone, since padding is theirs to compute, and rule 2 those with an adapter.
     """
 
     preserves = "values"
@@ -35,7 +36,9 @@ class Canonicalise(AbstractPass):
         for name in program.sites:
             conv = program.model.get_submodule(name)
             if isinstance(conv, _ConvNd) and _is_plain(program, name):
-                edits += [*_number_padding(name, conv), *_fold(program, name, conv)]
+                edits += _number_padding(name, conv)
+            if isinstance(conv, _ConvNd) and not program.sites[name].adapted:
+                edits += _fold(program, name, conv)
             if not is_searchable(conv):
                 edits += _mark_causal(program, name)
         return self.result(program, edits)
@@ -68,7 +71,9 @@ def _fold(program: Program, name: str, conv: _ConvNd) -> list[Edit]:
     norm = read_weight_norm(conv)
     if norm is None:
         return []
-    plain = without_weight_norm(conv, program.sites[name])
+    site = program.sites[name]
+    hosted = site.hosting and norm.kind == "parametrization"
+    plain = without_norm(conv, norm) if hosted else without_weight_norm(conv, site)
     if plain is not conv:
         program.replace(name, plain)
     keys = [f"{name}.{key}" for key in weight_norm_keys(norm)]

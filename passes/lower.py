@@ -52,7 +52,10 @@ class Lower(AbstractPass):
 def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
     weight = aggconv.weights[0]
     if isinstance(aggconv, HostedConv):
-        return aggconv.lowered(torch.nn.Parameter(weight.detach().clone(), "weight" not in site.frozen))
+        hosted = aggconv.lowered(torch.nn.Parameter(weight.detach().clone(), "weight" not in site.frozen))
+        if site.weight_norm is not None:
+            unfold_weight_norm(hosted, site.weight_norm)
+        return hosted
     conv = plain_conv(site, aggconv.candidates[0], weight.device, weight.dtype)
     with torch.no_grad():
         conv.weight.copy_(weight)

@@ -257,3 +257,23 @@ def test_a_frozen_conv_is_searched_and_frozen_again(make: Callable[[], nn.Module
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == {
         n: p.requires_grad for n, p in model.named_parameters()
     }
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, parametrizations.weight_norm], ids=["hook", "parametrization"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+def test_weight_norm_around_a_forward_of_its_own(norm: Callable[[nn.Module], nn.Module], frozen: bool) -> None:
+    model, x = nn.Sequential(norm(Causal(2, 4, 5)), nn.Tanh(), norm(Chomped(4, 3, 3, 2))), torch.randn(2, 2, 20)
+    if frozen:
+        model[0].requires_grad_(False)
+    expected = model(x)
+    supernet = dashfx.rewrite(model, x, SPACE, init="grow")
+    assert set(supernet.sites) == {"0", "2"} and isinstance(supernet.sites["0"], HostedConv)
+    torch.testing.assert_close(supernet(x), expected, rtol=1e-4, atol=1e-6)
+    for site in supernet.sites.values():
+        site.fix(site.candidates.index(dashfx.Candidate(3, 2)))
+        site.residual = None
+    plain = dashfx.lower(supernet, Genotype(dict.fromkeys(supernet.sites, dashfx.Candidate(3, 2))))
+    torch.testing.assert_close(plain(x), supernet(x), rtol=1e-4, atol=1e-6)
+    assert list(plain.state_dict()) == list(model.state_dict())
+    assert [p.requires_grad for p in plain.parameters()] == [p.requires_grad for p in model.parameters()]
+    torch.testing.assert_close(model(x), expected)  # the user's own is as it was

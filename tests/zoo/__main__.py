@@ -42,7 +42,8 @@ def main() -> None:
     results = Results(options.out, "models", f"-{options.shard[0]}")
     if not options.table_only:
         prepare()
-        entries = [entry for package in options.packages for entry in PACKAGES[package]()]
+        listed = (entry for package in options.packages for entry in PACKAGES[package]())
+        entries = [entry for entry in listed if any(fnmatchcase(entry.name, glob) for glob in options.models)]
         facts = _surveyed(entries, Results(options.out, "survey", f"-{options.shard[0]}"), options)
         chosen = _chosen(in_order(entries, facts), results, options)
         write_versions(options.out)
@@ -96,12 +97,8 @@ def _surveyed(entries: list[Entry], results: Results, options: Any) -> dict[tupl
 def _chosen(entries: list[Entry], results: Results, options: Any) -> list[Entry]:
     done = results.read()
     index, count = options.shard
-    chosen = []
-    for entry in entries[: options.sample][index::count]:
-        record = done.get((entry.package, entry.name))
-        if _again(record, options) and any(fnmatchcase(entry.name, glob) for glob in options.models):
-            chosen.append(entry)
-    return chosen
+    mine = entries[: options.sample][index::count]
+    return [entry for entry in mine if _again(done.get((entry.package, entry.name)), options)]
 
 
 def _again(record: Record | None, options: Any) -> bool:
