@@ -17,6 +17,7 @@ def tell(observer: Observer) -> None:
     observer.passed(PassResult(None, (Edit("conv", "folded"),), (Skip("up", "transposed"),), "canonicalise"))
     observer.step("search", 0, 1, 4)
     observer.epoch(EPOCH)
+    observer.evaluated("search", 1, 4, 0.5)
     observer.note("a note")
     observer.stage_done("search", 1.23456)
 

@@ -66,7 +66,8 @@ def test_a_candidate_keeps_its_own_axes():
 def test_product_and_presets():
     space = SearchSpace.product([3, 5, 3], [1, 2])
     assert list(space) == [Candidate(3, 1), Candidate(3, 2), Candidate(5, 1), Candidate(5, 2)]
-    assert {name: len(SearchSpace.preset(name)) for name in PRESETS} == {"dash2d": 16, "dash1d": 20, "baby": 4}
+    sizes = {"dash2d": 16, "dash2d-small": 9, "dash1d": 20, "baby": 4}
+    assert {name: len(SearchSpace.preset(name)) for name in PRESETS} == sizes
     with pytest.raises(SpaceError, match="did you mean 'dash2d'"):
         SearchSpace.preset("dash2")
     with pytest.raises(SpaceError, match="no candidates"):
