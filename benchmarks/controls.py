@@ -5,10 +5,12 @@
 
 Variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test part.
 "inherited" is the search again, retrained from the supernet's weights; "held-out" is the search whose architecture
-parameters learn on a held-out share. For a checkpoint (--set checkpoint=FILE), "grown" searches from its weights, and
-"fine-tuned" trains it on by the same recipe without any change: the control that matters there. A variant whose folder
-already holds a result is not run again, so an interrupted call can simply be repeated.
-`python benchmarks/table.py runs/controls/*` prints the table.
+parameters learn on a held-out share. For a checkpoint (--set checkpoint=FILE), "grown" searches from its weights (in
+"grown-auto" only where it pays, in "grown-one-by-one" deciding site after site), and "fine-tuned" trains it on by the
+same recipe without any change: the control that matters there. "fine-tuned-longer" sees as many rows as search and
+fine-tuning together. A variant whose folder already holds a result is not run again, so an interrupted call can simply
+be repeated. `python benchmarks/table.py runs/controls/*` prints the table; `benchmarks/pretrained.py` has one for
+checkpoints.
 """
 
 from __future__ import annotations
@@ -25,14 +27,19 @@ from dashfx.config import RunConfig
 from dashfx.configfile import assign
 from dashfx.progress import Epoch, Observer
 
+GROWN = {"search.strategy": "dash", "search.init": "grow", "retrain.weights": "inherit"}
+TUNED = {"search.strategy": "untouched", "retrain.weights": "pretrained"}
 VARIANTS: dict[str, dict[str, str]] = {
     "untouched": {"search.strategy": "untouched", "retrain.weights": "fresh"},
     "random": {"search.strategy": "random", "retrain.weights": "fresh"},
     "searched": {"search.strategy": "dash", "retrain.weights": "fresh"},
     "inherited": {"search.strategy": "dash", "retrain.weights": "inherit"},
-    "grown": {"search.strategy": "dash", "search.init": "grow", "retrain.weights": "inherit"},
-    "fine-tuned": {"search.strategy": "untouched", "retrain.weights": "pretrained"},
     "held-out": {"search.strategy": "dash", "search.alpha_on": "held-out", "retrain.weights": "fresh"},
+    "grown": GROWN,
+    "grown-auto": {**GROWN, "space.sites": "auto"},
+    "grown-one-by-one": {**GROWN, "search.discretise": "one-by-one"},
+    "fine-tuned": TUNED,
+    "fine-tuned-longer": TUNED,
 }
 
 
@@ -48,20 +55,25 @@ class Lines(Observer):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--args", nargs="*", default=[], help="name=value of the model's class")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["untouched", "random", "searched"])
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = arguments(__doc__, ["untouched", "random", "searched"]).parse_args()
     torch.set_num_threads(options.threads)
     for seed in options.seeds:
         for variant in options.variants:
             run(options, variant, seed)
+
+
+def arguments(description: str | None, variants: list[str]) -> argparse.ArgumentParser:
+    """The command line; these variants are the default."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--args", nargs="*", default=[], help="name=value of the model's class")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=variants)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
 
 
 def run(options: argparse.Namespace, variant: str, seed: int) -> None:
@@ -74,8 +86,17 @@ def run(options: argparse.Namespace, variant: str, seed: int) -> None:
     settings["model_args"] = assign({}, options.args)
     resume = (folder / "config.yaml").exists()
     config = RunConfig.parse(settings)
+    if variant == "fine-tuned-longer":
+        config = lengthened(config)
     result = dashfx.search(options.model, options.data, config=config, out=folder, observer=Lines(), resume=resume)
     print(f"  {result.task.metric_name}: valid {result.valid:.4f}, test {result.test:.4f}", flush=True)
+
+
+def lengthened(config: RunConfig) -> RunConfig:
+    """Retraining for the rows of search and retraining together."""
+    search, retrain = config.search, config.retrain
+    epochs = retrain.epochs + round(search.epochs * search.fraction / retrain.fraction)
+    return config.model_copy(update={"retrain": retrain.model_copy(update={"epochs": epochs})})
 
 
 if __name__ == "__main__":

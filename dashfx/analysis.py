@@ -105,7 +105,8 @@ def _field(graph_module: fx.GraphModule, node: fx.Node, fields: dict[fx.Node, Fi
         if window is not None and len(window[0]) != len(widest.size):
             return None  # a reshape has made axes of what was one, and how far each of them sees is not known
         if window is not None:
-            return widest.through(*window)
+            # Where the model made an axis of its own, such as a signal's second one, nothing is known of it.
+            return widest.through(*window) if len(window[0]) == len(widest.size) else None
     return _resized(widest, sources[0][0].meta.get("shape"), shape)
 
 

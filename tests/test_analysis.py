@@ -101,6 +101,18 @@ def test_an_opaque_module_has_no_known_field() -> None:
     assert site_receptive_fields(program.graph_module) == {"0.conv": None, "1": None}
 
 
+def test_axes_that_the_model_makes_have_no_known_field() -> None:
+    class Signal(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, (5, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x[..., None])
+
+    assert site_receptive_fields(trace(Signal(), torch.zeros(2, 1, 32)).graph_module) == {"conv": None}
+
+
 def test_a_supernets_field_is_that_of_its_widest_candidates() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1))
     supernet = dashfx.rewrite(model, X, SearchSpace.product([3, 5], [1, 2]))

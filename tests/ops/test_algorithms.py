@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashfx.ops.algorithms import ALGORITHMS, fourier_plan
+from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
 from dashfx.ops.geometry import ConvSpec
 from dashfx.ops.transform import DirectSide, FftSide, StagedSide
@@ -147,6 +148,22 @@ def test_candidates_wider_than_the_input(name):
     spec = same(WIDE, stride=(1, 1))
     inputs = tensors(spec, (1, 3), (1, 2, 2))
     expected = value_and_gradients("mixed_results", spec, *inputs)
+    assert_same(value_and_gradients(name, spec, *inputs), expected)
+
+
+@pytest.mark.parametrize("name", ["mixed_weights", "grouped_dilation"])
+def test_padding_is_never_left_to_a_native_conv_whose_taps_overrun_the_input(name, monkeypatch):
+    spec = same([Candidate((39, 1), (1, 1)), Candidate((9, 1), (5, 1))], stride=(1, 1))
+
+    def safe(x, kernel, bias, stride, padding, dilation, groups):
+        reach = [d * (k - 1) for k, d in zip(kernel.shape[2:], dilation, strict=True)]
+        assert all(p == 0 or r < n for p, r, n in zip(padding, reach, x.shape[2:], strict=True))
+        return conv2d(x, kernel, bias, stride, padding, dilation, groups)
+
+    conv2d = CONVS[2]
+    inputs = tensors(spec, (20, 1), (1, 2, 2))
+    expected = value_and_gradients("mixed_results", spec, *inputs)
+    monkeypatch.setitem(CONVS, 2, safe)
     assert_same(value_and_gradients(name, spec, *inputs), expected)
 
 

@@ -48,10 +48,22 @@ def convolve(x: Tensor, kernel: Tensor, points: Points, spec: ConvSpec, bias: Te
     padding = tuple((-p[0], o[-1] + p[-1] - n + 1) for p, o, n in zip(points, outputs, x.shape[2:], strict=True))
     dilation = tuple(p.step if len(p) > 1 else 1 for p in points)
     # A conv that pads both sides by `left` saves a copy of x; right where it yields no outputs beyond ours.
-    native = [left >= 0 and 0 <= left - right < s for (left, right), s in zip(padding, spec.stride, strict=True)]
+    native = [
+        left >= 0 and 0 <= left - right < s and not _overruns(x, p, n)
+        for (left, right), s, p, n in zip(padding, spec.stride, points, x.shape[2:], strict=True)
+    ]
     lefts = [left if ok else 0 for (left, _), ok in zip(padding, native, strict=True)]
     x = pad(x, tuple((0, 0) if ok else sides for sides, ok in zip(padding, native, strict=True)))
     return CONVS[spec.ndim](x, kernel, bias, spec.stride, lefts, dilation, spec.groups)
+
+
+def _overruns(x: Tensor, points: range, size: int) -> bool:
+    """Whether the taps span more than the input where PyTorch's own padding is not safe then.
+
+    On the CPU, the backward pass of conv2d then writes outside of its memory for kernels such as (190, 1) on inputs of
+    (127, 1) (torch 2.13 with oneDNN); without padding all taps lie inside.
+    """
+    return x.device.type == "cpu" and x.ndim > 3 and points[-1] - points[0] >= size
 
 
 CONVS: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
