@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dashfx.backbones import CifarResNet, WRN1d
+from dashfx.backbones import CifarResNet, ResNet18, WRN1d
 from dashfx.errors import ProxyError
 from dashfx.proxy import GenNAS
 
@@ -111,3 +111,9 @@ class Views(nn.Module):
 def test_a_model_that_refuses_channels_last_is_scored_all_the_same() -> None:
     first, later = (GenNAS("combo", iterations=n).score(Views(), IMAGES) for n in (1, 30))
     assert later < first < math.inf
+
+
+def test_few_channels_do_not_crash_the_process() -> None:
+    torch.manual_seed(0)
+    score = GenNAS("single", iterations=1).score(ResNet18(width=4), torch.randn(4, 3, 48, 48))  # a segmentation fault
+    assert math.isfinite(score)

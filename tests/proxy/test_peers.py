@@ -199,3 +199,19 @@ def test_a_model_that_fails_is_named_with_the_shape() -> None:
 def test_an_unknown_proxy_is_answered_with_the_nearest() -> None:
     with pytest.raises(ProxyError, match="did you mean 'synflow'"):
         load_proxy("synflo")
+
+
+def test_synflow_of_a_net_that_adds_in_place_behind_a_norm() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.relu, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4)
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.relu(self.conv(x))
+            y = self.norm(h)
+            y += 1
+            return self.fc(y.mean((2, 3)))
+
+    assert load_proxy("synflow").score(Residual(), torch.randn(2, 1, 8, 8)) > 0
