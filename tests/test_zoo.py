@@ -161,6 +161,22 @@ def test_patches_alone_are_no_convolutional_model() -> None:
     assert survey(RESNET)["params"] == sum(p.numel() for p in build(RESNET)[0].parameters())
 
 
+def test_rounding_is_told_from_a_miss() -> None:
+    class Cancels(nn.Module):
+        """Its answers are small beside what they are the difference of."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(16, 16, 7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (1e4 + self.conv(x)).square() - 1e8
+
+    record = walked(Entry("ours", "cancels", "cancels", Cancels, of_shapes((16, 32))), "grow")
+    assert record["steps"]["grow"] == "ok" and record["rounding"] > steps.TOLERANCE
+    assert record["own_rounding"] > steps.TOLERANCE
+
+
 def test_the_last_record_counts(tmp_path: Path) -> None:
     first, second = Results(tmp_path, "models", "-0"), Results(tmp_path, "models", "-1")
     second.append({"package": "p", "name": "n", "at": 2, "steps": {"trace": "ok"}})
@@ -176,7 +192,7 @@ def test_the_page_counts_every_model_once() -> None:
     ok = dict.fromkeys(("trace", "grow", "train", "lower", "export"), "ok")
     page = render(
         [
-            about | ran | {"name": "good", "family": "f", "steps": ok},
+            about | ran | {"name": "good", "family": "f", "steps": ok, "rounding": 2e-3, "own_rounding": 1e-3},
             about | ran | missed | {"name": "bad", "family": "f"},
             about | {"name": "late", "family": "f"},
             about | {"name": "huge", "family": "f", "params": 10**9},
@@ -185,6 +201,7 @@ def test_the_page_counts_every_model_once() -> None:
         ],
         "with nothing",
     )
+    assert "| timm | good | 2e-03 | 1e-03 |" in page
     assert "So far 2 of 3 models were run, with nothing." in page
     assert "| timm | 2 | 2 / 2 | 1 / 2 | 1 / 1 | 1 / 1 | 1 / 1 | 1 / 2 50.0 % |" in page
     assert "| timm | 6 | 1 | 1 | 1 | 2 of 3 | 1 of 1 |" in page

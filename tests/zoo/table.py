@@ -57,6 +57,11 @@ FAILURES = """
 not hold. *crashed*: any other exception. *ended*: by the limit of time or memory.
 """
 
+ROUNDING = """
+{count} models missed 1e-5 in float32 by rounding and hold in float64; beside it, how far the model's own answers in
+float32 are from those in float64:
+"""
+
 
 def write(folder: Path, page: Path) -> None:
     """Raises FileNotFoundError where `folder` has no records."""
@@ -179,12 +184,18 @@ def _reasons(run: Sequence[Record]) -> str:
 def _failures(run: Sequence[Record]) -> str:
     failed = [r for r in run if outcome(r) != "ok" and not outcome(r).endswith("not run")]
     counts = ", ".join(f"{kind} {count}" for kind, count in Counter(outcome(r) for r in failed).most_common())
-    rounding = [r["rounding"] for r in run if "rounding" in r]
     text = FAILURES.format(count=len(failed), kinds=f": {counts}" if counts else "")
-    if rounding:
-        text += f"{len(rounding)} models missed 1e-5 in float32 by rounding (at most {max(rounding):.0e}).\n"
     rows = [[r["package"], r["name"], outcome(r), r.get("error", "").replace("|", "\\|")] for r in failed]
-    return text + ("\n" + _table(["package", "model", "outcome", "first line"], rows) if rows else "")
+    if rows:
+        text += "\n" + _table(["package", "model", "outcome", "first line"], rows)
+    return text + _rounding(run)
+
+
+def _rounding(run: Sequence[Record]) -> str:
+    rounded = [r for r in run if "own_rounding" in r]
+    rows = [[r["package"], r["name"], f"{r['rounding']:.0e}", f"{r['own_rounding']:.0e}"] for r in rounded]
+    head = ["package", "model", "missed by", "the model itself"]
+    return ROUNDING.format(count=len(rounded)) + "\n" + _table(head, rows) if rows else ""
 
 
 def _left_out(records: Sequence[Record]) -> str:
