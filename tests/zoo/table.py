@@ -76,7 +76,8 @@ def write(folder: Path, page: Path) -> None:
 def render(records: Sequence[Record], versions: str) -> str:
     """The whole page; a record is a model's survey with its run, if there was one, over it."""
     run = [r for r in records if _was_run(r)]
-    progress = f"So far {len(run)} of {len([r for r in records if _can_run(r)])} models were run, {versions}."
+    able = [r for r in records if _can_run(r)]
+    progress = f"So far {len(records)} were listed and {len(run)} of {len(able)} that fit were run, {versions}."
     parts = [
         HEAD.format(command=COMMAND, progress=progress),
         BY_STEP,
