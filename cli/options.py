@@ -117,6 +117,15 @@ Control = Annotated[
         show_default=False,
     ),
 ]
+RandomControl = Annotated[
+    bool | None,
+    typer.Option(
+        "--random-control",
+        help="also train a random choice per site, for comparison",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Input = Annotated[
@@ -291,4 +300,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "amp": ("amp", _as_it_is),
     "limit": ("limit", _as_it_is),
     "control": ("control", _as_it_is),
+    "random_control": ("random_control", _as_it_is),
 }

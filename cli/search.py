@@ -51,6 +51,7 @@ def search(
     amp: options.Amp = None,
     limit: options.Limit = None,
     control: options.Control = None,
+    random_control: options.RandomControl = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Find a kernel size and dilation for each conv of MODEL, retrain it, and write a checked ONNX file.

@@ -264,6 +264,7 @@ class RunConfig(Strict):
         amp: half precision by autocast.
         control: also train the untouched model by the retraining's recipe, and hand back the searched one only where it
             is better on the validation part.
+        random_control: also train a random choice per site by that recipe, for comparison only.
     """
 
     preset: str | None = None
@@ -284,6 +285,7 @@ class RunConfig(Strict):
     retrain: RetrainConfig = RetrainConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
+    random_control: bool = False
     seed: int = 0
     device: str = "auto"
     amp: Literal["no", "bf16", "fp16"] = "no"

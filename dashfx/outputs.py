@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dashfx.comparison import Figures, parameters_of
 from dashfx.data import Data
 from dashfx.export import ExportReport, export
 from dashfx.genotype import Genotype
@@ -18,11 +19,14 @@ from dashfx.onnxfile import OnnxModel
 from dashfx.progress import Epoch
 from dashfx.rebuild import save_weights, write_loader
 from dashfx.report import write_report
+from dashfx.report_network import Network, network_of
 from dashfx.run import Run
 from dashfx.runfolder import RunFolder, write_text
 from dashfx.search.blackbox import Row
 from dashfx.site import Site, Skip
+from dashfx.supernet import specialise
 from dashfx.task import Task, evaluate
+from dashfx.tracing import trace
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,11 @@ class Result:
         valid, test: the task's metric of `model` on the validation and the test part.
         control: how the untouched model did; None where it was not trained. `genotype` and `model` are those kept.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
-        seconds: wall time per stage.
+        models: the figures of each model that was trained: "searched", and the controls "untouched" and "random".
+        seconds, memory: wall time and peak bytes per stage.
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
+        network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
     """
 
@@ -63,11 +69,19 @@ class Result:
     control: Control | None = None
     onnx_valid: float | None = None
     exported: ExportReport | None = None
+    models: dict[str, Figures] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    network: Network | None = None
     folder: Path | None = None
+
+    @property
+    def chosen(self) -> Genotype:
+        """What the search chose, also where the untouched model was handed back in its place."""
+        return self.control.genotype if self.control else self.genotype
 
     def to_dict(self) -> dict[str, Any]:
         """What `result.json` holds."""
@@ -79,9 +93,11 @@ class Result:
             "onnx_valid": self.onnx_valid,
             "control": self.control and {"searched": self.control.searched, "untouched": self.control.untouched},
             "kept": self.control.kept if self.control else None,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "models": {name: figures.to_dict() for name, figures in self.models.items()},
+            "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
+            "memory": self.memory,
             "notes": self.notes,
         }
 
@@ -166,6 +182,9 @@ def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
 
 def write_summary(run: Run, folder: RunFolder, result: Result) -> None:
     """`result.json`, and the report for people."""
+    model, example = run.start_model(), run.example
+    searched = result.model if result.chosen == result.genotype else specialise(model, example, result.chosen, "fresh")
+    result.network = network_of(trace(model, example), trace(searched, example))
     write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
     write_report(folder.report, result, run.config, run.data)
 

@@ -6,7 +6,8 @@ Read `search` from top to bottom: its stages have the same names here, in the lo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from accelerate.utils import broadcast_object_list, convert_to_fp32
 from torch import Tensor, nn
 
 from dashfx.blackbox import best_genotype, check_evaluators, warm_start
+from dashfx.comparison import Contender, Figures, compare
 from dashfx.config import CONTROLS, RunConfig
 from dashfx.errors import ConfigError, SpaceError
 from dashfx.evaluators import specialised_by
@@ -84,6 +86,7 @@ def search(
         with run.stage("probe", f"{run.config.space.probe} batches"):
             alone = probe(run, supernet)
         program, supernet = rewritten(run, alone)
+    chance = random_control(run.config, supernet)
 
     with run.stage("search", _search_plan(run.config)):
         genotype = choose(run, supernet)
@@ -96,7 +99,7 @@ def search(
 
     plain = lowered(run, supernet, genotype)  # discretise, lower
 
-    return finished(run, plain, genotype, program, run.config.control)  # retrain, control, export
+    return finished(run, plain, genotype, program, run.config.control, chance)  # retrain, control, compare, export
 
 
 def retrain_genotype(
@@ -184,6 +187,13 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
     return load_rule(config.rule).select(sites)
 
 
+def random_control(config: RunConfig, supernet: nn.Module) -> Genotype | None:
+    """What chance chooses among the same candidates, drawn before any of them leaves; None unless asked for."""
+    if not config.random_control or config.search.strategy in CONTROLS:
+        return None
+    return RandomChoice(config.seed).select(sites_of(supernet))
+
+
 def train_mixtures(run: Run, supernet: nn.Module) -> Engine:
     """Weights and architecture parameters of the supernet, trained together."""
     config = run.config.search
@@ -265,20 +275,35 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
         return specialised_by(run, genotype, "lower")
 
 
-def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool) -> Result:
-    """Retrain, compare with the untouched model, measure on the test part once, export, and write the results down."""
+def finished(
+    run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool, chance: Genotype | None = None
+) -> Result:
+    """Retrain, compare with the controls, measure each model on the test part once, export, and write it all down.
+
+    Args:
+        control: train the untouched model too, and hand back the better one.
+        chance: a random choice per site to train too, for comparison only.
+    """
     options = run.config.retrain
     with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
         plain, valid = retrain(run, plain)
     result = Result(genotype, plain, run.task, valid, float("nan"), program.sites, tuple(program.skips))
-    if control and run.config.search.strategy not in CONTROLS:
+    strategy = run.config.search.strategy
+    rivals = [Contender(strategy if strategy in CONTROLS else "searched", plain, valid)]
+    if control and strategy not in CONTROLS:
         with run.stage("control", _plan("the untouched model", options.epochs)):
-            never_worse(run, result)
-    result.test = metric_of(run, result.model, "test")
+            rivals.append(never_worse(run, result))
+    if chance is not None:
+        with run.stage("random", _plan("a random choice per site", options.epochs)):
+            rivals.append(Contender("random", *retrain(run, specialised_by(run, chance, "random"), "random")))
+    with run.stage("compare", f"{len(rivals)} models"):
+        result.models = compared(run, rivals)
+    result.test = result.models[result.control.kept if result.control else rivals[0].name].test
     if run.folder and run.is_main:
         with run.stage("export"):
             write_outputs(run, run.folder, result)
     result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
+    result.memory = run.memory
     result.evaluations = run.evaluations
     if run.folder and run.is_main:
         result.folder = run.folder.root
@@ -287,19 +312,27 @@ def finished(run: Run, plain: nn.Module, genotype: Genotype, program: Program, c
     return result
 
 
-def never_worse(run: Run, result: Result) -> None:
+def never_worse(run: Run, result: Result) -> Contender:
     """Train the untouched model by the same recipe, and hand it back unless the searched one beats it on validation."""
     model, valid = retrain(run, run.start_model(), "control")
     searched = run.task.better(result.valid, valid)
     kept = "searched" if searched else "untouched"
     result.control = Control(result.valid, valid, kept, result.genotype)
     run.note(f"control: {result.control}")
+    untouched = Contender("untouched", model, valid)
     if searched:
-        return
+        return untouched
     if run.folder and run.is_main:
         write_text(run.folder.searched, result.genotype.to_json())
     result.genotype = Genotype({name: result.sites[name].original for name in result.genotype}, "untouched")
     result.model, result.valid = model, valid
+    return untouched
+
+
+def compared(run: Run, rivals: Sequence[Contender]) -> dict[str, Figures]:
+    """What each model is worth on the test part, on which nothing is chosen, and what it costs."""
+    tested = [replace(each, test=metric_of(run, each.model, "test")) for each in rivals]
+    return compare(tested, run.example[:1], timed=run.folder is not None and run.is_main)
 
 
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashfx.config import CONTROLS, RunConfig
 from dashfx.data import Data
+from dashfx.genotype import Genotype
 from dashfx.report_evaluations import evaluations
-from dashfx.report_figures import common_scale, curves, heat_map, kernel
+from dashfx.report_figures import curves, heat_map
 from dashfx.report_html import Html, items, page, section, table, tag
+from dashfx.report_kernels import common_scale, kernel
+from dashfx.report_models import duration, metric, models, spent, times
+from dashfx.report_network import drawing, sees
 from dashfx.report_warnings import best_index, stage, warnings_of
 from dashfx.runfolder import environment, write_text
 from dashfx.search.cost import macs_of, parameters_of
@@ -36,11 +39,13 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         tag("p", f"dashfx report · {spec} · strategy {config.search.strategy} · seed {config.seed}", class_="soft"),
         _result(result, config),
         _warnings(result, config, data),
+        models(result, config),
+        _network(result),
         _sites(result),
         _left_alone(result),
         _training(result),
         _evaluations(result, config),
-        _time(result),
+        times(result),
         _exported(result),
         _data(result, data),
         _settings(config),
@@ -51,18 +56,18 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
 def _result(result: Result, config: RunConfig) -> Html:
     name, better = result.task.metric_name, "higher" if result.task.maximise else "lower"
     after = sum(p.numel() for p in result.model.parameters())
-    before = after + _saved(result, parameters_of)
+    before = after + _saved(result, result.genotype, parameters_of)
     facts = [
-        (f"{name}, validation", _metric(result.valid)),
-        (f"{name}, test", _metric(result.test)),
-        (f"{name}, validation, ONNX Runtime", _metric(result.onnx_valid)),
+        (f"{name}, validation", metric(result.valid)),
+        (f"{name}, test", metric(result.test)),
+        (f"{name}, validation, ONNX Runtime", metric(result.onnx_valid)),
         (f"parameters (before: {before:,})", f"{after:,}"),
         (f"sites searched (left alone: {len(result.skips)})", len(result.genotype)),
-        ("wall time of all stages", _seconds(sum(_spent(result).values()))),
+        ("wall time of all stages", duration(sum(spent(result).values()))),
     ]
     if result.control:
-        facts.insert(1, (f"{name}, validation, untouched model", _metric(result.control.untouched)))
-        facts.insert(2, (f"{name}, validation, searched model", _metric(result.control.searched)))
+        facts.insert(1, (f"{name}, validation, untouched model", metric(result.control.untouched)))
+        facts.insert(2, (f"{name}, validation, searched model", metric(result.control.searched)))
     cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
     lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
     if result.control:
@@ -84,17 +89,28 @@ def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
 
 def _sites(result: Result) -> Html:
     """A card a site: its own kernel and the chosen one at one scale, and what the choice cost."""
-    known = [result.sites[name].original for name in result.genotype if name in result.sites]
-    choices = [*result.genotype.values(), *known]
-    scale = common_scale(choices, min((choice.ndim for choice in choices), default=2))
-    cards = [_card(name, choice, result, scale) for name, choice in result.genotype.items()]
-    macs = -_saved(result, macs_of)
+    known = [result.sites[name].original for name in result.chosen if name in result.sites]
+    choices = [*result.chosen.values(), *known]
+    flat = any(choice.ndim == 1 for choice in choices)
+    scale = common_scale(choices, 260 if flat else 150)  # pixels that fit a card
+    cards = [_card(name, choice, result, scale) for name, choice in result.chosen.items()]
+    macs = -_saved(result, result.chosen, macs_of)
     text = (
         f"Every mark is a tap, all at one scale ({scale:.2g} pixels a position): first the conv's own kernel, then the "
-        f"chosen one (rule: {result.genotype.rule or 'given'}). Over all sites the choices change the multiply-adds "
-        f"for one input by {macs:+,}."
+        f"chosen one (rule: {result.chosen.rule or 'given'}). Over all sites the choices change the multiply-adds "
+        f"for one input by {macs:+,}.{_returned(result)}"
     )
     return section("Sites", tag("p", text, class_="soft"), tag("div", *cards, class_="cards"))
+
+
+def _returned(result: Result) -> str:
+    """What the drawings cannot tell: that the model of the folder is another one."""
+    kept = result.control and result.control.kept
+    return (
+        " The untouched model was handed back, so the folder's model has the own kernels."
+        if kept == "untouched"
+        else ""
+    )
 
 
 def _card(name: str, choice: Candidate, result: Result, scale: float) -> Html:
@@ -134,9 +150,24 @@ def _site_facts(site: Site, choice: Candidate) -> list[str]:
     return facts
 
 
+def _network(result: Result) -> Html:
+    """The convs in order, what feeds what, both kernels of each to scale, and how far each sees."""
+    network = result.network
+    if network is None or not result.chosen:
+        return Html("")
+    own = {name: site.original for name, site in result.sites.items()}
+    before, after = map(sees, network.whole)
+    text = (
+        "Every conv in the order of the forward pass. Thin lines are kernels along their longest axis, all at one "
+        "scale: grey the conv's own, blue the chosen one. “Sees” is the receptive field in positions of the input, "
+        f"before and after; ahead of the last pooling the network sees {before} before and {after} after."
+    )
+    return section("Network", tag("p", text, class_="soft"), drawing(network, own, result.chosen))
+
+
 def _left_alone(result: Result) -> Html:
     rows = [(skip.name, skip.reason) for skip in result.skips]
-    rows += [(name, "the genotype does not name it") for name in result.sites if name not in result.genotype]
+    rows += [(name, "the genotype does not name it") for name in result.sites if name not in result.chosen]
     if not rows:
         return section("Left alone", tag("p", "Nothing: every conv of the model was searched."))
     return section("Left alone", table(rows, ("conv", "why")))
@@ -148,7 +179,7 @@ def _training(result: Result) -> Html:
     for name in dict.fromkeys(epoch.stage for epoch in result.history):
         epochs = stage(result.history, name)
         best = best_index(result, epochs)
-        head = f"{name}: {len(epochs)} epochs, best {_metric(epochs[best].metric)} in epoch {epochs[best].epoch + 1}"
+        head = f"{name}: {len(epochs)} epochs, best {metric(epochs[best].metric)} in epoch {epochs[best].epoch + 1}"
         figures.append(tag("figure", tag("h3", head), curves(epochs, result.task.metric_name, best)))
     searched = [epoch for epoch in stage(result.history, "search") if epoch.mixtures]
     if searched:
@@ -166,20 +197,6 @@ def _evaluations(result: Result, config: RunConfig) -> Html:
     return evaluations(
         result.evaluations, evaluator, options.population if config.search.strategy == "evolution" else 0
     )
-
-
-def _time(result: Result) -> Html:
-    spent = _spent(result)
-    longest = max(spent.values(), default=0.0) or 1.0
-    bars = {name: tag("span", class_="bar", style=f"width:{100 * each / longest:.1f}%") for name, each in spent.items()}
-    rows = ((name, _seconds(each), bars[name]) for name, each in spent.items())
-    return section("Time per stage", tag("div", table(rows), class_="bars"))
-
-
-def _spent(result: Result) -> dict[str, float]:
-    """Wall time of each stage; the epochs of a process that was resumed are in the history, not on this one's clock."""
-    epochs = {name: sum(epoch.seconds for epoch in stage(result.history, name)) for name in result.seconds}
-    return {name: max(seconds, epochs[name]) for name, seconds in result.seconds.items()}
 
 
 def _exported(result: Result) -> Html:
@@ -222,21 +239,10 @@ def _settings(config: RunConfig) -> Html:
     )
 
 
-def _saved(result: Result, count: Callable[[Site, Candidate], int]) -> int:
-    """How much less `count` is, summed over the sites, with the chosen kernels than with their own."""
-    pairs = [(result.sites[name], choice) for name, choice in result.genotype.items() if name in result.sites]
+def _saved(result: Result, genotype: Genotype, count: Callable[[Site, Candidate], int]) -> int:
+    """How much less `count` is, summed over the sites, with the genotype's kernels than with their own."""
+    pairs = [(result.sites[name], choice) for name, choice in genotype.items() if name in result.sites]
     return sum(count(site, site.original) - count(site, choice) for site, choice in pairs)
-
-
-def _metric(value: float | None) -> str:
-    return "not available" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _size(axes: tuple[int, ...]) -> str:

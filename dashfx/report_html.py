@@ -79,13 +79,16 @@ svg text { font-family: inherit !important; }
 .figures svg { width: 100%; max-width: 520px; }
 .span { fill: var(--hole); stroke: var(--line); stroke-width: .5; } .own { fill: var(--soft); }
 .chosen { fill: var(--accent); }
+.network { margin: 0 auto; } .network text { font-size: 12px; fill: var(--text); }
+.network .faint { font-size: 10.5px; fill: var(--soft); } .wire { fill: none; stroke: var(--soft); stroke-width: 1.2; }
+.end { fill: var(--text); } .alone { fill: var(--card); stroke: var(--soft); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 tbody th { font-weight: 500; min-width: 7em; }
-.bars th, .bars td { white-space: nowrap; }
-.bars td:last-child { width: 45%; }
+.bars th, .bars td, .numbers th, .numbers td { white-space: nowrap; }
+.bars td:last-child { width: 40%; }
 .bar { display: block; height: 10px; margin-top: 6px; border-radius: 2px; background: var(--accent); min-width: 1px; }
 pre { overflow-x: auto; font-size: .8rem; margin: 0; }
 summary { cursor: pointer; }

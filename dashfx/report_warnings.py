@@ -12,6 +12,7 @@ from dashfx.data import Data
 from dashfx.passes.prune import survivors
 from dashfx.progress import Epoch
 from dashfx.report_figures import changes
+from dashfx.space import Candidate
 
 if TYPE_CHECKING:
     from dashfx.outputs import Result
@@ -25,7 +26,10 @@ def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
     """Everything that speaks against taking the result at its word; empty where nothing was found."""
     epochs = stage(result.history, "search")
     return [
+        *_leaks(data),
+        *_beaten(result),
         *_choices(result, config),
+        *_cheapest(result, config),
         *_undecided(result, config, epochs),
         *_moving(epochs),
         *_retraining(result),
@@ -46,37 +50,77 @@ def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
     return best
 
 
-def candidates_left(result: Result, config: RunConfig) -> dict[str, int]:
-    """How many candidates the configuration's space leaves at each site after pruning."""
+def candidates_left(result: Result, config: RunConfig) -> dict[str, Sequence[Candidate]]:
+    """The candidates that the configuration's space leaves at each site after pruning."""
     if not result.sites:
         return {}
     space = config.space.build(mode(site.ndim for site in result.sites.values()))
-    return {name: len(survivors(site, space.for_site(name, site.original))[0]) for name, site in result.sites.items()}
+    return {name: survivors(site, space.for_site(name, site.original))[0] for name, site in result.sites.items()}
 
 
 def _choices(result: Result, config: RunConfig) -> list[str]:
-    if config.search.strategy != "dash" or not result.genotype:
+    if config.search.strategy != "dash" or not result.chosen:
         return []
-    if all(name in result.sites and choice == result.sites[name].original for name, choice in result.genotype.items()):
+    if all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items()):
         return [
             "Every site kept its own kernel and dilation, so the search changed nothing: widen the space, or search "
             "longer (search.epochs)."
         ]
-    choices = set(map(str, result.genotype.values()))
-    if len(choices) > 1 or len(result.genotype) == 1:
+    choices = set(map(str, result.chosen.values()))
+    if len(choices) > 1 or len(result.chosen) == 1:
         return []
     weight = config.search.cost_weight
     why = f"the cost penalty (search.cost_weight={weight:g}) or the initialisation" if weight else "the initialisation"
     return [
-        f"All {len(result.genotype)} sites chose {choices.pop()}, which {why} can cause as well as the data: repeat "
+        f"All {len(result.chosen)} sites chose {choices.pop()}, which {why} can cause as well as the data: repeat "
         "with another seed and with search.cost_weight=0, and compare with --strategy random."
+    ]
+
+
+def _leaks(data: Data) -> list[str]:
+    """What the data's own check has found: rows that stand in two parts make every figure too good."""
+    return [f"The data: {note}" for note in data.notes if note.lower().startswith("leak")]
+
+
+def _beaten(result: Result) -> list[str]:
+    """Controls that are as good as the searched model on validation."""
+    searched = result.models.get("searched")
+    rivals = {"untouched": result.control.untouched} if result.control else {}
+    if searched and "random" in result.models:
+        rivals["random"] = result.models["random"].valid
+    own = result.control.searched if result.control else searched.valid if searched else math.nan
+    lost = [f"{name} ({value:.4g})" for name, value in rivals.items() if not result.task.better(own, value)]
+    if not lost or math.isnan(own):
+        return []
+    return [
+        f"On the validation part the searched model ({own:.4g}) did not beat {' and '.join(lost)}: the search has not "
+        "paid here; repeat with other seeds, a longer search (search.epochs) or another space before relying on it."
+    ]
+
+
+def _cheapest(result: Result, config: RunConfig) -> list[str]:
+    """Choices that the cost penalty alone would make too."""
+    if config.search.strategy != "dash" or not config.search.cost_weight or len(result.chosen) < 2:
+        return []
+    own = all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items())
+    if own or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
+        return []
+    size = (lambda c: c.taps) if config.search.cost == "taps" else (lambda c: sum(c.span))
+    left = {name: found for name, found in candidates_left(result, config).items() if len(found) > 1}
+    cheap = [n for n, c in result.chosen.items() if n in left and size(c) == min(map(size, left[n]))]
+    if 2 * len(cheap) <= len(left):
+        return []
+    return [
+        f"{len(cheap)} of {len(left)} sites took the candidate with the lowest {config.search.cost}, which the cost "
+        f"penalty (search.cost_weight={config.search.cost_weight:g}) can decide without the data: repeat with "
+        "search.cost_weight=0."
     ]
 
 
 def _undecided(result: Result, config: RunConfig, epochs: Sequence[Epoch]) -> list[str]:
     if not epochs:
         return []
-    left = candidates_left(result, config)
+    left = {name: len(found) for name, found in candidates_left(result, config).items()}
     names = [n for n, (share, _) in epochs[-1].mixtures.items() if left.get(n, 1) > 1 and share < EVEN_SHARES / left[n]]
     if not names:
         return []

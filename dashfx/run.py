@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -30,6 +32,11 @@ from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.tracing import evaluation
 from dashfx.train import make_accelerator
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 ModelLike = str | nn.Module | Callable[..., nn.Module]
 
 
@@ -38,6 +45,7 @@ class Run:
 
     Attributes:
         seconds: wall time of each stage so far.
+        memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
         notes: what a user should know, in the order in which it came up.
@@ -52,6 +60,7 @@ class Run:
         self._log = JsonlLog()
         self.observer: Observer = Observers([observer, self._log]) if self.is_main else QUIET
         self.seconds: dict[str, float] = {}
+        self.memory: dict[str, int] = {}
         self.history: list[Epoch] = []
         self.evaluations: list[Row[Genotype]] = []
         self.notes: list[str] = []
@@ -119,10 +128,22 @@ class Run:
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:
         self.observer.stage(name, detail)
+        on_gpu = self.accelerator.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(self.accelerator.device)
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started
+        self.memory[name] = torch.cuda.max_memory_allocated(self.accelerator.device) if on_gpu else _resident_peak()
         self.observer.stage_done(name, self.seconds[name])
+
+
+def _resident_peak() -> int:
+    """The most memory that this process has held so far, in bytes; 0 where the system does not say (Windows)."""
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def prepare(

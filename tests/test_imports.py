@@ -9,13 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-FACTS = {"errors", "space", "site", "genotype", "genotable"}
+# Two of the report's parts need facts only, so that facts can show themselves in a notebook.
+FACTS = {"errors", "space", "site", "genotype", "genotable", "report_html", "report_kernels"}
 GRAPH = {"convs", "hosting", "inputs", "adapters", "observe", "classify", "tracing", "analysis"}
 SETTINGS = {"config", "configfile", "presets", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
-OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own"}
-REPORT = {"report", "report_evaluations", "report_figures", "report_html", "report_warnings"}
+OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}
+REPORT = {"report", "report_evaluations", "report_figures", "report_models", "report_network", "report_warnings"}
 
 TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}

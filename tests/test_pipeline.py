@@ -99,7 +99,7 @@ def test_sites_can_be_decided_one_by_one() -> None:
     result = dashfx.search(ToyNet, DATA, config=options, observer=trap)
     assert [e.stage for e in result.history] == ["search"] * 2 + ["settle"] * 2 + ["retrain"] * 2
     names = [name for name, _ in trap.stages]
-    assert names[names.index("search") :] == ["search", "settle", "discretise", "lower", "retrain"]
+    assert names[names.index("search") :] == ["search", "settle", "discretise", "lower", "retrain", "compare"]
     last = result.history[3].mixtures
     assert {name: (1.0, str(choice)) for name, choice in result.genotype.items()} == last
     assert result.model.conv1.kernel_size == result.genotype["conv1"].kernel
@@ -138,6 +138,17 @@ def test_the_control_hands_back_the_better_model() -> None:
     assert [e.stage for e in result.history].count("control") == 2
     if result.control.kept == "untouched":
         assert set(result.genotype.values()) == {Candidate(3)} and result.model.conv1.kernel_size == (3,)
+
+
+def test_the_controls_are_trained_and_compared() -> None:
+    result = search(control=True, random_control=True)
+    assert list(result.models) == ["searched", "untouched", "random"] and "compare" in result.seconds
+    assert result.control is not None and result.models["untouched"].valid == result.control.untouched
+    assert result.models[result.control.kept].test == result.test
+    assert result.models["untouched"].parameters == sum(p.numel() for p in ToyNet().parameters())
+    assert [e.stage for e in result.history].count("random") == 2
+    assert list(search().models) == ["searched"]
+    assert list(search(search={"strategy": "untouched"}, random_control=True).models) == ["untouched"]
 
 
 class Trap(Observer):

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from torch import nn
 
+from dashfx.comparison import Figures, Latency
 from dashfx.config import RunConfig
 from dashfx.data import Data, load_data
 from dashfx.export import ExportReport
 from dashfx.genotype import Genotype
-from dashfx.outputs import Result
+from dashfx.outputs import Control, Result
 from dashfx.progress import Epoch
 from dashfx.report import write_report
-from dashfx.report_figures import changes, common_scale, kernel
+from dashfx.report_figures import changes
 from dashfx.report_html import Html, tag
+from dashfx.report_kernels import common_scale, kernel
 from dashfx.report_warnings import warnings_of
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
@@ -238,6 +240,49 @@ def test_warns_of_choices_that_change_in_the_last_tenth(result: Result, data: Da
     assert "1 site (a) was still changing the leading candidate in the last 2 epochs" in only(result, config(), data)
 
 
+def test_warns_where_a_control_is_as_good(result: Result, data: Data) -> None:
+    result.control = Control(0.9, 0.85, "searched", result.genotype)
+    result.models = {"searched": Figures(0.9, 0.8, 1, 1), "random": Figures(0.7, 0.8, 1, 1)}
+    assert warnings_of(result, config(), data) == []
+    result.models["random"] = Figures(0.9, 0.8, 1, 1)
+    assert "(0.9) did not beat random (0.9)" in only(result, config(), data)
+    result.control = Control(0.9, 0.95, "untouched", result.genotype)
+    assert "did not beat untouched (0.95) and random (0.9)" in only(result, config(), data)
+
+
+def test_the_choices_of_a_search_that_lost_are_shown(tmp_path: Path, result: Result, data: Data) -> None:
+    result.control = Control(0.9, 0.95, "untouched", result.genotype)
+    result.genotype = Genotype({"a": K3, "b": K3}, "untouched")
+    assert not [line for line in warnings_of(result, config(), data) if "changed nothing" in line]
+    text = Balance(written(tmp_path, result, config(), data)).text
+    assert "chosen: k5 d2" in text and "The untouched model was handed back" in text
+
+
+def test_warns_where_the_penalty_alone_would_choose_the_same(result: Result, data: Data) -> None:
+    names = [f"conv{i}" for i in range(3)]
+    result.sites = {name: site(name) for name in names}
+    result.genotype = Genotype(dict(zip(names, (K3, K3, K5), strict=True)))
+    result.history = [epoch("retrain", i, 3, metric) for i, metric in enumerate((0.6, 0.9, 0.8))]
+    assert "2 of 3 sites took the candidate with the lowest span" in only(result, config(cost_weight=0.1), data)
+    assert warnings_of(result, config(cost_weight=0), data) == []
+    result.genotype = Genotype(dict(zip(names, (K3, K7, K5), strict=True)))
+    assert warnings_of(result, config(cost_weight=0.1), data) == []
+
+
+def test_warns_of_leaks_that_the_data_note(result: Result, data: Data) -> None:
+    leaky = replace(data, notes=(*data.notes, "leak: 12 rows stand in train and in test"))
+    assert "12 rows stand in train and in test" in only(result, config(), leaky)
+
+
+def test_models_are_compared_and_a_missing_control_is_named(tmp_path: Path, result: Result, data: Data) -> None:
+    figures = Figures(0.9, 0.8, 12_345, 67_890, Latency(0.002, 0.001, 0.004, 30, 1))
+    result.models = {"searched": figures, "untouched": replace(figures, valid=0.85, latency=None)}
+    result.control = Control(0.9, 0.85, "searched", result.genotype)
+    text = Balance(written(tmp_path, result, config(), data)).text
+    for words in ("searched, handed back", "0.85", "12,345", "67,890", "2 ms", "not measured", "not run (--random"):
+        assert words in text, words
+
+
 def test_warns_where_the_last_epoch_of_retraining_was_the_best(result: Result, data: Data) -> None:
     result.history[-1] = replace(result.history[-1], metric=0.95)
     assert "raise retrain.epochs" in only(result, config(), data)
@@ -286,8 +331,8 @@ def test_a_kernel_is_drawn_to_scale(candidate: Candidate, taps: int, width: int,
 
 def test_the_largest_kernel_fits_its_card() -> None:
     candidates = [Candidate((9, 9), (15, 15)), K3]
-    assert common_scale(candidates, 2) * 121 == pytest.approx(150)
-    assert common_scale([Candidate(3)], 1) == 10
+    assert common_scale(candidates, 150) * 121 == pytest.approx(150)
+    assert common_scale([Candidate(3)], 260) == 10
 
 
 def test_tags_escape_text_and_attributes_but_not_finished_html() -> None:

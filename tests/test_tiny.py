@@ -99,6 +99,7 @@ def test_the_folder_holds_the_run(finished: Result) -> None:
         "discretise",
         "lower",
         "retrain",
+        "compare",
         "export",
     ]
     assert stages == expected == list(finished.seconds)
