@@ -92,7 +92,7 @@ class BySupernet(Evaluator):
         run, engine = self._run, self._engine
         loader = run.data.loader("train", engine.config.batch_size, seed=run.config.seed)
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
-            recalibrate(engine.model, (x.to(run.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
+            recalibrate(engine.plain, (x.to(run.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
             return validate(engine, run.data)
 
 

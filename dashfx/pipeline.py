@@ -35,9 +35,9 @@ from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.search.settle import Settling, mixed
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes
-from dashfx.task import Task, evaluate
+from dashfx.task import Task
 from dashfx.tracing import Program, trace
-from dashfx.train import Fitted, Learner, Supervised, derive_seed, fit
+from dashfx.train import Fitted, Learner, Supervised, derive_seed, fit, metric_over
 
 
 def search(
@@ -351,10 +351,10 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
 
     def predict(x: Tensor) -> Tensor:
         with accelerator.autocast():
-            output = plain(x.to(accelerator.device))
+            output = plain(x)
         return convert_to_fp32(output)  # as the fit loop's models give it
 
-    metric = evaluate(predict, loader, run.task)
+    metric = metric_over(predict, loader, run.task, accelerator)
     plain.cpu()
     return metric
 

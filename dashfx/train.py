@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from dashfx.config import FitConfig
 from dashfx.data import Data
 from dashfx.errors import ConfigError, RunFolderError, TrainingError, first_line
+from dashfx.processes import DDP, check_agreement, check_rows, finite, share_buffers, spread
 from dashfx.progress import QUIET, Epoch, Observer
 from dashfx.schedule import learning_rate
 from dashfx.task import Task, evaluate
@@ -70,13 +73,22 @@ class Learner(ABC):
         """Why training can stop after this epoch, or None."""
         return None
 
+    def decisions(self) -> Iterable[Tensor]:
+        """What must be the same, bit for bit, in every process of a run."""
+        return ()
+
+    @property
+    def plain(self) -> nn.Module:
+        """The model without the wrapper that several processes need."""
+        model: nn.Module = self.accelerator.unwrap_model(self.model)
+        return model
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, as tensors and plain values."""
-        model = self.accelerator.unwrap_model(self.model)
-        return {"model": model.state_dict(), **{n: o.state_dict() for n, o in self.optimisers.items()}}
+        return {"model": self.plain.state_dict(), **{n: o.state_dict() for n, o in self.optimisers.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        self.plain.load_state_dict(state["model"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state[name])
 
@@ -87,7 +99,7 @@ class Learner(ABC):
 
     def predict(self, x: Tensor) -> Tensor:
         with self.accelerator.autocast():
-            output: Tensor = self.model(x)
+            output: Tensor = self.plain(x)
         return output
 
     def descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
@@ -103,7 +115,7 @@ class Supervised(Learner):
 
     def __init__(self, model: nn.Module, task: Task, config: FitConfig, accelerator: Accelerator) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
-        self.model = accelerator.prepare_model(model)
+        self.model = spread(model, accelerator)
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
 
@@ -168,15 +180,18 @@ def fit(
     """Train for `learner.config.epochs` epochs, validating after each.
 
     Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues
-    as if it had not been interrupted.
+    as if it had not been interrupted. What an interrupted epoch has done is dropped, and the epoch runs again.
+
+    Under several processes each takes `batch_size` rows a step, and all of them see the same curve.
 
     Args:
         folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
         resume: continue from that file where it exists.
 
     Raises:
-        TrainingError: the loss is no longer finite.
-        RunFolderError: a checkpoint that does not fit.
+        TrainingError: the loss or a weight is no longer finite, or the processes of the run have drifted apart.
+        ConfigError: too few rows for so many processes.
+        RunFolderError: a checkpoint that does not fit, or cannot be written.
     """
     fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
     if resume and path is not None and path.exists():
@@ -186,15 +201,16 @@ def fit(
         epoch = len(fitted.history)
         started = time.perf_counter()
         epoch_seed = derive_seed(seed, stage, epoch)
-        torch.manual_seed(epoch_seed)
+        torch.manual_seed(epoch_seed + learner.accelerator.process_index)  # every process drops out other units
         learner.begin_epoch(epoch, epoch_seed)
         loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
         learner.before_validation(data)
+        share_buffers(learner.plain, learner.accelerator)
         metric = validate(learner, data)
         if not fitted.history or learner.task.better(metric, fitted.best):
             fitted.best, fitted.best_epoch = metric, epoch
             if learner.keeps_best:
-                fitted.best_weights = _cpu_copy(learner.accelerator.unwrap_model(learner.model).state_dict())
+                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
         fitted.history.append(
             Epoch(
                 stage,
@@ -210,6 +226,7 @@ def fit(
             )
         )
         fitted.stopped = learner.finished(epoch) or ""
+        check_agreement(learner.accelerator, stage, epoch, metric, learner.decisions())
         if path is not None and learner.accelerator.is_main_process:
             _save(learner, fitted, path)
         observer.epoch(fitted.history[-1])
@@ -221,10 +238,7 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """Mean loss over the epoch and steps per second."""
     config, accelerator = learner.config, learner.accelerator
-    loader = learner.training_data(data).loader(
-        "train", config.batch_size, seed=seed, fraction=config.fraction, drop_last=True
-    )
-    loader = accelerator.prepare_data_loader(loader)
+    loader = _train_loader(learner, data, stage, seed)
     learner.train_mode()
     total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
     for step, batch in enumerate(loader):
@@ -235,22 +249,45 @@ def _train_epoch(
         learner.begin_step(progress)
         total += learner.step(batch)
         observer.step(stage, epoch, step + 1, steps)
-    loss = float(total) / steps
-    if not torch.isfinite(total):
+    rate = steps / (time.perf_counter() - started)
+    loss = float(accelerator.reduce(total, "mean")) / steps
+    if not math.isfinite(loss) or not finite(learner.plain.parameters()):
+        wrong = "weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
         raise TrainingError(
-            f"stage {stage}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate "
-            f"(--set {'search' if stage in ('search', 'settle') else 'retrain'}.lr={config.lr / 10:g}), "
-            "or look for extreme values in the data"
+            f"stage {stage}: {wrong} in epoch {epoch + 1}, the checkpoint before it is kept; begin another run with a "
+            f"lower learning rate (--set {_block(stage)}.lr={config.lr / 10:g}), or look for extreme values in the data"
         )
-    return loss, steps / (time.perf_counter() - started)
+    return loss, rate
+
+
+def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLoader[Batch]:
+    """This process's batches of an epoch; those left over when each process has had as many are not used."""
+    config, accelerator, data = learner.config, learner.accelerator, learner.training_data(data)
+    rows = round(config.fraction * len(data.train))
+    check_rows(_block(stage), config.batch_size, rows, accelerator.num_processes)
+    loader = data.loader("train", config.batch_size, seed=seed, fraction=config.fraction, drop_last=True)
+    return accelerator.prepare_data_loader(loader)
+
+
+def _block(stage: str) -> str:
+    """The block of options that a stage is set by."""
+    return "search" if stage in ("search", "settle") else "retrain"
 
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:
     """The task's metric over a whole part, in eval mode."""
-    device = learner.accelerator.device
     learner.model.eval()
-    loader = data.loader(part, 4 * learner.config.batch_size)
-    return evaluate(lambda x: learner.predict(x.to(device)), loader, learner.task)
+    return metric_over(
+        learner.predict, data.loader(part, 4 * learner.config.batch_size), learner.task, learner.accelerator
+    )
+
+
+def metric_over(
+    predict: Callable[[Tensor], Tensor], loader: DataLoader[Batch], task: Task, accelerator: Accelerator
+) -> float:
+    """The task's metric over everything that `loader` gives: the processes share the work, and each row counts once."""
+    loader = accelerator.prepare_data_loader(loader)
+    return evaluate(predict, loader, task, accelerator.gather_for_metrics)
 
 
 def derive_seed(*parts: object) -> int:
@@ -271,18 +308,30 @@ def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
     if amp == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
     AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
-    return Accelerator(mixed_precision=amp, cpu=device == "cpu")
+    return Accelerator(mixed_precision=amp, cpu=device == "cpu", kwargs_handlers=[DDP])
 
 
 def write_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """torch.save to a neighbour, then rename: a reader sees the old file or the new one, never half of one."""
+    """torch.save to a neighbour, then rename: a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        RunFolderError: it cannot be written, as when the disk is full.
+    """
     part = path.with_name(path.name + ".part")
     try:
-        torch.save(dict(state), part)
+        with part.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
         os.replace(part, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        reason = error.__context__ or error  # torch.save turns a full disk into a RuntimeError about positions
+        raise RunFolderError(
+            f"checkpoint {path} cannot be written: {first_line(reason)}; the last complete one is kept; "
+            "free some space and go on with --resume"
+        ) from None
+    finally:
         part.unlink(missing_ok=True)
-        raise RunFolderError(f"checkpoint {path} cannot be written: {error}; the last complete one is kept") from None
 
 
 def _save(learner: Learner, fitted: Fitted, path: Path) -> None:

@@ -18,9 +18,11 @@ FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's fil
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}
 REPORT = {"report", "report_evaluations", "report_figures", "report_models", "report_network", "report_warnings"}
 
+PROCESSES = {"processes"}  # what several of them share; a run's folder tells how many there were
+
 TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}
-TO_TRAIN = TO_OPS | SETTINGS | DATA | {"train"}
+TO_TRAIN = TO_OPS | SETTINGS | DATA | PROCESSES | {"train"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
 TO_RUN = TO_OUTPUT | {"run"}
 TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known"}
@@ -33,7 +35,8 @@ MAY_IMPORT = {
     "ops": TO_OPS,
     **dict.fromkeys(SETTINGS, FACTS | SETTINGS),
     **dict.fromkeys(DATA, FACTS | DATA),
-    **dict.fromkeys(FILES, TO_GRAPH | SETTINGS | DATA | FILES),
+    **dict.fromkeys(PROCESSES, FACTS),
+    **dict.fromkeys(FILES, TO_GRAPH | SETTINGS | DATA | FILES | PROCESSES),
     "train": TO_TRAIN,
     "passes": TO_OPS | {"passes"},
     "search": TO_TRAIN | {"search"},

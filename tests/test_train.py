@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from toys import ToyNet, toy_data
 
 from dashfx.config import FitConfig
 from dashfx.errors import ConfigError, RunFolderError, TrainingError
+from dashfx.processes import finite
 from dashfx.progress import Epoch, Observer
 from dashfx.task import load_task
 from dashfx.train import (
@@ -145,19 +149,59 @@ def test_a_broken_checkpoint(content: bytes, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_disk_that_is_full_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Files end after so many bytes, as on a disk that is full: the system says it in the middle of a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     write_atomically({"epoch": 1}, path)
-
-    def full(state: object, part: Path) -> None:
-        part.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("dashfx.train.torch.save", full)
-    with pytest.raises(RunFolderError, match="No space left on device; the last complete one is kept"):
-        write_atomically({"epoch": 2}, path)
-    monkeypatch.undo()
+    with small_disk(10_000), pytest.raises(RunFolderError, match=r"File too large; the last complete one is kept") as e:
+        write_atomically({"epoch": torch.zeros(100_000)}, path)
+    assert "--resume" in str(e.value) and "\n" not in str(e.value)
     assert torch.load(path, weights_only=True) == {"epoch": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_save_that_is_interrupted_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically({"epoch": 1}, tmp_path / "a.pt")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dashfx.train.os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically({"epoch": 2}, tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True) == {"epoch": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    class Poisoned(Supervised):
+        """The last step of the third epoch spoils a weight that no loss of that epoch sees any more."""
+
+        def train_mode(self) -> None:
+            super().train_mode()
+            self.begun = getattr(self, "begun", 0) + 1
+
+        def step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            loss = super().step(batch)
+            if self.begun == 3:
+                nn.init.constant_(self.model.fc.weight, float("inf"))
+                return torch.zeros(())
+            return loss
+
+    made = learner()
+    made.__class__ = Poisoned
+    with pytest.raises(TrainingError, match="weights are no longer finite in epoch 3, the checkpoint before"):
+        fit(made, DATA, stage="retrain", folder=tmp_path)
+    state = torch.load(tmp_path / "retrain-last.pt", weights_only=True)
+    assert len(state["history"]) == 2 and finite(state["learner"]["model"].values())
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:

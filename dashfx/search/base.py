@@ -20,6 +20,7 @@ from dashfx.config import SearchConfig
 from dashfx.data import Data
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
+from dashfx.processes import spread
 from dashfx.schedule import fade, geometric
 from dashfx.search.cost import expected_cost, load_cost
 from dashfx.search.monitor import Context, Monitor, Prune, Stop, monitors_of
@@ -65,7 +66,7 @@ class Engine(Learner):
         self.task, self.config, self.accelerator, self.strategy = task, config, accelerator, strategy
         self.sites = sites_of(supernet)
         self.relaxation: Relaxation = relaxation or SoftGumbel(config.tau[0])
-        self.model = accelerator.prepare_model(supernet)
+        self.model = spread(supernet, accelerator)
         self._take_parameters()
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
@@ -76,7 +77,7 @@ class Engine(Learner):
 
     def _take_parameters(self) -> None:
         """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""
-        supernet, config = self.accelerator.unwrap_model(self.model), self.config
+        supernet, config = self.plain, self.config
         self.alphas = [site.alpha for site in self.sites.values()]
         held = {id(alpha) for alpha in self.alphas}
         own = {id(p) for site in self.sites.values() for p in site.parameters()} - held
@@ -179,7 +180,7 @@ class Engine(Learner):
             return
         loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed)
         batches = (x.to(self.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES))
-        recalibrate(self.model, batches)
+        recalibrate(self.plain, batches)
 
     def mixtures(self) -> dict[str, tuple[float, str]]:
         tops = {name: site.coefficients().detach().max(0) for name, site in self.sites.items()}
@@ -195,6 +196,10 @@ class Engine(Learner):
             candidates = self.sites[name].candidates
             self.keep(name, [i for i, candidate in enumerate(candidates) if (name, candidate) not in gone])
         return next((action.reason for action in actions if isinstance(action, Stop)), None)
+
+    def decisions(self) -> Iterable[Tensor]:
+        """The architecture parameters, and which candidates are left."""
+        return (each for site in self.sites.values() for each in (site.alpha, site.mask, site.kept))
 
     def keep(self, name: str, indices: Sequence[int]) -> None:
         """Only these candidates of a site stay; the optimisers go on with what they knew of them."""
@@ -213,7 +218,7 @@ class Engine(Learner):
         return {**super().state_dict(), "monitors": [monitor.state_dict() for monitor in self._monitors]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])  # some candidates may leave
+        self.plain.load_state_dict(state["model"])  # some candidates may leave
         self._renew()
         super().load_state_dict(state)
         for monitor, own in zip(self._monitors, state["monitors"], strict=True):
@@ -222,7 +227,7 @@ class Engine(Learner):
     def _renew(self) -> None:
         """Wrapper and optimisers for the parameters that there are now: both know only those that they were made of."""
         if self.accelerator.num_processes > 1:
-            self.model = self.accelerator.prepare_model(self.accelerator.unwrap_model(self.model))
+            self.model = spread(self.plain, self.accelerator)
         self._take_parameters()
 
     def _next_held_out(self) -> Batch:

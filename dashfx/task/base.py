@@ -100,10 +100,16 @@ def pick(scores: Mapping[str, Score], name: str, task: str) -> tuple[str, Score]
     return name.lower(), scores[name.lower()]
 
 
-def evaluate(predict: Callable[[Tensor], Tensor], loader: Iterable[tuple[Tensor, Tensor]], task: Task) -> float:
+def evaluate(
+    predict: Callable[[Tensor], Tensor],
+    loader: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    gather: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] = lambda pair: pair,
+) -> float:
     """The task's metric over everything that `loader` gives, for a PyTorch or an ONNX model alike.
 
-    `predict` maps x to the model's output; a PyTorch model must already be in eval mode.
+    `predict` maps x to the model's output; a PyTorch model must already be in eval mode. Where `loader` gives a process
+    its share only, `gather` maps outputs and targets of one batch to those of all processes.
 
     Raises:
         ValueError: the loader gives nothing.
@@ -114,8 +120,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], loader: Iterable[tuple[Tensor,
             output = predict(x)
             if metric is None:
                 metric = task.new_metric().to(output.device)
-                metric.distributed_available_fn = _never  # each process of a distributed run sees the whole set
-            metric.update(*task.prepare(output, y.to(output.device)))
+                metric.distributed_available_fn = _never  # each process of a distributed run is fed the whole set
+            metric.update(*task.prepare(*gather((output, y.to(output.device)))))
     if metric is None:
         raise ValueError("evaluate: the loader gives no batches")
     return float(metric.compute())

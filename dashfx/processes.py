@@ -1,0 +1,86 @@
+"""What keeps the processes of one run together: rows for each, the same buffers, and decisions that must not differ."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, gather_object
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dashfx.errors import ConfigError, TrainingError
+
+# Architecture parameters reach the loss from outside of the model's forward, and a user's model may have parameters
+# that no loss reaches: a static graph takes both, and is not searched at every step.
+DDP = DistributedDataParallelKwargs(static_graph=True)
+
+
+def launched() -> int:
+    """How many processes torchrun or accelerate launch has started for this run; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def check_rows(block: str, batch_size: int, rows: int, processes: int) -> None:
+    """Whether an epoch of `rows` rows has a full batch for each of several processes.
+
+    Raises:
+        ConfigError: it has not, so that a step would have to see rows twice.
+    """
+    if processes == 1 or rows >= batch_size * processes:
+        return
+    most = rows // processes
+    remedy = f"set {block}.batch_size to {most} or less, or " if most else ""
+    raise ConfigError(
+        f"{block}.batch_size {batch_size} on {processes} processes takes {batch_size * processes} rows a step, "
+        f"and an epoch has {rows}; {remedy}start fewer processes"
+    )
+
+
+def spread(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """The model on the accelerator's device; of several processes, with gradients that are averaged over them.
+
+    Buffers are not sent along at every step, see `share_buffers`.
+    """
+    prepared: nn.Module = accelerator.prepare_model(model)
+    if isinstance(prepared, DistributedDataParallel):
+        prepared.broadcast_buffers = False
+    return prepared
+
+
+def share_buffers(model: nn.Module, accelerator: Accelerator) -> None:
+    """Every process takes the first one's buffers, such as batch-norm statistics, which each had from its own rows."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            buffer.copy_(broadcast(buffer))
+
+
+def check_agreement(
+    accelerator: Accelerator, stage: str, epoch: int, metric: float, decisions: Iterable[Tensor]
+) -> None:
+    """Hold all processes to the same epoch, validation metric and decisions, by a digest of a few bytes.
+
+    Raises:
+        TrainingError: they differ.
+    """
+    if accelerator.num_processes == 1:
+        return
+    digest = 0
+    for decision in decisions:
+        digest = zlib.crc32(decision.detach().cpu().contiguous().numpy().tobytes(), digest)
+    found: list[tuple[int, str, int]] = gather_object([(epoch, repr(metric), digest)])
+    names = ("epochs", "validation metrics", "mixtures")
+    parted = [name for name, values in zip(names, zip(*found, strict=True), strict=True) if len(set(values)) > 1]
+    if parted:
+        raise TrainingError(
+            f"stage {stage}, epoch {epoch + 1}: the {len(found)} processes have different {' and '.join(parted)}; "
+            "start them with the same options, on a run's folder that all of them share"
+        )
+
+
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no value is NaN or infinite; waits for the device once."""
+    return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())
