@@ -1,9 +1,17 @@
-"""Ctrl-C during a long stage goes in; an Interrupted that says how to go on comes out."""
+"""Ctrl-C, SIGTERM or a full disk during a long stage goes in; an error that says how to go on comes out."""
 
 from __future__ import annotations
 
+import errno
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+from dashfx.errors import DashfxError, RunFolderError, first_line
+
+# A disk or a quota is full, or a file has reached its limit. Libraries that write on their own only quote the system.
+FULL = {errno.ENOSPC: "No space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "File too large"}
 
 
 class Interrupted(Exception):
@@ -12,7 +20,32 @@ class Interrupted(Exception):
 
 @contextmanager
 def interruptible(how_to_continue: str) -> Iterator[None]:
+    """Stop where the run stands: its folder holds every finished epoch, and a resumed run begins with the next.
+
+    Raises:
+        Interrupted: by SIGINT or SIGTERM.
+        RunFolderError: the disk is full.
+    """
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted(how_to_continue) from None
+    except DashfxError:
+        raise
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise RunFolderError(
+            f"{first_line(error)}; what was complete is kept; free some space and {how_to_continue}"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL.values())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -22,8 +22,9 @@ from dashfx.data.load import Wanted
 from dashfx.errors import ConfigError, ModelError, TrainingError, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
+from dashfx.processes import check_rows
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
-from dashfx.runfolder import RunFolder, check_folder, make_folder
+from dashfx.runfolder import RunFolder, check_folder, make_folder, other_packages
 from dashfx.search.blackbox import Row
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
@@ -105,9 +106,12 @@ class Run:
 
     def use_folder(self, path: str | Path) -> None:
         """Make the run's folder, or take up an earlier one: by one process, before any other looks for it."""
+        self.accelerator.wait_for_everyone()  # all have seen that the folder is free, or what it holds
         self.folder = make_folder(path, self.config) if self.is_main else RunFolder(Path(path))
         if self.is_main:
             self._log.write_to(self.folder.log)
+        if self.resume and (changed := other_packages(self.folder)):
+            self.note(f"resumed with other versions, so the result may differ in its digits: {'; '.join(changed)}")
         self.accelerator.wait_for_everyone()
 
     def agree(self, genotype: Genotype) -> Genotype:
@@ -183,6 +187,7 @@ def prepare(
     note = check_preset(checked, loaded)
     judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
     run = Run(source, loaded, judged, checked, observer, resume)
+    check_processes(run)
     check_model(run)
     if note:
         run.note(note)
@@ -205,6 +210,20 @@ def check_preset(config: RunConfig, data: Data) -> str | None:
     if config.preset is None:
         return None
     return presets.find(config.preset).check(data.name, data.input_shape, data.kind, data.n_outputs)
+
+
+def check_processes(run: Run) -> None:
+    """Each process gets a full batch of the train part at every step.
+
+    Raises:
+        ConfigError: too few rows for so many processes.
+    """
+    config, rows, processes = run.config, len(run.data.train), run.accelerator.num_processes
+    if config.trains_supernet:
+        held_out = config.search.held_out if config.search.alpha_on == "held-out" else 0.0
+        searched = round(config.search.fraction * (1 - held_out) * rows)
+        check_rows("search", config.search.batch_size, searched, processes)
+    check_rows("retrain", config.retrain.batch_size, round(config.retrain.fraction * rows), processes)
 
 
 def check_model(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 
 from dashfx.config import RunConfig
 from dashfx.configfile import read_yaml
-from dashfx.errors import RunFolderError
+from dashfx.errors import ConfigError, RunFolderError
+from dashfx.processes import launched
 
 PACKAGES = (
     "dashfx",
@@ -27,6 +29,7 @@ PACKAGES = (
     "onnxruntime-gpu",
     "numpy",
 )
+SHOWN = 8  # differences in one line of an error
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,13 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
     """Whether the folder can take this run; nothing is made, so a mistake found later leaves nothing behind.
 
     Raises:
-        RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration.
+        RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration, of another
+            version of dashfx or of another number of processes.
     """
     folder = RunFolder(Path(path))
     if resume:
         _check_same(folder, config)
-    elif folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
+    elif folder.root.exists() and (not folder.root.is_dir() or not _is_empty(folder.root)):
         raise RunFolderError(
             f"--out {path}: it exists and is not empty; give another folder, or --resume to continue that run"
         )
@@ -117,15 +121,20 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
 def make_folder(path: str | Path, config: RunConfig) -> RunFolder:
     """The folder, with the run's configuration and environment where they do not stand there yet.
 
+    What a killed run had begun to write is removed.
+
     Raises:
         RunFolderError: not writable.
     """
     folder = RunFolder(Path(path))
     try:
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
-        if not folder.config.exists():
-            write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+        folder.root.mkdir(parents=True, exist_ok=True)
+        if not folder.config.exists():  # the first file of all: with it a run can be continued
             write_text(folder.config, config.to_yaml())
+        if not folder.env.exists():
+            write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+        folder.checkpoints.mkdir(exist_ok=True)
+        _remove_drafts(folder)
     except OSError as error:
         raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -140,14 +149,22 @@ def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml; give what an earlier --out named")
-    return folder, RunConfig.parse(read_yaml(folder.config))
+    try:
+        return folder, RunConfig.parse(read_yaml(folder.config))
+    except ConfigError as error:
+        there, here = _packages(folder).get("dashfx"), installed_version("dashfx")
+        versions = f"; it is of dashfx {there}, this is {here}" if there != here else ""
+        raise RunFolderError(f"{folder.config} cannot be used: {error}{versions}") from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a neighbour and rename it, so that the file is never half-written."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:
@@ -157,6 +174,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": launched(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
     }
@@ -169,15 +187,53 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def other_packages(folder: RunFolder) -> list[str]:
+    """The packages whose version is not that of the folder's run, `NAME OLD there, NEW now`."""
+    return [
+        f"{name} {there} there, {here} now"
+        for name, there in _packages(folder).items()
+        if (here := installed_version(name)) != there
+    ]
+
+
+def _packages(folder: RunFolder) -> dict[str, str]:
+    return dict(_environment_of(folder).get("packages", {}))
+
+
+def _environment_of(folder: RunFolder) -> dict[str, Any]:
+    """What `env.json` holds; nothing where a run was killed before it was written."""
+    return json.loads(folder.env.read_text(encoding="utf-8")) if folder.env.is_file() else {}
+
+
+def _is_empty(root: Path) -> bool:
+    """Whether nothing stands there but what a run that was killed at once had begun to write."""
+    return all(path.suffix == ".part" for path in root.iterdir())
+
+
+def _remove_drafts(folder: RunFolder) -> None:
+    """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
+    for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
+        draft.unlink()
+    for path in (folder.weights, folder.onnx):
+        for scratch in folder.root.glob(f".{path.name}.*"):
+            shutil.rmtree(scratch)
+
+
 def _check_same(folder: RunFolder, config: RunConfig) -> None:
     _, before = existing_folder(folder.root)
-    old, new = _flat(before.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    env = _environment_of(folder)
+    old = {**_flat(before.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
+    new = {**_flat(config.model_dump(mode="json")), "dashfx": installed_version("dashfx")}
+    old["processes"], new["processes"] = env.get("processes", 1), launched()
+    if not env:
+        old = {**old, "dashfx": new["dashfx"], "processes": new["processes"]}
     changed = [
         f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in old | new if old.get(key) != new.get(key)
     ]
     if changed:
+        more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise RunFolderError(
-            f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:3])}); "
+            f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:SHOWN])}{more}); "
             "use the same ones, or another --out"
         )
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashfx.config import RunConfig
 from dashfx.errors import RunFolderError
-from dashfx.runfolder import PACKAGES, RunFolder, check_folder, environment, existing_folder, make_folder, write_text
+from dashfx.runfolder import (
+    PACKAGES,
+    RunFolder,
+    check_folder,
+    environment,
+    existing_folder,
+    make_folder,
+    other_packages,
+    write_text,
+)
 
 CONFIG = RunConfig.parse({"model": "net.py:Net", "data": "digits", "seed": 3, "search": {"epochs": 4}})
 
@@ -63,6 +73,78 @@ def test_resuming_another_run(tmp_path: Path) -> None:
     assert "search.epochs: 4 there, 5 now" in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_every_difference_is_told_up_to_a_few(tmp_path: Path) -> None:
+    open_folder(tmp_path / "a", CONFIG, resume=False)
+    other = {
+        "epochs": 5,
+        "lr": 0.5,
+        "clip": 2.0,
+        "held_out": 0.4,
+        "warmup": 0.3,
+        "fade": 0.1,
+        "patience": 3,
+        "rule": "energy",
+    }
+    with pytest.raises(RunFolderError, match=r"search\.epochs: 4 there, 5 now.*; and 1 more\); use the same ones"):
+        open_folder(tmp_path / "a", RunConfig.parse({**CONFIG.model_dump(), "seed": 4, "search": other}), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"packages": {"dashfx": "0.0.1"}}, r"dashfx: '0\.0\.1' there, "),
+        ({"processes": 2}, "processes: 2 there, 1 now"),
+    ],
+)
+def test_resuming_a_run_of_another_version_or_another_number_of_processes(
+    wrong: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    folder = open_folder(tmp_path / "a", CONFIG, resume=False)
+    folder.env.write_text(json.dumps({**json.loads(folder.env.read_text()), **wrong}))
+    with pytest.raises(RunFolderError, match=words):
+        open_folder(tmp_path / "a", CONFIG, resume=True)
+
+
+def test_the_configuration_of_another_version_names_both(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "a", CONFIG, resume=False)
+    folder.config.write_text(folder.config.read_text() + "wings: 2\n")
+    with pytest.raises(RunFolderError, match=r"config\.yaml cannot be used: no option 'wings'$"):
+        existing_folder(folder.root)
+    folder.env.write_text('{"packages": {"dashfx": "9.9"}}')
+    with pytest.raises(RunFolderError, match=r"no option 'wings'; it is of dashfx 9\.9, this is "):
+        existing_folder(folder.root)
+
+
+def test_other_packages_are_told(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "a", CONFIG, resume=False)
+    assert other_packages(folder) == []
+    facts = json.loads(folder.env.read_text())
+    here = facts["packages"]["torch"]
+    folder.env.write_text(json.dumps({**facts, "packages": {**facts["packages"], "torch": "1.0"}}))
+    assert other_packages(folder) == [f"torch 1.0 there, {here} now"]
+
+
+def test_a_run_that_was_killed_at_once_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml.part").write_text("mod")
+    assert open_folder(tmp_path, CONFIG, resume=False).config.is_file() and not list(tmp_path.glob("*.part"))
+
+
+def test_what_a_killed_run_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "a", CONFIG, resume=False)
+    folder.env.unlink()
+    (folder.checkpoints / "search-last.pt").write_text("whole")
+    (folder.checkpoints / "search-last.pt.part").write_text("half")
+    (folder.root / ".model.onnx.abc").mkdir()
+    (folder.root / ".model.onnx.abc" / "model.onnx").write_text("half")
+    open_folder(folder.root, CONFIG, resume=True)
+    assert {path.name for path in folder.root.rglob("*")} == {
+        "config.yaml",
+        "env.json",
+        "checkpoints",
+        "search-last.pt",
+    }
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"is not a run's folder: it has no config\.yaml"):
         open_folder(tmp_path, CONFIG, resume=True)
@@ -83,7 +165,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("dashfx.runfolder.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         write_text(tmp_path / "a.json", "new")
-    assert (tmp_path / "a.json").read_text() == "old"
+    assert (tmp_path / "a.json").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_environment_can_be_written_down() -> None:
