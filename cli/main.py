@@ -17,6 +17,7 @@ from dashfx.cli.export import export
 from dashfx.cli.interrupt import Interrupted
 from dashfx.cli.lower import lower
 from dashfx.cli.rank import rank
+from dashfx.cli.report import report
 from dashfx.cli.retrain import retrain
 from dashfx.cli.search import search
 from dashfx.cli.search_task import search_task
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export,
     "eval": evaluate,
     "show": show,
+    "report": report,
     "bench-ops": bench_ops,
 }
 # Threads that wait without spinning: beside other busy processes on two cores, a step of examples/my_model.py took

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dashfx.ops import Tuning
     from dashfx.ops.suite import Layer, Measured
     from dashfx.passes import PassResult
+    from dashfx.profiles import Standings
 
 # What a run's folder may hold, in the order in which a reader wants it.
 FILES = {
@@ -189,6 +190,30 @@ def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]])
         if value is not None:
             made.add_row(part, f"{value:.4f}")
     return made
+
+
+def standings(found: Standings) -> Table:
+    """Each method on each task: the mean of its metric on the test part, and its rank there."""
+    made = table(
+        "test metric, and rank by error",
+        "task",
+        "method",
+        "mean",
+        "sd",
+        "n",
+        "rank",
+        numbers=("mean", "sd", "n", "rank"),
+    )
+    for task, metric in found.tasks.items():
+        for i, (method, rank) in enumerate(zip(found.methods, found.ranks(task), strict=True)):
+            cell = found.cells.get((task, method))
+            figures = ("", "", "0") if cell is None else (f"{cell.mean:.4f}", _deviation(cell.deviation), str(cell.n))
+            made.add_row(f"{task}, {metric.split(' (')[0]}" if i == 0 else "", method, *figures, f"{rank:g}")
+    return made
+
+
+def _deviation(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def files(folder: Path) -> Table:

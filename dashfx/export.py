@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from dashfx.inputs import FlatInputs, as_arguments
 from dashfx.onnxfile import flat_outputs, require_providers
 from dashfx.onnxwrite import Attempt, opset_of, write
 from dashfx.tracing import copy_model
-from dashfx.verify import Axes, VerifyReport, as_inputs, other_sizes, runs, verify
+from dashfx.verify import Axes, Case, VerifyReport, as_inputs, other_sizes, runs, verify
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,23 @@ class ExportReport:
     notes: tuple[str, ...]
     verification: VerifyReport
     ops: Counter[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it; `from_dict` reads it."""
+        facts = asdict(replace(self, ops=Counter())) | {"path": str(self.path), "ops": dict(self.ops)}
+        facts["verification"]["path"] = str(self.verification.path)
+        return facts
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> ExportReport:
+        """What `to_dict` gave, also after JSON."""
+        check = facts["verification"]
+        cases = tuple(Case(tuple(map(tuple, case["shapes"])), case["error"]) for case in check["cases"])
+        verification = VerifyReport(Path(check["path"]), tuple(check["providers"]), check["tolerance"], cases)
+        axes = {name: tuple(free) for name, free in facts["dynamic_axes"].items()}
+        notes, ops = tuple(facts["notes"]), Counter(facts["ops"])
+        changed = {"path": Path(facts["path"]), "dynamic_axes": axes, "notes": notes, "ops": ops}
+        return cls(**{**facts, **changed, "verification": verification})
 
     def __str__(self) -> str:
         free = "; ".join(f"{name}: {', '.join(axes) or 'none'}" for name, axes in self.dynamic_axes.items())

@@ -96,6 +96,7 @@ class Result:
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
+            "export": self.exported.to_dict() if self.exported else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": self.memory,
             "notes": self.notes,
@@ -180,11 +181,16 @@ def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
     result.exported, result.onnx_valid = write_onnx(run, result.model, result.genotype, folder.onnx)
 
 
-def write_summary(run: Run, folder: RunFolder, result: Result) -> None:
-    """`result.json`, and the report for people."""
+def network(run: Run, result: Result) -> Network:
+    """What feeds what in the model, and how far each conv sees before and after the search's choices."""
     model, example = run.start_model(), run.example
     searched = result.model if result.chosen == result.genotype else specialise(model, example, result.chosen, "fresh")
-    result.network = network_of(trace(model, example), trace(searched, example))
+    return network_of(trace(model, example), trace(searched, example))
+
+
+def write_summary(run: Run, folder: RunFolder, result: Result) -> None:
+    """`result.json`, and the report for people."""
+    result.network = network(run, result)
     write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
     write_report(folder.report, result, run.config, run.data)
 

@@ -1,8 +1,10 @@
-"""An earlier run's folder goes in; its run with data, its lowered model or its trained model come out."""
+"""An earlier run's folder goes in; its run with data, its lowered model, its trained model or its result come out."""
 
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,19 @@ import torch
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
+from dashfx.comparison import Figures
 from dashfx.errors import RunFolderError
+from dashfx.export import ExportReport
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
+from dashfx.outputs import Control, Result, network
 from dashfx.pipeline import rewritten, specialised
+from dashfx.progress import Epoch, read_log
 from dashfx.run import Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder
+from dashfx.search.blackbox import Row
 from dashfx.search.probe import left_alone
+from dashfx.space import Candidate
 from dashfx.supernet import lower
 
 
@@ -33,8 +41,7 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     state = next((file for file in states if file.is_file()), None)
     if state is None:
         return specialised(run, genotype), genotype
-    gained = json.loads(paths.probe.read_text(encoding="utf-8")) if paths.probe.is_file() else {}
-    _, supernet = rewritten(run, left_alone(gained, run.config.space.share))
+    _, supernet = rewritten(run, _left_alone(run, paths))
     supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
     drop_residuals(supernet)
     return lower(supernet, genotype, run.config.inherited), genotype
@@ -53,6 +60,64 @@ def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
     plain = specialised(run, genotype)
     load_weights(plain, weights)
     return run, plain.eval(), genotype
+
+
+def result_of(folder: str | Path) -> tuple[Run, Result]:
+    """The run of an earlier folder, and its result as the search handed it back, with all that the report shows.
+
+    Raises:
+        RunFolderError: not a run's folder, a run that has not finished, or files that are not its own.
+    """
+    run, model, genotype = model_of(folder)
+    paths = RunFolder(Path(folder))
+    try:
+        facts = json.loads(paths.result.read_text(encoding="utf-8"))
+        # The traced program is as it was searched, what the configuration leaves alone included.
+        program, _ = rewritten(run, _left_alone(run, paths))
+        result = Result(genotype, model, run.task, facts["valid"], facts["test"], program.sites, tuple(program.skips))
+        _fill(result, facts, paths)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{folder}: its result cannot be read ({error!r}); run the search again") from None
+    result.network = network(run, result)
+    return run, result
+
+
+def _fill(result: Result, facts: dict[str, Any], paths: RunFolder) -> None:
+    """What the files say beside the model and its metrics; what older runs did not write down stays empty."""
+    if facts["control"]:
+        chosen = Genotype.load(paths.searched) if paths.searched.is_file() else result.genotype
+        result.control = Control(**facts["control"], kept=facts["kept"], genotype=chosen)
+    result.models = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
+    result.exported = ExportReport.from_dict(facts["export"]) if facts.get("export") else None
+    result.onnx_valid, result.notes = facts["onnx_valid"], facts["notes"]
+    result.seconds, result.memory = facts["seconds"], facts.get("memory", {})
+    result.history = _history(paths.log)
+    result.evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
+    result.folder = paths.root
+
+
+def _history(log: Path) -> list[Epoch]:
+    """Every epoch, in order; one that a resumed run went through again counts as the last time."""
+    known = {field.name for field in fields(Epoch)}
+    epochs: dict[tuple[str, int], Epoch] = {}
+    for event in read_log(log):
+        if event["event"] == "epoch":
+            mixtures = {name: (share, candidate) for name, (share, candidate) in event["mixtures"].items()}
+            epoch = Epoch(**{**{key: event[key] for key in known}, "mixtures": mixtures})
+            epochs[epoch.stage, epoch.epoch] = epoch
+    return list(epochs.values())
+
+
+def _row(facts: dict[str, Any]) -> Row[Genotype]:
+    genotype = Genotype({name: Candidate.from_dict(choice) for name, choice in facts["genome"].items()})
+    fitness = -math.inf if facts["fitness"] is None else facts["fitness"]
+    return Row(facts["number"], genotype, facts["value"], fitness, facts["parent"], facts["seconds"])
+
+
+def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
+    """The sites that the run's probe left alone, if it had one."""
+    gained = json.loads(paths.probe.read_text(encoding="utf-8")) if paths.probe.is_file() else {}
+    return left_alone(gained, run.config.space.share)
 
 
 def _reopened(folder: str | Path, **changes: Any) -> tuple[Run, Genotype]:

@@ -16,7 +16,16 @@ SETTINGS = {"config", "configfile", "presets", "schedule", "progress"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}
-REPORT = {"report", "report_evaluations", "report_figures", "report_models", "report_network", "report_warnings"}
+REPORT = {
+    "profiles",
+    "report",
+    "report_evaluations",
+    "report_figures",
+    "report_models",
+    "report_network",
+    "report_profiles",
+    "report_warnings",
+}
 
 PROCESSES = {"processes"}  # what several of them share; a run's folder tells how many there were
 

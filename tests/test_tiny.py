@@ -22,7 +22,8 @@ from dashfx.onnxfile import OnnxModel, read_metadata
 from dashfx.outputs import Result, onnx_metric
 from dashfx.pipeline import retrain_genotype
 from dashfx.progress import Epoch, Observer, read_log
-from dashfx.reopen import lowered_of, model_of
+from dashfx.reopen import lowered_of, model_of, result_of
+from dashfx.report import write_report
 
 NET = """
 import torch
@@ -103,6 +104,15 @@ def test_the_folder_holds_the_run(finished: Result) -> None:
         "export",
     ]
     assert stages == expected == list(finished.seconds)
+
+
+def test_the_report_is_written_anew_from_the_folder(finished: Result, tmp_path: Path) -> None:
+    assert finished.folder is not None
+    run, result = result_of(finished.folder)
+    assert result.seconds == {name: round(seconds, 2) for name, seconds in finished.seconds.items()}
+    result.seconds = finished.seconds
+    write_report(tmp_path / "report.html", result, run.config, run.data)
+    assert (tmp_path / "report.html").read_text() == (finished.folder / "report.html").read_text()
 
 
 def test_the_model_is_the_users_own(finished: Result) -> None:

@@ -92,6 +92,7 @@ class History(Generic[G]):
             "number": row.number,
             "genome": self._space.encode(row.genome),
             "value": row.value,
+            "fitness": None if row.value is None else row.fitness,
             "parent": row.parent,
             "seconds": round(row.seconds, 3),
         }

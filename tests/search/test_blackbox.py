@@ -146,6 +146,7 @@ def test_the_history_is_json_lines_with_parents(tmp_path: Path) -> None:
         "number",
         "genome",
         "value",
+        "fitness",
         "parent",
         "seconds",
     }
