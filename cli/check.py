@@ -1,4 +1,4 @@
-"""`dashfx check`: a model and an input shape go in; what would be searched, and what not and why, is shown."""
+"""`dashfx check`: a model, data or both go in; what would be searched, what not and why, and the data are shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import check_data, options, render, tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from dashfx.config import RunConfig
+    from dashfx.data import Data
     from dashfx.ops import Tuning
     from dashfx.passes import PassResult
 
@@ -45,14 +46,24 @@ def check(
     config: options.Config = None,
     assignments: options.Assignments = None,
     seed: options.Seed = None,
+    task: options.Task = None,
     tune: Tune = False,
 ) -> None:
-    """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing."""
+    """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing.
+
+    With --data, also what stands in the data, part by part, for which no MODEL is needed.
+    """
     from dashfx.model import build, load_model
     from dashfx.supernet import as_supernet
     from dashfx.tracing import trace
 
     settings = options.configuration(ctx.params)
+    wanted = data is not None or input is None  # else a preset's data, which may have to be generated, are not needed
+    loaded = check_data.load(settings) if settings.data and wanted else None
+    if loaded is not None:
+        check_data.show_data(loaded)
+        if settings.model is None:
+            return
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     network = build(source, settings.seed)
     if settings.checkpoint:
@@ -61,7 +72,7 @@ def check(
         key, new_head = settings.checkpoint_key, settings.new_head
         for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
             render.note(note)
-    example = example_input(input, settings)
+    example = example_input(input, loaded, settings.seed)
     program = trace(network, example)
     report = survey(program, settings)
     render.show(*_parts(report))
@@ -143,7 +154,7 @@ def tuned(supernet: Any, example: torch.Tensor, settings: RunConfig) -> Tuning:
         return tune(supernet, batch, cache=cache_file())
 
 
-def example_input(shape: str | None, settings: RunConfig) -> torch.Tensor:
+def example_input(shape: str | None, data: Data | None, seed: int) -> torch.Tensor:
     """A batch of two: random values of the shape given, or the first rows of the data.
 
     Raises:
@@ -152,14 +163,10 @@ def example_input(shape: str | None, settings: RunConfig) -> torch.Tensor:
     import torch
 
     if shape is not None:
-        return torch.randn(2, *options.shape(shape), generator=torch.Generator().manual_seed(settings.seed))
-    if settings.data is None:
+        return torch.randn(2, *options.shape(shape), generator=torch.Generator().manual_seed(seed))
+    if data is None:
         raise ConfigError("no input: give its shape, such as --input 3x32x32, or --data to take it from")
-    from dashfx.data import load_data
-    from dashfx.task import data_kind
-
-    train = load_data(settings.data, seed=settings.seed, kind=data_kind(settings.task), limit=settings.limit).train
-    return train.__getitems__([0, min(1, len(train) - 1)])[0]
+    return data.train.__getitems__([0, min(1, len(data.train) - 1)])[0]
 
 
 def _parts(report: Survey) -> Iterator[Any]:

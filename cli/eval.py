@@ -61,6 +61,7 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
             valid_fraction=config.valid_fraction,
             kind=data_kind(wanted) or run.data.kind,
             normalise=run.data.normalisation,
+            reading=run.data.reading,
         )
     run.data.part(part)
     run.task = load_task(wanted, run.data, target=run.task.target)
@@ -75,6 +76,7 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
 def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: int) -> tuple[Task, str, Scores]:
     """On data that is normalised as the file's metadata says."""
     from dashfx.data import Normalisation, load_data
+    from dashfx.data.reading import Reading
     from dashfx.onnxfile import OnnxModel, read_metadata
     from dashfx.outputs import onnx_metric
     from dashfx.task import data_kind, load_task
@@ -88,8 +90,13 @@ def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: in
         for name in ("normalisation", "target_normalisation")
         if name in facts
     }
-    normalise = units.get("normalisation", False)
-    data = load_data(options.given(spec, options.NO_DATA), seed=seed, kind=data_kind(wanted), normalise=normalise)
+    data = load_data(
+        options.given(spec, options.NO_DATA),
+        seed=seed,
+        kind=data_kind(wanted),
+        normalise=units.get("normalisation", False),
+        reading=Reading.from_json(facts["reading"]) if "reading" in facts else Reading(),
+    )
     used, model = load_task(wanted, data, target=units.get("target_normalisation")), OnnxModel(file)
     check_input(model, facts, data)
     used.check(model(data.part(part).__getitems__([0])[0]), data)  # type: ignore[arg-type]  # it says so itself

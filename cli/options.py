@@ -32,7 +32,14 @@ Model = Annotated[
 Folder = Annotated[Path, typer.Argument(help="a run's folder", metavar="RUN", show_default=False)]
 Data = Annotated[
     str | None,
-    typer.Option(help=".npz, .pt, a folder of images by class, a named set such as digits, or file.py:factory"),
+    typer.Option(
+        help=".npz, .pt, .ts, .tsv, a folder of images or sounds by class, hf:FOLDER, wds:SHARDS, a named set such as "
+        "digits, or file.py:factory"
+    ),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(help="of training batches: image, signal, flip, crop, mixup, jitter, scale, or file.py:function"),
 ]
 Task = Annotated[
     str | None,
@@ -274,6 +281,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "preset": ("preset", _as_it_is),
     "model": ("model", _as_it_is),
     "data": ("data", _as_it_is),
+    "augment": ("augment", _as_it_is),
     "task": ("task", _as_it_is),
     "loss": ("loss.name", _as_it_is),
     "model_args": ("model_args", named_values),

@@ -20,6 +20,7 @@ def search(
     ctx: typer.Context,
     model: options.Model = None,
     data: options.Data = None,
+    augment: options.Augment = None,
     preset: options.Preset = None,
     task: options.Task = None,
     loss: options.Loss = None,

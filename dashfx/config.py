@@ -250,12 +250,36 @@ class LossConfig(Strict):
     normalise_targets: bool = False
 
 
+class ReadingConfig(Strict):
+    """How files become rows of one shape, see `dashfx.data.reading.Reading`.
+
+    Attributes:
+        window, stride: records are cut into windows of so many samples, at this distance; 0 does not cut.
+        fit: how records of different lengths become rows of one: "pad", "mask" or "crop".
+        length: of those rows; 0 is the longest record, for "crop" the shortest.
+        vote: metrics count records, by the majority of their windows.
+        log_mel: sounds become log-mel spectrograms of so many bands.
+        rate: samples a second that sounds are resampled to.
+        columns: the names of x and y in folders of `datasets` and in shards.
+    """
+
+    window: int = Field(0, ge=0)
+    stride: int = Field(0, ge=0)
+    fit: Literal["pad", "mask", "crop"] | None = None
+    length: int = Field(0, ge=0)
+    vote: bool = False
+    log_mel: int = Field(0, ge=0)
+    rate: int = Field(0, ge=0)
+    columns: tuple[str, str] | None = None
+
+
 class RunConfig(Strict):
     """All of a run; what a run's `config.yaml` holds.
 
     Attributes:
         preset: a task of NAS-Bench-360, whose settings hold where nothing else is said, see `dashfx.presets`.
         valid_fraction: the share of the training data that becomes validation where the data has none.
+        augment: what training batches go through: names such as "flip,crop", or `file.py:function`.
         limit: at most so many rows of each part, for a quick look.
         normalise: true fits mean and standard deviation per channel on the train part, "positions" for each position by
             itself; "imagenet" or one's own numbers for a checkpoint that wants those; false leaves the data as it is.
@@ -272,6 +296,8 @@ class RunConfig(Strict):
     model_args: dict[str, Any] = Field(default_factory=dict)
     data: str | None = None
     valid_fraction: float = Field(0.2, gt=0, lt=1)
+    reading: ReadingConfig = ReadingConfig()
+    augment: str | None = None
     limit: int | None = Field(None, ge=1)
     normalise: bool | Literal["imagenet", "positions"] | NormaliseConfig = True
     task: str | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dashfx.comparison import Figures, parameters_of
 from dashfx.data import Data
+from dashfx.data.reading import Reading
 from dashfx.export import ExportReport, export
 from dashfx.genotype import Genotype
 from dashfx.onnxfile import OnnxModel
@@ -144,6 +145,7 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "labels": json.dumps(data.labels),
         "genotype": genotype.to_json(),
     }
+    facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
     return facts | ({"target_normalisation": json.dumps(task.target.to_dict())} if task.target else {})
 
 

@@ -19,6 +19,7 @@ from dashfx.checkpoint import load_checkpoint
 from dashfx.config import IMAGENET, NormaliseConfig, RunConfig
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.load import Wanted
+from dashfx.data.reading import Reading
 from dashfx.errors import ConfigError, ModelError, TrainingError, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
@@ -176,14 +177,7 @@ def prepare(
     load_cost(checked.search.cost)
     source = load_model(model, checked.model_args)
     spec = task or checked.task
-    loaded = load_data(
-        data,
-        seed=checked.seed,
-        valid_fraction=checked.valid_fraction,
-        kind=data_kind(spec),
-        normalise=_normalisation(checked),
-        limit=checked.limit,
-    )
+    loaded = load_run_data(checked, data, spec)
     note = check_preset(checked, loaded)
     judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
     run = Run(source, loaded, judged, checked, observer, resume)
@@ -194,6 +188,24 @@ def prepare(
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
+
+
+def load_run_data(config: RunConfig, data: Any, task: str | Task | None = None) -> Data:
+    """The data as `config` says that they are read, for `task` or the configuration's.
+
+    Raises:
+        DataError, TaskError: bad data, or a task that is not known.
+    """
+    return load_data(
+        data,
+        seed=config.seed,
+        valid_fraction=config.valid_fraction,
+        kind=data_kind(task or config.task),
+        normalise=_normalisation(config),
+        limit=config.limit,
+        reading=Reading(**config.reading.model_dump()),
+        augment=config.augment,
+    )
 
 
 def _normalisation(config: RunConfig) -> Wanted:

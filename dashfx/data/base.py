@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dashfx.data.normalisation import Normalisation
+from dashfx.data.reading import USUAL, Reading
+from dashfx.data.rows import Rows, Values
 from dashfx.errors import DataError
 
 Kind = Literal["classes", "multilabel", "dense", "dense-classes"]
 Batch = tuple[Tensor, Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], Batch]
 
 IGNORED = -100  # the class number of a position that does not count, as in torch's own losses
 CHUNK_ELEMENTS = 2**22  # how much of a memory-mapped array is looked at in one go: 16 MiB of float32
@@ -27,30 +30,35 @@ class Arrays(Dataset[Batch]):
     A batch is asked for at once through `__getitems__`, which a DataLoader prefers: one gather instead of one a row.
 
     Args:
-        x: (N, C, *size), any numeric dtype.
+        x: (N, C, *size), any numeric dtype; an array, or rows that are made when asked for.
         y: (N,) class numbers, or (N, ...) numbers.
         classes: whether y holds class numbers; by default where it has one a row. Of a number a position, those below
             0, and 255 in uint8, become `IGNORED`.
         index: the rows that belong to this part, all by default.
         scale: what x is multiplied by before it is normalised, such as 1/255.
+        records: (N,) the number of the record that each row of x is of, where rows belong together.
+        vote: metrics count records, by the majority of their rows (`dashfx.task.voting`).
     """
 
     def __init__(
         self,
-        x: np.ndarray | Tensor,
+        x: Values | Tensor,
         y: np.ndarray | Tensor,
         index: np.ndarray | None = None,
         *,
         scale: float = 1.0,
         normalisation: Normalisation | None = None,
         classes: bool | None = None,
+        records: np.ndarray | None = None,
+        vote: bool = False,
     ) -> None:
-        self.x = x.numpy() if isinstance(x, Tensor) else x
+        self.x: Values = x.numpy() if isinstance(x, Tensor) else x
         self.y = y.numpy() if isinstance(y, Tensor) else y
         self.index = np.arange(len(self.x)) if index is None else np.asarray(index, dtype=np.int64)
         self.scale = scale
         self.normalisation = normalisation
         self.classes = self.y.ndim == 1 if classes is None else classes
+        self._records, self.vote = records, vote
 
     def __len__(self) -> int:
         return len(self.index)
@@ -62,8 +70,12 @@ class Arrays(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """x: float32 (B, C, *size); y: int64 (B,) or (B, *size) for classes, float32 (B, ...) otherwise."""
-        rows = self.index[np.asarray(indices, dtype=np.int64)]
-        return self._x(rows), torch.from_numpy(self._y(rows))
+        return self.batch(np.asarray(indices, dtype=np.int64))
+
+    def batch(self, indices: np.ndarray, generator: torch.Generator | None = None) -> Batch:
+        """The same, with random crops of records, where there are some, drawn from the generator."""
+        rows = self.index[indices]
+        return self._x(rows, generator), torch.from_numpy(self._y(rows))
 
     def chunks(self) -> Iterator[Tensor]:
         """All of x, piece by piece, as the model would see it, in the order of the file."""
@@ -76,6 +88,16 @@ class Arrays(Dataset[Batch]):
     def targets(self) -> np.ndarray:
         """The y of every row of this part, in its order."""
         return self.y[self.index]
+
+    @property
+    def records(self) -> np.ndarray | None:
+        """The record's number of every row of this part, in its order."""
+        return None if self._records is None else self._records[self.index]
+
+    @property
+    def random(self) -> bool:
+        """Whether training sees another piece of a row in each epoch."""
+        return isinstance(self.x, Rows) and self.x.random
 
     def subset(self, rows: np.ndarray) -> Arrays:
         """The same arrays with only the rows `rows` of this part."""
@@ -106,7 +128,16 @@ class Arrays(Dataset[Batch]):
             yield self._y(rows[start : start + step])
 
     def _with(self, index: np.ndarray, normalisation: Normalisation | None) -> Arrays:
-        return Arrays(self.x, self.y, index, scale=self.scale, normalisation=normalisation, classes=self.classes)
+        return Arrays(
+            self.x,
+            self.y,
+            index,
+            scale=self.scale,
+            normalisation=normalisation,
+            classes=self.classes,
+            records=self._records,
+            vote=self.vote,
+        )
 
     def _y(self, rows: np.ndarray) -> np.ndarray:
         y = self.y[rows]
@@ -117,8 +148,9 @@ class Arrays(Dataset[Batch]):
             numbers[(numbers < 0) | (numbers == 255 if y.dtype == np.uint8 else False)] = IGNORED
         return numbers
 
-    def _x(self, rows: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(self.x[rows], dtype=np.float32))
+    def _x(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
+        taken = self.x.take(rows, generator) if isinstance(self.x, Rows) else self.x[rows]
+        x = torch.from_numpy(np.ascontiguousarray(taken, dtype=np.float32))
         if self.scale != 1.0:
             x = x * self.scale
         return x if self.normalisation is None else self.normalisation.apply(x)
@@ -135,7 +167,9 @@ class Data:
         n_outputs: the number of classes, of labels, or of output channels.
         labels: names of the classes or labels; may be empty.
         normalisation: fitted on the train part and already applied by all three.
-        notes: how the data was read and split, one line each, for the log.
+        notes: how the data was read and split, one line each, for the log; what was found in two parts begins "leak:".
+        augment: what shuffled batches of the train part go through.
+        reading: how records, sounds and columns became rows.
     """
 
     name: str
@@ -148,6 +182,8 @@ class Data:
     labels: tuple[str, ...]
     normalisation: Normalisation
     notes: tuple[str, ...] = ()
+    augment: Augment | None = None
+    reading: Reading = USUAL
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -176,6 +212,8 @@ class Data:
     ) -> DataLoader[Batch]:
         """Batches of `part` as `Arrays.__getitems__` gives them; shuffled, by `seed` alone, where a seed is given.
 
+        Shuffled batches of the train part are augmented, by draws that depend on the seed and the batch's rows.
+
         Args:
             fraction: below 1, a subset of this share is drawn by `seed`; another seed draws another subset.
             drop_last: leave out a last batch that is not full, unless it is the only one.
@@ -195,13 +233,18 @@ class Data:
             size = max(1, round(fraction * len(arrays)))
             arrays = arrays.subset(torch.randperm(len(arrays), generator=generator)[:size].numpy())
         return DataLoader(
-            arrays,
+            self._training_rows(arrays, seed) if part == "train" and seed is not None else arrays,
             batch_size=batch_size,
             shuffle=seed is not None,
             drop_last=drop_last and len(arrays) >= batch_size,
             collate_fn=_as_it_is,
             generator=generator,
         )
+
+    def _training_rows(self, arrays: Arrays, seed: int) -> Dataset[Batch]:
+        from dashfx.data.augment import Augmented  # which imports this file
+
+        return Augmented(arrays, self.augment, seed) if self.augment or arrays.random else arrays
 
 
 def _as_it_is(batch: Any) -> Any:

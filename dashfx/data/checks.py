@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashfx.data.base import CHUNK_ELEMENTS
+from dashfx.data.rows import Values
 from dashfx.data.source import Source
 from dashfx.errors import DataError
 
@@ -43,7 +44,7 @@ def check_source(source: Source) -> None:
         check_finite(y, source.where("y", part), missing=y.ndim > 1)
 
 
-def check_finite(array: np.ndarray, where: str, *, missing: bool = False) -> None:
+def check_finite(array: Values, where: str, *, missing: bool = False) -> None:
     """Looks at `array` piece by piece, so that a memory-mapped one need not fit in memory.
 
     Args:
@@ -54,7 +55,7 @@ def check_finite(array: np.ndarray, where: str, *, missing: bool = False) -> Non
     """
     if array.dtype.kind != "f":
         return
-    step = max(1, CHUNK_ELEMENTS // max(1, array[0].size))
+    step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(array.shape[1:]))))
     bad: list[int] = []
     for start in range(0, len(array), step):
         piece = array[start : start + step]

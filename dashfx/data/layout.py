@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dashfx.data.rows import Rows, Values
 
-def channels_first(x: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A view of `x` with axes (N, C, *size), by the rules for `like` (the train part's x)."""
+
+def channels_first(x: Values, like: Values) -> Values:
+    """A view of `x` with axes (N, C, *size), by the rules for `like` (the train part's x); `Rows` have them already."""
+    if isinstance(x, Rows) or isinstance(like, Rows):
+        return x
     if is_channels_last(like):
         return np.moveaxis(x, -1, 1)
     if like.ndim == 2 or _is_grey(like):
@@ -23,7 +27,7 @@ def channels_first(x: np.ndarray, like: np.ndarray) -> np.ndarray:
     return x
 
 
-def scale_of(x: np.ndarray) -> float:
+def scale_of(x: Values) -> float:
     return 1 / 255 if x.dtype == np.uint8 else 1.0
 
 
@@ -31,10 +35,12 @@ def is_channels_last(x: np.ndarray) -> bool:
     return x.ndim >= 4 and x.shape[-1] in (1, 3, 4) and x.shape[-1] < min(x.shape[1:-1])
 
 
-def describe(x: np.ndarray) -> str:
+def describe(x: Values) -> str:
     """How x is read, with the way out where a reader may have meant something else."""
     shape = "x".join(map(str, x.shape[1:]))
-    if is_channels_last(x):
+    if isinstance(x, Rows):
+        text = f"layout: rows of {shape} {x.dtype}, read when they are needed"
+    elif is_channels_last(x):
         text = f"layout: rows of {shape} {x.dtype} read as channels-last, moved to channels-first"
     elif x.ndim == 2:
         text = f"layout: rows of {shape} {x.dtype} read as one-channel series"

@@ -1,4 +1,4 @@
-"""An `.npz` file goes in; its arrays come out by key, memory-mapped where the member is not compressed."""
+"""An `.npz` file, or a folder of `.npy`, goes in; arrays come out by key, memory-mapped if they are not compressed."""
 
 from __future__ import annotations
 
@@ -33,6 +33,21 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: it holds object arrays, which are not unpickled; save plain arrays of one shape and dtype"
             ) from None
         raise DataError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from None
+
+
+def read_npy_folder(folder: Path) -> dict[str, np.ndarray]:
+    """The `.npy` files of a folder by name, memory-mapped.
+
+    Raises:
+        DataError: a damaged file, or one with objects.
+    """
+    arrays = {}
+    for path in sorted(folder.glob("*.npy")):
+        try:
+            arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise DataError(f"{path}: not a plain array ({error}); write it with numpy.save") from None
+    return arrays
 
 
 def _mapped(path: Path, info: zipfile.ZipInfo) -> np.ndarray:

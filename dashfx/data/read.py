@@ -13,16 +13,23 @@ import torch
 
 from dashfx.data.base import Data
 from dashfx.data.code import is_code, load_object
+from dashfx.data.folders import has
 from dashfx.data.images import read_folder
 from dashfx.data.named import NAMED
-from dashfx.data.npz import read_npz
+from dashfx.data.npz import read_npy_folder, read_npz
+from dashfx.data.reading import Reading
+from dashfx.data.saved import read_saved
+from dashfx.data.shards import read_shards
 from dashfx.data.source import Source, from_mapping, from_tuple, join
+from dashfx.data.ucr import read_ucr
+from dashfx.data.wav import SUFFIXES as SOUNDS
+from dashfx.data.wav import read_waves
 from dashfx.errors import DataError, did_you_mean
 
 Spec = str | Path | Data | Mapping[str, Any] | tuple[Any, ...]
 
 
-def read(spec: Spec) -> Source | Data:
+def read(spec: Spec, reading: Reading) -> Source | Data:
     """What `spec` names; `file.py:factory` runs the user's code.
 
     Raises:
@@ -36,25 +43,27 @@ def read(spec: Spec) -> Source | Data:
         return from_tuple(spec, "data")
     if not isinstance(spec, (str, Path)):
         raise DataError(f"data of type {type(spec).__name__} is not understood; give a path, a name or arrays")
-    return _read_text(str(spec))
+    return _read_text(str(spec), reading)
 
 
-def _read_text(spec: str) -> Source | Data:
+def _read_text(spec: str, reading: Reading) -> Source | Data:
     if not spec:
         raise DataError("no data given; name a file, a folder, file.py:factory, or one of " + ", ".join(NAMED))
     name, _, parameter = spec.partition(":")
     if name in NAMED:
         return NAMED[name](parameter)
+    if name in FORMS and parameter:
+        return FORMS[name](parameter, reading)
     if not Path(spec).expanduser().exists():
         if is_code(spec):
             return _from_factory(spec)
         if "+" in spec:
-            return join([read_path(Path(piece).expanduser()) for piece in spec.split("+")])
-    return read_path(Path(spec).expanduser())
+            return join([read_path(Path(piece).expanduser(), reading) for piece in spec.split("+")])
+    return read_path(Path(spec).expanduser(), reading)
 
 
-def read_path(path: Path) -> Source:
-    """An `.npz` or `.pt` file, or a folder of images by class.
+def read_path(path: Path, reading: Reading) -> Source:
+    """A file of one of the `READERS`, or a folder: of `.npy` arrays, or of images or sounds by class.
 
     Raises:
         DataError: nothing there, or a file of another type.
@@ -62,13 +71,21 @@ def read_path(path: Path) -> Source:
     if not path.exists():
         raise DataError(_nothing_there(path))
     if path.is_dir():
-        return read_folder(path)
+        return _read_folder(path, reading)
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise DataError(
             f"{path}: files of type {suffix or 'none'!r} are not read; give {', '.join(READERS)} or a folder"
         )
     return READERS[suffix](path)
+
+
+def _read_folder(path: Path, reading: Reading) -> Source:
+    if any(path.glob("*.npy")):
+        return from_mapping(read_npy_folder(path), path.name)
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        raise DataError(f"{path}: a folder that datasets saved; write --data hf:{path}")
+    return read_waves(path, reading) if has(path, SOUNDS) else read_folder(path)
 
 
 def _read_npz(path: Path) -> Source:
@@ -90,7 +107,14 @@ def _read_pt(path: Path) -> Source:
     raise DataError(f"{path}: it holds a {type(loaded).__name__}; save a dict of tensors with the keys x and y")
 
 
-READERS: dict[str, Callable[[Path], Source]] = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt}
+READERS: dict[str, Callable[[Path], Source]] = {
+    ".npz": _read_npz,
+    ".pt": _read_pt,
+    ".pth": _read_pt,
+    ".ts": read_ucr,
+    ".tsv": read_ucr,
+}
+FORMS: dict[str, Callable[[str, Reading], Source]] = {"hf": read_saved, "wds": read_shards}
 
 
 def _from_factory(spec: str) -> Source | Data:

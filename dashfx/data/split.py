@@ -17,7 +17,8 @@ def complete(
     """The three parts, a missing test and then a missing validation carved out of train; and a note for each.
 
     Raises:
-        DataError: a fraction outside (0, 1), or a train part too small to give rows away.
+        DataError: a fraction outside (0, 1), a train part too small to give rows away, or too few records to give each
+            part some of every class.
     """
     if not 0 < valid_fraction < 1:
         raise DataError(f"valid_fraction {valid_fraction}: the share of train for validation lies between 0 and 1")
@@ -27,11 +28,15 @@ def complete(
             notes.append(f"{part}: given, {len(parts[part])} rows")
             continue
         train = parts["train"]
-        kept, drawn = draw(train.targets if kind == "classes" else None, len(train), fraction, part_seed)
+        classes = train.targets if kind == "classes" else None
+        if train.records is not None:
+            kept, drawn = draw_records(train.records, classes, fraction, part_seed, part)
+        else:
+            kept, drawn = draw(classes, len(train), fraction, part_seed)
         if not drawn.size:
             raise DataError(f"train has {len(train)} rows, too few to carve {part} out of it; give a {part} part")
         parts["train"], parts[part] = train.subset(kept), train.subset(drawn)
-        how = ", stratified" if kind == "classes" else ""
+        how = ", by record" * (train.records is not None) + ", stratified" * (kind == "classes")
         notes.append(
             f"{part}: {fraction:.0%} of train{how}, seed {part_seed}: {len(drawn)} rows, train keeps {len(kept)}"
         )
@@ -50,6 +55,39 @@ def draw(classes: np.ndarray | None, n: int, fraction: float, seed: int) -> tupl
         size = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
         drawn[rng.permutation(rows)[:size]] = True
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
+
+
+def draw_records(
+    records: np.ndarray, classes: np.ndarray | None, fraction: float, seed: int, part: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(kept, drawn) row numbers; whole records are drawn, about `fraction` of those of each class.
+
+    A record counts for the class of most of its rows.
+
+    Raises:
+        DataError: a class would be missing on one side.
+    """
+    _, first, of = np.unique(records, return_index=True, return_inverse=True)
+    kinds = None if classes is None else _usual_class(of, classes)
+    _, chosen = draw(kinds, len(first), fraction, seed)
+    drawn = np.isin(of, chosen)
+    for side, rows in (("train", ~drawn), (part, drawn)):
+        lost = [] if classes is None else sorted(set(classes.tolist()) - set(classes[rows].tolist()))
+        if lost:
+            held_by = len(np.unique(of[classes == lost[0]]))
+            raise DataError(
+                f"split by record: class {lost[0]} is in {held_by} of {len(first)} records and would be missing from "
+                f"{side}; give more records of it, merge it with another, or give the parts yourself"
+            )
+    return np.flatnonzero(~drawn), np.flatnonzero(drawn)
+
+
+def _usual_class(of: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(records,): the class that most rows of each have; of equals the lowest."""
+    counts = np.zeros((int(of.max()) + 1, int(classes.max()) + 1), np.int64)
+    np.add.at(counts, (of, classes), 1)
+    usual: np.ndarray = counts.argmax(1)
+    return usual
 
 
 def limited(arrays: Arrays, limit: int, seed: int) -> Arrays:

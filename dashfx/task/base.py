@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from dashfx.data.base import Data, Kind
 from dashfx.data.normalisation import Normalisation
 from dashfx.errors import TaskError, did_you_mean
+from dashfx.task.voting import by_majority, voters
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Prepare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -108,6 +109,8 @@ def evaluate(
 ) -> float:
     """The task's metric over everything that `loader` gives, for a PyTorch or an ONNX model alike.
 
+    Where the data's rows vote, it counts records.
+
     `predict` maps x to the model's output; a PyTorch model must already be in eval mode. Where `loader` gives a process
     its share only, `gather` maps outputs and targets of one batch to those of all processes.
 
@@ -116,15 +119,27 @@ def evaluate(
     """
     metric: Metric | None = None
     with torch.no_grad():
-        for x, y in loader:
-            output = predict(x)
+        pairs = _answers(predict, loader, gather)
+        if (records := voters(loader)) is not None:
+            pairs = by_majority(pairs, records)
+        for output, y in pairs:
             if metric is None:
                 metric = task.new_metric().to(output.device)
                 metric.distributed_available_fn = _never  # each process of a distributed run is fed the whole set
-            metric.update(*task.prepare(*gather((output, y.to(output.device)))))
+            metric.update(*task.prepare(output, y))
     if metric is None:
         raise ValueError("evaluate: the loader gives no batches")
     return float(metric.compute())
+
+
+def _answers(
+    predict: Callable[[Tensor], Tensor],
+    loader: Iterable[tuple[Tensor, Tensor]],
+    gather: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for x, y in loader:
+        output = predict(x)
+        yield gather((output, y.to(output.device)))
 
 
 def _never() -> bool:

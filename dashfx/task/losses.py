@@ -61,7 +61,7 @@ USUAL = LossOptions()
 
 
 def cross_entropy(data: Data, options: LossOptions) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross-entropy or focal loss of (B, K, ...) scores against (B, ...) class numbers."""
+    """Cross-entropy or focal loss of (B, K, ...) scores against (B, ...) class numbers, or (B, K) shares of classes."""
     weights = class_weights(data, options.class_weights)
     smoothing, gamma, focal = options.label_smoothing, options.gamma, options.name == "focal"
 
@@ -73,6 +73,9 @@ def cross_entropy(data: Data, options: LossOptions) -> Callable[[Tensor, Tensor]
         each = F.cross_entropy(
             output, target, weight, ignore_index=IGNORED, reduction="none", label_smoothing=smoothing
         )
+        if target.is_floating_point():  # a mixture of rows, as mixup makes it
+            sure = (output.softmax(1) * target).sum(1)
+            return ((1 - sure) ** gamma * each).sum() / (target if weight is None else target * weight).sum()
         kept = target != IGNORED
         chosen = target.clamp_min(0)
         sure = output.log_softmax(1).gather(1, chosen[:, None])[:, 0].exp()  # the true class's probability

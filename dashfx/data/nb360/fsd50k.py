@@ -75,7 +75,7 @@ def _spectrogram(files: Files, path: Path | None, name: str) -> np.ndarray:
     try:
         import soundfile
     except ImportError:
-        raise DataError('fsd50k: reading its clips needs the package soundfile; pip install "dashfx[audio]"') from None
+        raise DataError('fsd50k: reading its clips needs the package soundfile; pip install "dashfx[data]"') from None
     if path is None:
         raise DataError(f"fsd50k: no clip {Path(name).name} in {files.place}; unpack audio.zip there")
     wave, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -1,0 +1,55 @@
+"""Series of different lengths go in, flat or one by one; a piece of each at a time comes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Records(ABC):
+    """Series of one number of channels and of any lengths.
+
+    Attributes:
+        lengths: (N,) samples of each.
+        rate: samples a second where it is known, else 0.
+        slow: whether a piece has to be decoded.
+    """
+
+    dtype = np.dtype(np.float32)
+    rate = 0
+    slow = False
+
+    def __init__(self, lengths: np.ndarray, channels: int) -> None:
+        self.lengths, self.channels = np.asarray(lengths, np.int64), channels
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @abstractmethod
+    def piece(self, record: int, start: int, stop: int) -> np.ndarray:
+        """(C, stop - start): samples of one record."""
+
+
+class Flat(Records):
+    """Records one behind the other in an array (samples,) or (samples, C), which may be memory-mapped."""
+
+    def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
+        super().__init__(lengths, 1 if values.ndim == 1 else values.shape[1])
+        self.values, self.starts = values, np.cumsum(lengths) - lengths
+
+    def piece(self, record: int, start: int, stop: int) -> np.ndarray:
+        first = self.starts[record]
+        return np.atleast_2d(self.values[first + start : first + stop].T)
+
+
+class Listed(Records):
+    """An array of its own, (samples,) or (C, samples), for each record; an array (N, C, L) will do."""
+
+    def __init__(self, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
+        super().__init__(np.array([a.shape[-1] for a in arrays]), np.atleast_2d(arrays[0]).shape[0])
+        self.arrays = arrays
+
+    def piece(self, record: int, start: int, stop: int) -> np.ndarray:
+        return np.atleast_2d(self.arrays[record])[:, start:stop]

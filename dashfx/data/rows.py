@@ -1,0 +1,60 @@
+"""Something that makes one row of x at a time goes in; what `Arrays` can read as if it were one array comes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+HELD_BYTES = 2**28  # rows that are slow to make are made once and kept where they take less than this: 256 MiB
+
+
+class Rows(ABC):
+    """(N, C, *size) rows that are made when they are asked for.
+
+    Attributes:
+        shape, dtype: as of an array.
+        slow: whether a row has to be decoded or computed, rather than copied.
+        random: whether `take` depends on the generator.
+    """
+
+    slow = True
+    random = False
+
+    def __init__(self, shape: tuple[int, ...], dtype: type | np.dtype) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    @abstractmethod
+    def row(self, number: int, generator: torch.Generator | None) -> np.ndarray:
+        """(C, *size): one row; what is random in it is drawn from the generator, and fixed without one."""
+
+    def take(self, numbers: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        """(B, C, *size)."""
+        taken = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        for place, number in enumerate(numbers.tolist()):
+            taken[place] = self.row(number, generator)
+        return taken
+
+    def __getitem__(self, numbers: slice | np.ndarray) -> np.ndarray:
+        return self.take(np.arange(len(self))[numbers])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+Values = np.ndarray | Rows
+
+
+def held(rows: Rows) -> Values:
+    """All rows as one array where they are slow to make, always the same, and few enough; else the rows as they are."""
+    keep = rows.slow and not rows.random and rows.size * rows.dtype.itemsize <= HELD_BYTES
+    return rows[:] if keep else rows

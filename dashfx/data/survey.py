@@ -1,0 +1,80 @@
+"""Loaded data goes in; what a look at every row tells comes out: sizes, ranges, classes, missing values, leaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dashfx.data.base import Arrays, Data
+from dashfx.data.leaks import PARTS, Leak, leaks
+from dashfx.data.normalisation import Normalisation, moments
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """One part.
+
+    Attributes:
+        low, high, mean, std: of x before it is normalised, over all channels.
+        records: how many its rows are of; None where each row stands for itself.
+        missing: the share of y that is not known: NaN, or a class that is ignored.
+        counts: how often each class occurs, or each label is 1; empty for numbers to regress.
+    """
+
+    part: str
+    rows: int
+    low: float
+    high: float
+    mean: float
+    std: float
+    records: int | None
+    missing: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All parts, and what stands in two of them."""
+
+    parts: tuple[PartFacts, ...]
+    leaks: tuple[Leak, ...]
+
+
+def survey(data: Data) -> Survey:
+    """Reads every row, those that are decoded on the way too, in pieces that fit in memory."""
+    parts = {part: data.part(part) for part in PARTS}
+    facts = tuple(_facts(part, arrays, data) for part, arrays in parts.items())
+    return Survey(facts, tuple(leaks(parts)))
+
+
+def _facts(part: str, arrays: Arrays, data: Data) -> PartFacts:
+    raw = arrays.normalised(Normalisation.none(data.input_shape[0]))
+    ends = [(float(x.min()), float(x.max())) for x in raw.chunks()]
+    mean, std = moments(x.reshape(1, -1) for x in raw.chunks())
+    y = arrays.targets
+    unknown = np.isnan(y) if y.dtype.kind == "f" else _ignored(y, data)
+    records = arrays.records
+    return PartFacts(
+        part,
+        len(arrays),
+        min(low for low, _ in ends),
+        max(high for _, high in ends),
+        float(mean[0]),
+        float(std[0]),
+        None if records is None else len(np.unique(records)),
+        float(unknown.mean()),
+        _counts(arrays, data),
+    )
+
+
+def _ignored(y: np.ndarray, data: Data) -> np.ndarray:
+    dense = data.kind == "dense-classes"
+    return np.asarray((y < 0) | (y == 255 if y.dtype == np.uint8 else False)) if dense else np.zeros(1)
+
+
+def _counts(arrays: Arrays, data: Data) -> tuple[int, ...]:
+    if data.kind == "dense":
+        return ()
+    counts = arrays.label_counts()[0] if data.kind == "multilabel" else arrays.class_counts(data.n_outputs)
+    return tuple(int(count) for count in counts)
