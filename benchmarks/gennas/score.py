@@ -90,9 +90,9 @@ def reduced(options: argparse.Namespace) -> dict[str, int]:
 
 
 def built(benchmark: Benchmark, arch: str, sizes: Mapping[str, int]) -> nn.Module:
-    """The network with weights of seed 0. On a CPU channels that lie together are 1.4 to 1.7 times as fast here."""
+    """The network with weights of seed 0."""
     torch.manual_seed(0)
-    return benchmark.network(arch, **sizes).to(memory_format=torch.channels_last)
+    return benchmark.network(arch, **sizes)
 
 
 def proxy(name: str, iterations: int) -> Proxy:
@@ -126,7 +126,7 @@ def images(source: str, rows: int) -> Batch:
             x, y = file["x"][:rows], file["y"][:rows]
     pixels = torch.from_numpy(x.astype(np.float32)).permute(0, 3, 1, 2)
     mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True)
-    return ((pixels - mean) / std).to(memory_format=torch.channels_last), torch.from_numpy(y.astype(np.int64))
+    return (pixels - mean) / std, torch.from_numpy(y.astype(np.int64))
 
 
 def crop(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
