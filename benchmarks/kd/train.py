@@ -25,10 +25,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import dashfx
 from dashfx import Candidate, Genotype, SearchSpace
 from dashfx.backbones import WRN1d
-from dashfx.config import RetrainConfig
+from dashfx.config import FitConfig
 from dashfx.data import Data, load_data
 from dashfx.ops.measure import timing
 from dashfx.supernet import specialise
@@ -37,7 +36,7 @@ from dashfx.train import Supervised, derive_seed, fit, make_accelerator, validat
 
 SPACE = SearchSpace.preset("dash1d")
 WIDTH = 16
-RECIPE = RetrainConfig(epochs=25, batch_size=32)
+RECIPE = FitConfig(epochs=25, batch_size=32)
 VALID_FRACTION = 0.25
 CONVS = {f"block{b}.conv{c}": Candidate(kernel) for b in (1, 2, 3) for c, kernel in ((1, 7), (2, 5), (3, 3))}
 WIDEST = 150  # the largest common span; spans of single convs reach 271
@@ -78,8 +77,9 @@ def header(data: Data) -> dict[str, Any]:
         "parts": {part: len(data.part(part)) for part in ("train", "valid", "test")},
         "recipe": RECIPE.model_dump(mode="json"),
         "candidates": [f"{c.kernel[0]},{c.dilation[0]}" for c in SPACE],
+        "seconds": "wall time, beside other work",
         "flops": "multiplications and additions of one row, counted apart",
-        "versions": f"dashfx {dashfx.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "versions": f"torch {torch.__version__}, Python {platform.python_version()}",
         "rows": [],
     }
 
