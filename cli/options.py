@@ -141,6 +141,9 @@ Input = Annotated[
 ProxyRows = Annotated[int, typer.Option(help="rows that the proxies see", min=2)]
 Workers = Annotated[int, typer.Option(help="processes, each with one thread; the scores are the same", min=1)]
 LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="the known results are errors")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="also write scalars for TensorBoard into the run's folder")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 

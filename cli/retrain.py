@@ -6,7 +6,8 @@ import typer
 
 from dashfx.cli import options, render
 from dashfx.cli.interrupt import interruptible
-from dashfx.cli.search import show_result
+from dashfx.cli.search import show_result, writers
+from dashfx.progress import Observers
 
 
 def retrain(
@@ -20,6 +21,7 @@ def retrain(
     seed: options.Seed = None,
     device: options.Device = None,
     amp: options.Amp = None,
+    tensorboard: options.TensorBoard = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
@@ -34,7 +36,8 @@ def retrain(
     start, genotype = None, Genotype.load(before.genotype)
     if settings.retrain.weights == "inherit":
         start, genotype = lowered_of(run)
-    with render.progress(quiet) as observer, interruptible(f"continue with {_again(run, folder)}"):
+    others = writers(folder) if tensorboard else []
+    with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
         result = retrain_genotype(
             options.given(settings.model, options.NO_MODEL),
             options.given(settings.data, options.NO_DATA),
@@ -42,7 +45,7 @@ def retrain(
             start=start,
             out=folder,
             config=settings,
-            observer=observer,
+            observer=Observers([progress, *others]),
             resume=resume,
         )
     if not quiet and result.folder:  # of several processes, one has written it

@@ -10,6 +10,7 @@ import typer
 from dashfx.cli import options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
+from dashfx.progress import Observer, Observers
 
 if TYPE_CHECKING:
     from dashfx.config import RunConfig
@@ -53,6 +54,7 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
+    tensorboard: options.TensorBoard = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Find a kernel size and dilation for each conv of MODEL, retrain it, and write a checked ONNX file.
@@ -63,12 +65,25 @@ def search(
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
     folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
-    with render.progress(quiet) as observer, interruptible(f"continue with: dashfx search --resume --out {folder}"):
+    others = writers(folder) if tensorboard else []
+    with render.progress(quiet) as progress, interruptible(f"continue with: dashfx search --resume --out {folder}"):
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
+        observer = Observers([progress, *others])
         result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
+
+
+def writers(folder: Path) -> list[Observer]:
+    """Those who write TensorBoard's files into the run's folder.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+    from dashfx.tensorboard import TensorBoard  # imports TensorBoard, which few want
+
+    return [TensorBoard(folder / "tensorboard")]
 
 
 def show_result(result: Result, folder: Path) -> None:

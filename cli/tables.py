@@ -36,6 +36,7 @@ FILES = {
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
     "autotune.json": "the algorithm of each mixture, with what was measured",
     "log.jsonl": "every stage and epoch",
+    "tensorboard": "scalars of every epoch for TensorBoard",
 }
 
 

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from dashfx.errors import DashfxError, GenotypeError
+from dashfx.report_html import snippet
+from dashfx.report_kernels import choices
 from dashfx.space import Candidate
 
 VERSION = 1
@@ -44,6 +46,10 @@ class Genotype(Mapping[str, Candidate]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Genotype, (dict(self.choices), self.rule)  # a mapping proxy cannot be copied
+
+    def _repr_html_(self) -> str:
+        """The choices with their taps to scale, for a notebook."""
+        return snippet(choices(self, {}))
 
     def to_json(self) -> str:
         sites = {name: choice.to_dict() for name, choice in self.choices.items()}

@@ -20,6 +20,9 @@ from dashfx.onnxfile import OnnxModel
 from dashfx.progress import Epoch
 from dashfx.rebuild import save_weights, write_loader
 from dashfx.report import write_report
+from dashfx.report_html import snippet, tag
+from dashfx.report_kernels import choices
+from dashfx.report_models import metric, models_table
 from dashfx.report_network import Network, network_of
 from dashfx.run import Run
 from dashfx.runfolder import RunFolder, write_text
@@ -83,6 +86,13 @@ class Result:
     def chosen(self) -> Genotype:
         """What the search chose, also where the untouched model was handed back in its place."""
         return self.control.genotype if self.control else self.genotype
+
+    def _repr_html_(self) -> str:
+        """The models and the search's choices, as the report has them, for a notebook."""
+        line = f"{self.task.metric_name}: validation {metric(self.valid)}, test {metric(self.test)}"
+        own = {name: self.sites[name].original for name in self.chosen if name in self.sites}
+        where = f"; the report is {self.folder / 'report.html'}" if self.folder else ""
+        return snippet(tag("p", line + where), models_table(self), choices(self.chosen, own))
 
     def to_dict(self) -> dict[str, Any]:
         """What `result.json` holds."""

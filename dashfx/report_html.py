@@ -39,9 +39,24 @@ def page(title: str, children: Iterable[object]) -> str:
     """The whole document."""
     phone = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f'<meta charset="utf-8">{phone}{tag("title", title)}'
-    body = tag("main", *children)
-    return f'<!doctype html>\n<html lang="en"><head>{head}\n<style>{CSS}</style></head>\n<body>{body}</body></html>\n'
+    style, body = Html(CSS + "\n".join(MARKS)), tag("main", *children)
+    return f'<!doctype html>\n<html lang="en"><head>{head}\n{tag("style", style)}</head>\n<body>{body}</body></html>\n'
 
+
+def snippet(*children: object) -> str:
+    """A piece for a notebook, with the style that its drawings need; it takes the notebook's own text colour."""
+    rules = "".join(f".dashfx {rule}\n" for rule in MARKS)
+    style = Html(
+        f"<style>.dashfx {{ --hole: #8882; --line: #8886; --soft: #7b8794; --accent: #3b82f6; }}\n{rules}</style>"
+    )
+    return tag("div", style, *children, class_="dashfx")
+
+
+MARKS = (  # of the taps of a kernel
+    ".span { fill: var(--hole); stroke: var(--line); stroke-width: .5; }",
+    ".own { fill: var(--soft); }",
+    ".chosen { fill: var(--accent); }",
+)
 
 # Figures take the page's text colour (`currentColor`) and have no background, so that one drawing serves both schemes.
 CSS = """
@@ -77,8 +92,6 @@ figure { margin: 0; min-width: 0; }
 svg { display: block; max-width: 100%; height: auto; }
 svg text { font-family: inherit !important; }
 .figures svg { width: 100%; max-width: 520px; }
-.span { fill: var(--hole); stroke: var(--line); stroke-width: .5; } .own { fill: var(--soft); }
-.chosen { fill: var(--accent); }
 .network { margin: 0 auto; } .network text { font-size: 12px; fill: var(--text); }
 .network .faint { font-size: 10.5px; fill: var(--soft); } .wire { fill: none; stroke: var(--soft); stroke-width: 1.2; }
 .end { fill: var(--text); } .alone { fill: var(--card); stroke: var(--soft); }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from dashfx.report_html import Html, tag
+from dashfx.report_html import Html, table, tag
 from dashfx.space import Candidate
 
 LINE = 14.0  # pixels: how tall a 1-D kernel is drawn
@@ -37,6 +37,17 @@ def strip(candidate: Candidate, x: float, y: float, scale: float, kind: str) -> 
     marks = "".join(f"M{x + tap * scale:.1f} {y:.1f}h{side:.1f}v4h-{side:.1f}z" for tap in taps)
     back = tag("rect", class_="span", x=x, y=y, width=f"{scale * candidate.span[axis]:.1f}", height=4)
     return Html(back + tag("path", class_=kind, d=marks))
+
+
+def choices(chosen: Mapping[str, Candidate], own: Mapping[str, Candidate], width: float = 240) -> Html:
+    """A row a site: its choice, and its taps under those of its own kernel where that is known, all at one scale."""
+    scale = common_scale([*chosen.values(), *own.values()], width)
+    rows = []
+    for name, choice in chosen.items():
+        lines = [*([strip(own[name], 0, 1, scale, "own")] if name in own else []), strip(choice, 0, 8, scale, "chosen")]
+        drawing = tag("svg", *lines, width=width + 4, height=14, role="img", aria_label=str(choice))
+        rows.append((name, *([own[name]] if own else []), choice, drawing))
+    return table(rows, ("site", *(["own"] if own else []), "chosen", "taps"))
 
 
 def common_scale(candidates: Iterable[Candidate], width: float) -> float:

@@ -20,9 +20,6 @@ def models(result: Result, config: RunConfig) -> Html:
     """Each trained model and each control, also those that were not trained; empty without any figures."""
     if not result.models:
         return Html("")
-    head = ("model", "validation", "test", "parameters", "FLOPs a row", "latency a row")
-    names = dict.fromkeys([*HOW, *result.models]) if "searched" in result.models else result.models
-    rows = [_row(name, result) for name in names]
     same = "All were trained by the same recipe; "
     if config.retrain.weights == "inherit" and config.trains_supernet and len(result.models) > 1:
         same = "All were trained by the same recipe, the searched one from the weights that its search had left; "
@@ -31,7 +28,14 @@ def models(result: Result, config: RunConfig) -> Html:
         f"{result.task.metric_name}, {'higher' if result.task.maximise else 'lower'} is better. A multiply-add is two "
         f"FLOPs. {_timing(result)}"
     )
-    return section("Models compared", tag("p", text, class_="soft"), tag("div", table(rows, head), class_="numbers"))
+    return section("Models compared", tag("p", text, class_="soft"), tag("div", models_table(result), class_="numbers"))
+
+
+def models_table(result: Result) -> Html:
+    """A row a model; of a search also for the controls that were not trained."""
+    head = ("model", "validation", "test", "parameters", "FLOPs a row", "latency a row")
+    names = dict.fromkeys([*HOW, *result.models]) if "searched" in result.models else result.models
+    return table([_row(name, result) for name in names], head)
 
 
 def _row(name: str, result: Result) -> tuple[object, ...]:

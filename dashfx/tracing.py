@@ -19,6 +19,7 @@ from dashfx.errors import ModelError, first_line
 from dashfx.hosting import HOOKS
 from dashfx.inputs import as_arguments
 from dashfx.observe import is_searchable, observe, shape_text, tensors_in
+from dashfx.report_html import snippet, table
 from dashfx.site import Site, Skip
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,18 @@ class Program:
                     if child is old:
                         parent._modules[key] = new
 
+    def _repr_html_(self) -> str:
+        """What `summary` says, for a notebook."""
+        sites = [
+            (s.name, f"{s.in_channels} to {s.out_channels}", s.original, _sizes(s.stride), _sizes(s.input_size))
+            for s in self.sites.values()
+        ]
+        alone = [(skip.name, skip.reason) for skip in self.skips]
+        hidden = [(name or "(the whole model)", why) for name, why in self.opaque.items()]
+        tables = [table(sites, ("site", "channels", "conv", "stride", "input"))]
+        tables += [table(alone, ("left alone", "why"))] if alone else []
+        return snippet(*tables, *([table(hidden, ("not traced inside", "why"))] if hidden else []))
+
     def summary(self) -> str:
         """A line per conv: what it is and what will be searched, or why not."""
         rows = [
@@ -87,6 +100,10 @@ class Program:
         rows += [f"skip  {s.name}: {s.reason}" for s in self.skips]
         rows += [f"opaque {name or '(the whole model)'}: {why}" for name, why in self.opaque.items()]
         return "\n".join(rows)
+
+
+def _sizes(axes: tuple[int, ...]) -> str:
+    return "x".join(map(str, axes))
 
 
 def trace(model: nn.Module, example_input: Any) -> Program:

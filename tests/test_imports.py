@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Two of the report's parts need facts only, so that facts can show themselves in a notebook.
 FACTS = {"errors", "space", "site", "genotype", "genotable", "report_html", "report_kernels"}
 GRAPH = {"convs", "hosting", "inputs", "adapters", "observe", "classify", "tracing", "analysis"}
-SETTINGS = {"config", "configfile", "presets", "schedule", "progress"}
+SETTINGS = {"config", "configfile", "presets", "schedule", "progress", "tensorboard"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}

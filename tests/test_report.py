@@ -24,6 +24,7 @@ from dashfx.report import write_report
 from dashfx.report_figures import changes
 from dashfx.report_html import Html, tag
 from dashfx.report_kernels import common_scale, kernel
+from dashfx.report_network import Network
 from dashfx.report_warnings import warnings_of
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
@@ -90,6 +91,20 @@ def exported() -> ExportReport:
 def written(folder: Path, result: Result, config: RunConfig, data: Data) -> str:
     write_report(folder / "report.html", result, config, data)
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def figures_of(result: Result) -> Result:
+    """The result with everything that a page can show."""
+    result.models = {
+        "searched": Figures(0.9, 0.8, 12_345, 67_890, Latency(0.002, 0.001, 0.004, 30, 1)),
+        "untouched": Figures(0.85, 0.8, 1_234, 6_789),
+    }
+    result.control = Control(0.9, 0.85, "searched", result.genotype)
+    edges = (("input", "a"), ("a", "b"), ("a", "head"), ("b", "head"), ("head", "output"))
+    before, after = {"a": (3.0, 3.0), "b": (5.0, 5.0)}, {"a": (9.0, 9.0), "b": (15.0, 15.0)}
+    result.network = Network(("a", "b", "head"), edges, before, after, ((5.0, 5.0), (15.0, 15.0)))
+    result.memory = dict.fromkeys(result.seconds, 10**9)
+    return result
 
 
 class Balance(HTMLParser):
@@ -275,11 +290,19 @@ def test_warns_of_leaks_that_the_data_note(result: Result, data: Data) -> None:
 
 
 def test_models_are_compared_and_a_missing_control_is_named(tmp_path: Path, result: Result, data: Data) -> None:
-    figures = Figures(0.9, 0.8, 12_345, 67_890, Latency(0.002, 0.001, 0.004, 30, 1))
-    result.models = {"searched": figures, "untouched": replace(figures, valid=0.85, latency=None)}
-    result.control = Control(0.9, 0.85, "searched", result.genotype)
-    text = Balance(written(tmp_path, result, config(), data)).text
-    for words in ("searched, handed back", "0.85", "12,345", "67,890", "2 ms", "not measured", "not run (--random"):
+    text = Balance(written(tmp_path, figures_of(result), config(), data)).text
+    for words in (
+        "sees 3 → 9",
+        "sees 5 before and 15 after",
+        "1,000 MB",
+        "searched, handed back",
+        "0.85",
+        "12,345",
+        "67,890",
+        "2 ms",
+        "not measured",
+        "not run (--random",
+    ):
         assert words in text, words
 
 
