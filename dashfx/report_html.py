@@ -45,10 +45,8 @@ def page(title: str, children: Iterable[object]) -> str:
 
 def snippet(*children: object) -> str:
     """A piece for a notebook, with the style that its drawings need; it takes the notebook's own text colour."""
-    rules = "".join(f".dashfx {rule}\n" for rule in MARKS)
-    style = Html(
-        f"<style>.dashfx {{ --hole: #8882; --line: #8886; --soft: #7b8794; --accent: #3b82f6; }}\n{rules}</style>"
-    )
+    rules = ("{ --hole: #8882; --line: #8886; --soft: #7b8794; --accent: #3b82f6; }", *MARKS)
+    style = tag("style", Html("\n".join(f".dashfx {rule}" for rule in rules)))
     return tag("div", style, *children, class_="dashfx")
 
 

@@ -91,6 +91,25 @@ def test_show(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{json.loads(Path(RUN, 'result.json').read_text())['test']:.4f}" in of_run
 
 
+def test_report_writes_a_page_anew_and_compares_runs(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(RUN, "report.html")
+    before = page.read_text()
+    page.unlink()
+    assert run(["report", RUN]) == 0 and capsys.readouterr().out.strip() == str(page)
+    assert len(page.read_text()) == pytest.approx(len(before), rel=0.01)
+    assert run(["report", "runs", "--out", "compared"]) == 0
+    said = capsys.readouterr().out
+    assert "searched" in said and "compared/profiles.html" in said and Path("compared/standings.csv").is_file()
+
+
+def test_tensorboard_that_is_not_installed_leaves_nothing(
+    user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert run(["search", "net.py:Net", "--data", "data.npz", "--out", "runs/board", "--tensorboard"]) == 2
+    assert "pip install 'dashfx[tensorboard]'" in capsys.readouterr().err and not Path("runs/board").exists()
+
+
 def test_eval_says_what_the_search_said(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(Path(RUN, "result.json").read_text())
     assert run(["eval", RUN]) == 0
