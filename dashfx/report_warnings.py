@@ -79,7 +79,7 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
 
 def _leaks(data: Data) -> list[str]:
     """What the data's own check has found: rows that stand in two parts make every figure too good."""
-    return [f"The data: {note}" for note in data.notes if note.lower().startswith("leak")]
+    return [f"A leak: {note.removeprefix('leak: ')}" for note in data.notes if note.startswith("leak:")]
 
 
 def _beaten(result: Result) -> list[str]:

@@ -286,7 +286,7 @@ def test_warns_where_the_penalty_alone_would_choose_the_same(result: Result, dat
 
 def test_warns_of_leaks_that_the_data_note(result: Result, data: Data) -> None:
     leaky = replace(data, notes=(*data.notes, "leak: 12 rows stand in train and in test"))
-    assert "12 rows stand in train and in test" in only(result, config(), leaky)
+    assert only(result, config(), leaky) == "A leak: 12 rows stand in train and in test"
 
 
 def test_models_are_compared_and_a_missing_control_is_named(tmp_path: Path, result: Result, data: Data) -> None:
