@@ -22,7 +22,10 @@ def models(result: Result, config: RunConfig) -> Html:
         return Html("")
     same = "All were trained by the same recipe; "
     if config.retrain.weights == "inherit" and config.trains_supernet and len(result.models) > 1:
-        same = "All were trained by the same recipe, the searched one from the weights that its search had left; "
+        same = (
+            "All were trained by the same recipe, the searched one from the weights that its search had left, which "
+            "may be its whole lead (--weights fresh compares the choices alone); "
+        )
     text = (
         f"{same}one seed each, so that small differences may be chance: "
         f"{result.task.metric_name}, {'higher' if result.task.maximise else 'lower'} is better. A multiply-add is two "
