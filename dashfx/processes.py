@@ -24,6 +24,19 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def check_gpus(count: int) -> None:
+    """Whether each process that was started on this machine has one of its `count` GPUs; 0 where they use the CPU.
+
+    Raises:
+        ConfigError: there are too few.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if here > count > 0:
+        raise ConfigError(
+            f"{here} processes on a machine with {count} GPU{'s' * (count > 1)}: start {count}, or use --device cpu"
+        )
+
+
 def check_rows(block: str, batch_size: int, rows: int, processes: int) -> None:
     """Whether an epoch of `rows` rows has a full batch for each of several processes.
 

@@ -233,7 +233,8 @@ def check_processes(run: Run) -> None:
     config, rows, processes = run.config, len(run.data.train), run.accelerator.num_processes
     if config.trains_supernet:
         held_out = config.search.held_out if config.search.alpha_on == "held-out" else 0.0
-        searched = round(config.search.fraction * (1 - held_out) * rows)
+        share = config.search.recovery if config.search.discretise == "one-by-one" else 1.0
+        searched = round(config.search.fraction * share * (1 - held_out) * rows)
         check_rows("search", config.search.batch_size, searched, processes)
     check_rows("retrain", config.retrain.batch_size, round(config.retrain.fraction * rows), processes)
 

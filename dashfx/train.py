@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from dashfx.config import FitConfig
 from dashfx.data import Data
 from dashfx.errors import ConfigError, RunFolderError, TrainingError, first_line
-from dashfx.processes import DDP, check_agreement, check_rows, finite, share_buffers, spread
+from dashfx.processes import DDP, check_agreement, check_gpus, check_rows, finite, launched, share_buffers, spread
 from dashfx.progress import QUIET, Epoch, Observer
 from dashfx.schedule import learning_rate
 from dashfx.task import Task, evaluate
@@ -196,41 +196,35 @@ def fit(
     fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
     if resume and path is not None and path.exists():
         fitted = _resume(learner, path)
-    epochs = learner.config.epochs
-    while len(fitted.history) < epochs and not fitted.stopped:
-        epoch = len(fitted.history)
-        started = time.perf_counter()
-        epoch_seed = derive_seed(seed, stage, epoch)
-        torch.manual_seed(epoch_seed + learner.accelerator.process_index)  # every process drops out other units
-        learner.begin_epoch(epoch, epoch_seed)
-        loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
-        learner.before_validation(data)
-        share_buffers(learner.plain, learner.accelerator)
-        metric = validate(learner, data)
-        if not fitted.history or learner.task.better(metric, fitted.best):
-            fitted.best, fitted.best_epoch = metric, epoch
-            if learner.keeps_best:
-                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
-        fitted.history.append(
-            Epoch(
-                stage,
-                epoch,
-                epochs,
-                loss,
-                metric,
-                fitted.best,
-                learning_rate(learner.config, (epoch + 1) / epochs),
-                time.perf_counter() - started,
-                rate,
-                learner.mixtures(),
-            )
-        )
-        fitted.stopped = learner.finished(epoch) or ""
-        check_agreement(learner.accelerator, stage, epoch, metric, learner.decisions())
+    while len(fitted.history) < learner.config.epochs and not fitted.stopped:
+        epoch = _epoch(learner, data, stage, seed, fitted, observer)
         if path is not None and learner.accelerator.is_main_process:
             _save(learner, fitted, path)
-        observer.epoch(fitted.history[-1])
+        observer.epoch(epoch)
     return fitted
+
+
+def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, observer: Observer) -> Epoch:
+    """Train and validate once more; `fitted` learns how it went."""
+    config, accelerator = learner.config, learner.accelerator
+    epoch, started = len(fitted.history), time.perf_counter()
+    epoch_seed = derive_seed(seed, stage, epoch)
+    torch.manual_seed(epoch_seed + accelerator.process_index)  # every process drops out other units
+    learner.begin_epoch(epoch, epoch_seed)
+    loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+    learner.before_validation(data)
+    share_buffers(learner.plain, accelerator)
+    metric = validate(learner, data)
+    if not fitted.history or learner.task.better(metric, fitted.best):
+        fitted.best, fitted.best_epoch = metric, epoch
+        if learner.keeps_best:
+            fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+    lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
+    facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
+    fitted.history.append(facts)
+    fitted.stopped = learner.finished(epoch) or ""
+    check_agreement(accelerator, stage, epoch, metric, learner.decisions())
+    return facts
 
 
 def _train_epoch(
@@ -251,7 +245,7 @@ def _train_epoch(
         observer.step(stage, epoch, step + 1, steps)
     rate = steps / (time.perf_counter() - started)
     loss = float(accelerator.reduce(total, "mean")) / steps
-    if not math.isfinite(loss) or not finite(learner.plain.parameters()):
+    if not math.isfinite(loss) or not finite(p for p in learner.plain.parameters() if p.requires_grad):
         wrong = "weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
         raise TrainingError(
             f"stage {stage}: {wrong} in epoch {epoch + 1}, the checkpoint before it is kept; begin another run with a "
@@ -299,7 +293,7 @@ def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
     """The accelerator for "auto" (a GPU when there is one), "cpu" or "cuda".
 
     Raises:
-        ConfigError: a device that is not here, or unknown.
+        ConfigError: a device that is not here, or unknown, or fewer GPUs than processes.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r}: choose auto, cpu or cuda (one GPU of several: CUDA_VISIBLE_DEVICES)")
@@ -307,8 +301,11 @@ def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
         raise ConfigError("device 'cuda': torch sees no GPU here; use --device cpu or install a CUDA build of torch")
     if amp == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    check_gpus(0 if cpu else torch.cuda.device_count())
     AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
-    return Accelerator(mixed_precision=amp, cpu=device == "cpu", kwargs_handlers=[DDP])
+    # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
+    return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])
 
 
 def write_atomically(state: Mapping[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from ranks import Smooth, counted, drifted, in_ranks, searched
 from toys import FAST, ToyNet
 
 from dashfx.errors import ConfigError, TrainingError
-from dashfx.processes import check_rows, finite
+from dashfx.processes import check_gpus, check_rows, finite
 
 
 def options(batch_size: int, **search: Any) -> dict[str, Any]:
@@ -66,6 +66,15 @@ def test_too_few_rows_for_so_many_processes() -> None:
 def test_what_to_do_about_too_few_rows(rows: int, processes: int, remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         check_rows("retrain", 16, rows, processes)
+
+
+def test_a_gpu_for_each_process_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_gpus(1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    check_gpus(2)
+    check_gpus(0)  # they use the CPU
+    with pytest.raises(ConfigError, match="2 processes on a machine with 1 GPU: start 1, or use --device cpu"):
+        check_gpus(1)
 
 
 def test_rows_that_suffice() -> None:
