@@ -231,6 +231,7 @@ def check_processes(run: Run) -> None:
         ConfigError: too few rows for so many processes.
     """
     config, rows, processes = run.config, len(run.data.train), run.accelerator.num_processes
+    run.accelerator.wait_for_everyone()  # one that left now would break the connection that others are waiting for
     if config.trains_supernet:
         held_out = config.search.held_out if config.search.alpha_on == "held-out" else 0.0
         share = config.search.recovery if config.search.discretise == "one-by-one" else 1.0
