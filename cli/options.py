@@ -254,10 +254,13 @@ def run_name(model: str, data: str) -> str:
 
     >>> run_name("nets/my_model.py:Net", "data/Crop.npz"), run_name("pkg.nets:make", "planted:3")
     ('Net-Crop', 'make-planted-3')
-    >>> run_name("net.py:Net", "darcy:421/5")
-    'Net-darcy-421-5'
+    >>> run_name("net.py:Net", "darcy:421/5"), run_name("net.py:Net", "wds:sets/flowers-{000..009}.tar")
+    ('Net-darcy-421-5', 'Net-flowers')
     """
     known, colon, parameter = data.partition(":")
+    if known in ("hf", "wds"):  # named by the folder or the shards
+        data = re.sub(r"\W*\{.*", "", parameter.partition("+")[0].rstrip("/"))
+        known, colon, parameter = data, "", ""
     place, _, name = data.partition("+")[0].rpartition(":")
     if colon and known.isidentifier():  # a named set, with a folder or other parameter
         word = known if Path(parameter).is_dir() else data

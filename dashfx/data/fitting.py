@@ -66,8 +66,10 @@ class LogMel(Rows):
         return torch.stack(list(channels)).numpy()
 
 
-def as_rows(source: Source, reading: Reading) -> Source:
+def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
     """The source with rows of one shape in place of records, and for each row the record that it is of.
+
+    The reading comes back with the length that was chosen, so that other data can be read to the same shape.
 
     Raises:
         DataError: lengths that differ without a word on what to do, or options that do not fit the data.
@@ -77,7 +79,7 @@ def as_rows(source: Source, reading: Reading) -> Source:
     ragged = any(isinstance(x, Records) for x, _ in source.parts.values())
     if not ragged and not reading.window:
         _nothing_to_fit(source, reading)
-        return source
+        return source, reading
     length = _length(source, reading)
     parts: dict[str, Pair] = {}
     records, notes, seen = dict(source.records), list(source.notes), 0
@@ -94,7 +96,8 @@ def as_rows(source: Source, reading: Reading) -> Source:
         records[part] = records[part][of] if part in records else of + seen
         seen += len(series)
         notes.append(_note(part, series, reading, length, of))
-    return replace(source, parts=parts, records=records, notes=tuple(notes))
+    used = replace(reading, length=length) if reading.fit else reading
+    return replace(source, parts=parts, records=records, notes=tuple(notes)), used
 
 
 def _nothing_to_fit(source: Source, reading: Reading) -> None:
@@ -113,6 +116,8 @@ def _series(x: Values, where: str) -> Records:
 
 def _length(source: Source, reading: Reading) -> int:
     """Of a row, the same in all parts."""
+    if reading.stride and not reading.window:
+        raise DataError("reading.stride is the distance of windows; say reading.window=N too, or leave it out")
     lengths = [x.lengths for x, _ in source.parts.values() if isinstance(x, Records)]
     if reading.window:
         if reading.fit or reading.length:
@@ -140,10 +145,10 @@ def _cut(records: Records, reading: Reading, length: int, where: str) -> tuple[R
 
 
 def _spectra(rows: Rows, records: Records, reading: Reading) -> Values:
+    if (reading.log_mel or reading.rate) and not records.rate:
+        raise DataError("reading.log_mel and reading.rate are for sound files, which tell their rate; leave them out")
     if not reading.log_mel:
         return held(rows)
-    if not records.rate:
-        raise DataError("reading.log_mel needs a rate of samples, which only sound files tell; leave it out")
     return held(LogMel(rows, records.rate, reading.log_mel))
 
 

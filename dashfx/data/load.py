@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -58,10 +59,10 @@ def load_data(
     """
     source = read(spec, reading)
     if isinstance(source, Data):
-        return source
+        return _finished(source, reading, augment)
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: keep at least one row of each part")
-    source = as_rows(source, reading)
+    source, reading = as_rows(source, reading)
     check_source(source)
     targets, parts = _parts(source, kind, reading)
     parts, notes = complete(parts, targets.kind, seed=seed, valid_fraction=valid_fraction)
@@ -86,6 +87,17 @@ def load_data(
     for note in data.notes:
         log.info("data %s: %s", data.name, note)
     return data
+
+
+def _finished(data: Data, reading: Reading, augment: str | None) -> Data:
+    """A user's own data, as it is but for the augmentation.
+
+    Raises:
+        DataError: options of reading, which come too late.
+    """
+    if reading != USUAL:
+        raise DataError(f"{data.name} is finished data, which reading.* cannot change; read it so in your own code")
+    return replace(data, augment=load_augment(augment, data.kind, data.n_outputs)) if augment else data
 
 
 def _parts(source: Source, kind: str | None, reading: Reading) -> tuple[Targets, dict[str, Arrays]]:

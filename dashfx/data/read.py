@@ -33,8 +33,10 @@ def read(spec: Spec, reading: Reading) -> Source | Data:
     """What `spec` names; `file.py:factory` runs the user's code.
 
     Raises:
-        DataError: no such file, set or factory, a file of another type, or arrays that are not there.
+        DataError: no such file, set or factory, a file of another type, or arrays or columns that are not there.
     """
+    if reading.columns and (not isinstance(spec, str) or spec.partition(":")[0] not in FORMS):
+        raise DataError("reading.columns names columns of hf: folders and wds: shards; arrays are called x and y")
     if isinstance(spec, Data):
         return spec
     if isinstance(spec, Mapping):

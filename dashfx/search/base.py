@@ -279,10 +279,14 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
-    """The data with a share of its train part taken out, and with that share as its train part."""
-    order = np.random.default_rng(derive_seed("held-out", len(data.train))).permutation(len(data.train))
+    """The data with a share of its train part taken out, and with that share as its train part; records stay whole."""
+    train, records = data.train, data.train.records
+    units = np.arange(len(train)) if records is None else np.unique(records)
+    order = units[np.random.default_rng(derive_seed("held-out", len(train))).permutation(len(units))]
     cut = min(max(1, round(share * len(order))), len(order) - 1)
-    return replace(data, train=data.train.subset(order[cut:])), replace(data, train=data.train.subset(order[:cut]))
+    rows = [each if records is None else np.flatnonzero(np.isin(records, each)) for each in (order[cut:], order[:cut])]
+    kept, held = (replace(data, train=train.subset(each)) for each in rows)
+    return kept, held
 
 
 def _alpha_optimiser(alphas: list[nn.Parameter], config: SearchConfig) -> torch.optim.Optimizer:

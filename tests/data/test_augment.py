@@ -41,6 +41,12 @@ def test_a_batch_is_the_same_whatever_was_drawn_before() -> None:
     assert not torch.equal(Augmented(data.train, data.augment, seed=4).__getitems__(second)[0], alone)
 
 
+def test_finished_data_are_augmented_too() -> None:
+    data = load_data((X, Y))
+    assert torch.equal(batches(load_data(data, augment="flip")), batches(load_data((X, Y), augment="flip")))
+    assert load_data(data) is data
+
+
 def test_flip_takes_y_along_where_it_has_positions() -> None:
     data = load_data((X, X[:, :1]), normalise=False, augment="flip")
     flipped = [(x[:, :1], y) for x, y in data.loader("train", 8, seed=1)]

@@ -10,6 +10,7 @@ import torch
 from dashfx.data import Data, load_data
 from dashfx.data.reading import Reading
 from dashfx.errors import DataError
+from dashfx.search.base import hold_out
 from dashfx.task import evaluate, load_task
 
 LENGTHS = np.array([10, 25, 7, 40, 31, 12, 18, 22, 9, 30] * 3)
@@ -95,6 +96,20 @@ def test_groups_are_not_split() -> None:
     assert set.union(*seen) == set(patients)
 
 
+def test_other_data_are_read_to_the_length_of_the_first() -> None:
+    first = read(flat(), fit="pad")
+    longer = {"x": [np.ones(n, np.float32) for n in (3, 90) * 10], "y": LABELS[:20]}
+    assert load_data(longer, reading=first.reading).input_shape == first.input_shape == (1, 40)
+    assert Reading.from_json(first.reading.to_json()) == first.reading
+
+
+def test_what_is_held_out_of_train_keeps_records_whole() -> None:
+    data = read(flat(), window=8, stride=2)
+    kept, held = hold_out(data, 0.3)
+    assert len(kept.train) + len(held.train) == len(data.train)
+    assert not np.intersect1d(kept.train.records, held.train.records).size  # type: ignore[arg-type]
+
+
 def test_flat_npz_stays_on_the_disk(tmp_path: Path) -> None:
     np.savez(tmp_path / "records.npz", **flat())
     data = read(tmp_path / "records.npz", window=8)
@@ -121,7 +136,11 @@ def test_metrics_by_record_count_votes() -> None:
         (flat(), {}, ("7 to 40 samples", "reading.window=N")),
         (flat(), {"window": 50}, ("longest record has 40", "reading.window=50")),
         (flat(), {"window": 5, "fit": "pad"}, ("exclude each other",)),
-        (flat(), {"fit": "pad", "log_mel": 8}, ("sound files",)),
+        (flat(), {"fit": "pad", "log_mel": 8}, ("for sound files",)),
+        (flat(), {"fit": "pad", "rate": 8}, ("for sound files",)),
+        (flat(), {"fit": "pad", "stride": 8}, ("reading.window=N too",)),
+        (flat(), {"fit": "pad", "columns": ("a", "b")}, ("called x and y",)),
+        (read(flat(), window=5), {"window": 5}, ("finished data",)),
         (flat() | {"lengths": LENGTHS[:-1]}, {"window": 5}, ("add up to",)),
         (flat() | {"lengths": LENGTHS * 1.0}, {"window": 5}, ("whole numbers",)),
         (flat() | {"y": LABELS[:5]}, {"window": 5}, ("30 records", "y_train 5")),
