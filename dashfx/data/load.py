@@ -78,7 +78,7 @@ def load_data(
         input_shape=tuple(parts["train"].x.shape[1:]),
         kind=targets.kind,
         n_outputs=targets.n_outputs,
-        labels=targets.labels,
+        labels=source.labels if targets.kind == "classes" and source.labels else targets.labels,
         normalisation=normalisation,
         notes=(*source.notes, describe(source.parts["train"][0]), targets.note, *notes),
         augment=load_augment(augment, targets.kind, targets.n_outputs) if augment else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,11 @@ def read_saved(parameter: str, reading: Reading) -> Source:
                     f"{folder}/{split} has no column {name!r}{near}; it has {', '.join(table.column_names)}"
                 )
         if split in SPLITS:
-            parts[SPLITS[split]] = (held(Column(table, wanted[0], f"{folder}/{split}")), _labels(table, wanted[1]))
-    notes = (f"columns: x is {wanted[0]!r}, y is {wanted[1]!r}",)
-    return Source(folder.name, parts, (*notes, *([f"left unread: {', '.join(unknown)}"] if unknown else [])))
+            y = np.asarray(table[wanted[1]][:])
+            parts[SPLITS[split]] = (held(Column(table, wanted[0], f"{folder}/{split}")), y)
+    notes: tuple[str, ...] = (f"columns: x is {wanted[0]!r}, y is {wanted[1]!r}",)
+    notes += (f"left unread: {', '.join(unknown)}",) if unknown else ()
+    return _named(Source(folder.name, parts, notes), tables["train"].features[wanted[1]])
 
 
 def _tables(folder: Path) -> dict[str, Any]:
@@ -107,10 +110,15 @@ def _column(names: list[str], usual: tuple[str, ...], what: str, folder: Path) -
     )
 
 
-def _labels(table: Any, name: str) -> np.ndarray:
-    """Names of classes where the column knows them."""
-    feature, y = table.features[name], np.asarray(table[name][:])
-    names = getattr(feature, "names", None)
-    if names and y.dtype.kind in "iu" and len(y) and y.min() >= 0:
-        return np.asarray(names)[y]
-    return y
+def _named(source: Source, feature: Any) -> Source:
+    """The source with the names of its classes, where the column knows them.
+
+    The numbers stay, which a checkpoint for this data set counts on, unless train lacks one: then y is the names.
+    """
+    names = tuple(getattr(feature, "names", None) or ())
+    numbers = {part: y for part, (_, y) in source.parts.items()}
+    if not names or any(y.dtype.kind not in "iu" or not ((y >= 0) & (y < len(names))).all() for y in numbers.values()):
+        return source
+    if len(np.unique(numbers["train"])) == len(names):
+        return replace(source, labels=names)
+    return replace(source, parts={part: (x, np.asarray(names)[y]) for part, (x, y) in source.parts.items()})

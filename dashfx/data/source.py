@@ -27,12 +27,14 @@ class Source:
     Attributes:
         records: for parts whose rows belong together, such as windows of one recording: (N,) the name or number of
             each row's record, which is never split.
+        labels: the names of classes 0..K-1, where the source knows names beside the numbers in y.
     """
 
     name: str
     parts: dict[str, Pair]
     notes: tuple[str, ...] = ()
     records: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     def where(self, array: str, part: str) -> str:
         """How a message names an array: the source, then the array and the part."""

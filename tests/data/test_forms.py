@@ -90,10 +90,12 @@ def test_saved_datasets(tmp_path: Path) -> None:
     whole = datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
     datasets.DatasetDict({"train": whole, "validation": whole.select(range(3))}).save_to_disk(str(tmp_path / "d"))
     data = load_data(f"hf:{tmp_path / 'd'}", normalise=False)
-    assert data.input_shape == (1, 5, 6) and data.labels == ("a", "b", "c") and len(data.valid) == 3
+    assert data.input_shape == (1, 5, 6) and data.labels == ("c", "a", "b") and len(data.valid) == 3
     x, y = data.valid[1]
-    assert torch.allclose(x[0], torch.from_numpy(PIXELS[1] / np.float32(255))) and data.labels[int(y)] == "a"
+    assert torch.allclose(x[0], torch.from_numpy(PIXELS[1] / np.float32(255))) and int(y) == 1
     assert any("leak: 3 of 3" in note for note in data.notes)
+    whole.filter(lambda row: row["label"] != 1).save_to_disk(str(tmp_path / "e"))  # none of class "a"
+    assert load_data(f"hf:{tmp_path / 'e'}").labels == ("b", "c")
 
 
 def test_saved_arrays_and_columns(tmp_path: Path) -> None:
