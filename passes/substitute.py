@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.adapters import adapter_of, as_plain
+from dashfx.convs import unfold_weight_norm
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
@@ -32,8 +33,8 @@ class Substitute(AbstractPass):
     4. Names, hooks, train flags and the rest of the model stay.
 
     Left alone, with a skip: sites that `include` does not match or `exclude` does, and those in `alone`, which maps a
-    name to the reason. Left alone silently: what is an
-    AggConv already.
+    name to the reason; a weight-norm that Canonicalise folded is put back there, so that they keep their keys. Left
+    alone silently: what is an AggConv already.
     """
 
     space: SearchSpace
@@ -63,6 +64,7 @@ class Substitute(AbstractPass):
                 continue
             if reason:
                 skips.append(Skip(name, reason))
+                _as_it_came(program, name, conv)
                 del program.sites[name]
                 continue
             aggconv = self._aggconv(site, conv)
@@ -123,3 +125,10 @@ class Substitute(AbstractPass):
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
+
+
+def _as_it_came(program: Program, name: str, conv: nn.Module) -> None:
+    norm = program.sites[name].weight_norm
+    folded = program.graph_module.meta.get("key_map", {}).pop(f"{name}.weight", None)
+    if norm is not None and folded is not None:
+        unfold_weight_norm(conv, norm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -84,3 +86,17 @@ def test_string_padding_is_for_canonicalise() -> None:
 
 def test_what_a_pass_preserves_depends_on_how_it_starts() -> None:
     assert Substitute(SPACE, "grow").preserves == "values" and Substitute(SPACE, "fresh").preserves == "shapes"
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_weight_norm_is_back_where_nothing_is_searched(norm: Callable[[nn.Conv1d], nn.Module]) -> None:
+    model = nn.Sequential(norm(nn.Conv1d(4, 6, 3)), norm(nn.Conv1d(6, 6, 3)))
+    program = trace(model, X)
+    Canonicalise()(program.graph_module)
+    Substitute(SPACE, exclude=("0",))(program.graph_module)
+    left = {key: value for key, value in model.state_dict().items() if key.startswith("0.")}
+    found = {key: value for key, value in program.model.state_dict().items() if key.startswith("0.")}
+    assert found.keys() == left.keys()
+    for key, value in left.items():
+        torch.testing.assert_close(found[key], value)
