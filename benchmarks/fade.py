@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import dashfx
-from dashfx.config import FitConfig, RunConfig
+from dashfx.config import FitConfig, RetrainConfig, RunConfig
 from dashfx.configfile import assign
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.pipeline import rewritten
@@ -78,7 +78,8 @@ def compare(run: Run, rows: int) -> tuple[Losses, dict[str, float]]:
         print(f"{part}: {metrics[part]:.4f} after {len(losses[part])} steps", flush=True)
 
     def plain(model: nn.Module, config: FitConfig) -> Supervised:
-        return Supervised(model, run.task, config, run.accelerator)
+        recipe = RetrainConfig.parse({name: getattr(config, name) for name in FitConfig.model_fields})
+        return Supervised(model, run.task, recipe, run.accelerator)
 
     metrics["the checkpoint"] = validate(plain(run.given_model(), options), data, "test")
     train("search", Engine(supernet, run.task, options, run.accelerator, strategy))

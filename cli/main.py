@@ -22,6 +22,7 @@ from dashfx.cli.retrain import retrain
 from dashfx.cli.search import search
 from dashfx.cli.search_task import search_task
 from dashfx.cli.show import show
+from dashfx.cli.tune import tune
 from dashfx.errors import DashfxError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "search": search,
     "rank": rank,
     "search-task": search_task,
+    "tune": tune,
     "retrain": retrain,
     "lower": lower,
     "export": export,
@@ -104,7 +106,7 @@ def main() -> None:
 
 
 def separate_values(arguments: Sequence[str]) -> Iterator[str]:
-    """Repeat --model-args and --set before each further value, for `--model-args depth=16 width=2`.
+    """Repeat options that take several NAME=VALUE before each further one, for `--model-args depth=16 width=2`.
 
     >>> list(separate_values(["--set", "a=1", "b=2", "x.py:Net"]))
     ['--set', 'a=1', '--set', 'b=2', 'x.py:Net']
@@ -112,7 +114,7 @@ def separate_values(arguments: Sequence[str]) -> Iterator[str]:
     option, values = "", 0
     for argument in arguments:
         if argument.startswith("-"):
-            option, values = argument if argument in ("--model-args", "--set") else "", 0
+            option, values = argument if argument in ("--model-args", "--retrain-args", "--set") else "", 0
         elif option and "=" not in argument:
             option = ""
         elif option:

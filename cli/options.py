@@ -105,6 +105,26 @@ Weights = Annotated[
     str | None,
     typer.Option(help="where retraining starts: inherit, pretrained or fresh", rich_help_panel=RETRAIN),
 ]
+RetrainArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="arguments of the model's class that only retraining uses, such as a larger width; from fresh weights",
+        metavar="NAME=VALUE",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(help="wall time of all stages, such as 2h or 90m: epochs become what fits", rich_help_panel=RUN),
+]
+TuneTrials = Annotated[
+    int | None,
+    typer.Option("--tune", help="trainings that tune retraining's options; 0 for none", rich_help_panel=RETRAIN),
+]
+TuneMinutes = Annotated[
+    float | None, typer.Option(help="or tune for so many minutes of training", rich_help_panel=RETRAIN)
+]
 
 Config = Annotated[Path | None, typer.Option(help="a YAML file of options, such as a run's config.yaml")]
 Assignments = Annotated[
@@ -162,6 +182,8 @@ def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> 
     options: dict[str, Any] = before.model_dump(mode="json") if before else {}
     if flags.get("config") is not None:
         options = read_yaml(flags["config"])
+    if flags.get("retrain_args"):  # another model starts from fresh weights
+        _put(options, "retrain.weights", "fresh")
     for name, (keys, read) in KEYS.items():
         value = flags.get(name)
         if value not in (None, [], ()):
@@ -309,6 +331,10 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "batch_size": ("search.batch_size retrain.batch_size", _as_it_is),
     "retrain_epochs": ("retrain.epochs", _as_it_is),
     "weights": ("retrain.weights", _as_it_is),
+    "retrain_args": ("retrain.model_args", named_values),
+    "tune": ("tune.trials", _as_it_is),
+    "tune_minutes": ("tune.minutes", _as_it_is),
+    "budget": ("budget", _as_it_is),
     "seed": ("seed", _as_it_is),
     "device": ("device", _as_it_is),
     "amp": ("amp", _as_it_is),

@@ -17,6 +17,7 @@ def retrain(
     resume: options.Resume = False,
     retrain_epochs: options.OwnRetrainEpochs = None,
     weights: options.Weights = None,
+    retrain_args: options.RetrainArgs = None,
     assignments: options.Assignments = None,
     seed: options.Seed = None,
     device: options.Device = None,
@@ -29,8 +30,11 @@ def retrain(
     from dashfx.pipeline import retrain_genotype
     from dashfx.reopen import lowered_of
     from dashfx.runfolder import existing_folder
+    from dashfx.tune import Tuned, with_values
 
     before, settings = existing_folder(run)
+    if before.tuned.is_file():
+        settings = with_values(settings, Tuned.load(before.tuned).values)
     settings = options.configuration(ctx.params, settings)
     folder = out or options.free_folder(f"{before.root}-retrain")
     start, genotype = None, Genotype.load(before.genotype)

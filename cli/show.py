@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashfx.cli import render, tables
+from dashfx.cli.tune import show_trials
 from dashfx.errors import RunFolderError
 from dashfx.genotype import Genotype
 
@@ -34,6 +35,8 @@ def show(source: Source) -> None:
             f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
             tables.files(source),
         )
+    if source.is_dir():
+        show_trials(source)
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dashfx.ops.suite import Layer, Measured
     from dashfx.passes import PassResult
     from dashfx.profiles import Standings
+    from dashfx.tune import Tuned
 
 # What a run's folder may hold, in the order in which a reader wants it.
 FILES = {
@@ -31,10 +32,14 @@ FILES = {
     "load_model.py": "rebuilds the PyTorch model without dashfx",
     "model.safetensors": "its weights",
     "genotype.json": "the choices",
+    "tuned.json": "the options of retraining that tuning found best, and every trial",
+    "retrain.yaml": "the options that the model was trained with, tuned or cut to a budget",
+    "budget.json": "what was decided for the budget, and from what",
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
     "config.yaml": "every option of the run",
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
     "autotune.json": "the algorithm of each mixture, with what was measured",
+    "study.journal": "the study, as Optuna keeps it",
     "log.jsonl": "every stage and epoch",
     "tensorboard": "scalars of every epoch for TensorBoard",
 }
@@ -215,6 +220,19 @@ def standings(found: Standings) -> Table:
 
 def _deviation(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def trials(found: Tuned) -> Table:
+    """Every trial of a study, the best one in bold."""
+    numbers = (*found.values, "value", "epochs", "s")
+    made = table("trials, by the metric on the validation part", "trial", *numbers, "state", numbers=numbers)
+    for trial in found.trials:
+        cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial.values.values()]
+        value = "" if trial.metric is None else f"{trial.metric:.4f}"
+        style = "bold" if trial.number == found.number else ""
+        rest = (value, str(trial.epochs), f"{trial.seconds:.1f}", trial.state)
+        made.add_row(str(trial.number + 1), *cells, *rest, style=style)
+    return made
 
 
 def files(folder: Path) -> Table:

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dashfx import presets
-from dashfx.errors import ConfigError, did_you_mean
+from dashfx.configfile import seconds_of
 from dashfx.space import Candidate, SearchSpace, Size, preset_lists
-
-Self = TypeVar("Self", bound="Strict")
-
-
-class Strict(BaseModel):
-    """A frozen block of options that refuses unknown ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def parse(cls: type[Self], options: Mapping[str, Any]) -> Self:
-        """Checked options.
-
-        Raises:
-            ConfigError: an unknown option (with the nearest known one), or a value that cannot be used.
-        """
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            raise ConfigError(_explain(cls, error)) from None
+from dashfx.strict import Strict
+from dashfx.tuneconfig import TuneConfig
 
 
 class CandidateConfig(Strict):
@@ -207,9 +189,29 @@ class RetrainConfig(FitConfig):
     Attributes:
         weights: "inherit" starts from the supernet, "pretrained" from the checkpoint's kernels restricted to the chosen
             support, "fresh" from the model as its class builds it.
+        model_args: arguments of the model's class that only retraining uses, such as a larger width; the choices go
+            over by the names of the sites.
+        dropout: the probability of every nn.Dropout of the model; None leaves each as it is.
+        ema: the decay of a moving average over the weights, which is then judged and kept; 0 for none.
+        patience: stop after so many epochs without a better metric; 0 never stops early.
+        channels_last: keep images as NHWC in memory.
+        compile: run the model through torch.compile.
     """
 
     weights: Literal["inherit", "pretrained", "fresh"] = "inherit"
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)
+    patience: int = Field(0, ge=0)
+    channels_last: bool = False
+    compile: bool = False
+
+    @field_validator("model_args")
+    @classmethod
+    def _another_model_starts_afresh(cls, args: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if args and info.data.get("weights") != "fresh":
+            raise ValueError("they make another model, which earlier weights do not fit; set retrain.weights=fresh")
+        return args
 
 
 class ExportConfig(Strict):
@@ -308,10 +310,12 @@ class RunConfig(Strict):
     space: SpaceConfig = SpaceConfig()
     search: SearchConfig = SearchConfig()
     blackbox: BlackBoxConfig = BlackBoxConfig()
+    tune: TuneConfig = TuneConfig()
     retrain: RetrainConfig = RetrainConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
     random_control: bool = False
+    budget: str | None = None
     seed: int = 0
     device: str = "auto"
     amp: Literal["no", "bf16", "fp16"] = "no"
@@ -340,6 +344,13 @@ class RunConfig(Strict):
     def _no_is_a_word(cls, value: Any) -> Any:
         return "no" if value is False else value  # YAML 1.1 reads a bare no as false
 
+    @field_validator("budget")
+    @classmethod
+    def _a_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds_of(value)
+        return value
+
     @property
     def trains_supernet(self) -> bool:
         """Whether the search leaves weights that the lowered model can inherit."""
@@ -353,22 +364,3 @@ class RunConfig(Strict):
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def _explain(cls: type[BaseModel], error: ValidationError) -> str:
-    first = error.errors()[0]
-    path = [str(step) for step in first["loc"]]
-    where = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        block = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
-        return f"no option {path[-1]!r}{block}{did_you_mean(path[-1], _options_at(cls, path[:-1]))}"
-    return f"option {where!r}: {first['msg'].lower()}, got {first.get('input')!r}"
-
-
-def _options_at(cls: type[BaseModel], path: list[str]) -> list[str]:
-    for step in path:
-        kind = cls.model_fields[step].annotation if step in cls.model_fields else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return []
-        cls = kind
-    return list(cls.model_fields)

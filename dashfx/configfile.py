@@ -62,4 +62,24 @@ def parse_value(text: str) -> Any:
         raise ConfigError(f"value {text!r} cannot be read: an open bracket or quote, perhaps") from None
 
 
+def seconds_of(duration: str) -> float:
+    """A wall time in seconds.
+
+    >>> seconds_of("1h30m"), seconds_of("90s"), seconds_of("0.5h")
+    (5400.0, 90.0, 1800.0)
+
+    Raises:
+        ValueError: another form, or nothing.
+    """
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s)?", duration.replace(" ", "").lower())
+    try:
+        hours, minutes, seconds = (float(part or 0) for part in parts.groups()) if parts else (0.0, 0.0, 0.0)
+    except ValueError:  # such as 1.2.3
+        hours = minutes = seconds = 0.0
+    total = 3600 * hours + 60 * minutes + seconds
+    if total <= 0:
+        raise ValueError("write a wall time such as 2h, 90m, 1h30m or 45s")
+    return total
+
+
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")

@@ -24,11 +24,25 @@ class ModelSource:
         build: makes a model as its class makes it, without a checkpoint.
         spec: `file.py:Class` or `package.module:Class`, with an absolute path; None for an instance given from Python.
         args: keyword arguments of the class.
+        made: the class or factory; None where there is only an instance.
     """
 
     build: Callable[[], nn.Module]
     spec: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
+    made: Callable[..., Any] | None = None
+
+    def with_arguments(self, args: Mapping[str, Any]) -> ModelSource:
+        """The same class with other arguments, those given over its own.
+
+        Raises:
+            ModelError: an instance takes none; or the class does not know one, when it is built.
+        """
+        if self.made is None:
+            raise ModelError(f"model arguments {sorted(args)} need a class or a factory, not an instance")
+        made, merged = self.made, {**self.args, **args}
+        name = self.spec or str(getattr(made, "__name__", "the model"))
+        return ModelSource(lambda: _call(made, merged, name), self.spec, merged, made)
 
     @property
     def file(self) -> Path | None:
@@ -52,7 +66,7 @@ def load_model(model: str | nn.Module | Callable[..., nn.Module], args: Mapping[
     if isinstance(model, str):
         return _from_spec(model, args)
     if callable(model):
-        return ModelSource(lambda: _call(model, args, getattr(model, "__name__", "the model")), None, args)
+        return ModelSource(lambda: _call(model, args, getattr(model, "__name__", "the model")), None, args, model)
     raise ModelError(f"expected an nn.Module, a class, a factory or 'file.py:Class', got {type(model).__name__}")
 
 
@@ -67,7 +81,7 @@ def _from_spec(spec: str, args: dict[str, Any]) -> ModelSource:
         return ModelSource(lambda: copy_model(pristine), absolute)
     if not callable(made):
         raise ModelError(f"{spec} is a {type(made).__name__}; name a class, a function or an nn.Module")
-    return ModelSource(lambda: _call(made, args, spec), absolute, args)
+    return ModelSource(lambda: _call(made, args, spec), absolute, args, made)
 
 
 def build(source: ModelSource, seed: int) -> nn.Module:

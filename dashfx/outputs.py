@@ -31,6 +31,7 @@ from dashfx.site import Site, Skip
 from dashfx.supernet import specialise
 from dashfx.task import Task, evaluate
 from dashfx.tracing import trace
+from dashfx.tune import Tuned
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Result:
         seconds, memory: wall time and peak bytes per stage.
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
+        tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
     """
@@ -78,6 +80,7 @@ class Result:
     memory: dict[str, int] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
+    tuned: Tuned | None = None
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
     folder: Path | None = None
@@ -104,6 +107,7 @@ class Result:
             "onnx_valid": self.onnx_valid,
             "control": self.control and {"searched": self.control.searched, "untouched": self.control.untouched},
             "kept": self.control.kept if self.control else None,
+            "tuned": dict(self.tuned.values) if self.tuned else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,

@@ -5,39 +5,37 @@ Read `search` from top to bottom: its stages have the same names here, in the lo
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate.utils import broadcast_object_list, convert_to_fp32
+from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
 from dashfx.blackbox import best_genotype, check_evaluators, warm_start
+from dashfx.budget import check_budget, keep_budget
 from dashfx.comparison import Contender, Figures, compare
 from dashfx.config import CONTROLS, RunConfig
-from dashfx.errors import ConfigError, SpaceError
 from dashfx.evaluators import specialised_by
 from dashfx.genotype import Genotype
-from dashfx.ops import TuningTable, drop_residuals, sites_of, tune
-from dashfx.ops.autotune import BUDGET
-from dashfx.ops.tuningtable import cache_file
+from dashfx.ops import drop_residuals, sites_of
 from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.progress import QUIET, Observer
+from dashfx.rewriting import probe, retrained_sites, rewritten, take_algorithms
 from dashfx.run import ModelLike, Run, prepare
 from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
-from dashfx.search.probe import batches_of, gains, left_alone
 from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.search.settle import Settling, mixed
+from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
-from dashfx.supernet import as_plain, as_supernet, lowering_passes, rewriting_passes
+from dashfx.supernet import as_plain, lowering_passes
 from dashfx.task import Task
-from dashfx.tracing import Program, trace
-from dashfx.train import Fitted, Learner, Supervised, derive_seed, fit, metric_over
+from dashfx.tracing import trace
+from dashfx.train import Fitted, Learner, Supervised, fit, metric_over
+from dashfx.tune import Tuned, check_space, trial_epochs, tune_run, with_values
 
 
 def search(
@@ -80,6 +78,10 @@ def search(
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_evaluators(run, supernet)
+    check_budget(run.config)
+    if run.config.tune.wanted:
+        check_space(run)
+    retrained_sites(run, program)
     if out is not None:
         run.use_folder(out)  # all that a user can get wrong has been checked by now
     if run.config.space.sites == "auto":
@@ -87,6 +89,9 @@ def search(
             alone = probe(run, supernet)
         program, supernet = rewritten(run, alone)
     chance = random_control(run.config, supernet)
+    if run.config.budget:
+        with run.stage("budget", run.config.budget):
+            keep_budget(run, supernet)
 
     with run.stage("search", _search_plan(run.config)):
         genotype = choose(run, supernet)
@@ -97,9 +102,13 @@ def search(
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
 
+    if run.config.tune.wanted:
+        with run.stage("tune", tuning_plan(run.config)):
+            run, genotype = tuned(run, supernet, genotype)
     plain = lowered(run, supernet, genotype)  # discretise, lower
 
-    return finished(run, plain, genotype, program, run.config.control, chance)  # retrain, control, compare, export
+    facts = retrained_sites(run, program), program.skips
+    return finished(run.for_retraining(), plain, genotype, *facts, run.config.control, chance)  # and so on to export
 
 
 def retrain_genotype(
@@ -124,6 +133,7 @@ def retrain_genotype(
         DashfxError: bad input, or a genotype of another model.
     """
     run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
+    run = run.for_retraining()
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
     plain = start or specialised(run, genotype)
@@ -131,43 +141,10 @@ def retrain_genotype(
         run.use_folder(out)
     if run.folder and run.is_main:
         write_text(run.folder.genotype, genotype.to_json())
-    return finished(run, plain, genotype, program, control=False)
-
-
-def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program, nn.Module]:
-    """The traced program and the supernet that was made of its model.
-
-    Args:
-        alone: sites that are not searched, each with the reason.
-    """
-    config, space_config = run.config, run.config.space
-    with run.stage("trace"):
-        program = trace(run.given_model(), run.example)
-    space = space_config.build(program.ndim)
-    check_growth(program, space, config)
-    torch.manual_seed(derive_seed(config.seed, "rewrite"))
-    globs = space_config.include, space_config.exclude
-    for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
-        with run.stage(step.name):
-            run.observer.passed(step(program.graph_module))
-    return program, as_supernet(program)
-
-
-def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
-    """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
-    config, path = run.config, run.folder.probe if run.folder else None
-    gained: dict[str, float] = {}
-    if run.is_main and path is not None and path.is_file():
-        gained = json.loads(path.read_text(encoding="utf-8"))
-    elif run.is_main:
-        batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
-        gained = gains(supernet, batches, run.task, run.accelerator.device)
-        if path is not None:
-            write_text(path, json.dumps(gained, indent=2) + "\n")
-    (gained,) = broadcast_object_list([gained])
-    alone = left_alone(gained, config.space.share)
-    run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
-    return alone
+    if run.config.budget:
+        with run.stage("budget", run.config.budget):
+            keep_budget(run, None, genotype)
+    return finished(run, plain, genotype, program.sites, program.skips, control=False)
 
 
 def choose(run: Run, supernet: nn.Module) -> Genotype:
@@ -216,6 +193,32 @@ def settle(run: Run, supernet: nn.Module) -> Genotype:
     return rule.select(sites_of(supernet))
 
 
+def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> tuple[Run, Genotype]:
+    """The run with the options of retraining that did best on the validation part, and the genotype by its rule.
+
+    What the study has found stands in the run's folder, where a resumed run takes it from.
+    """
+
+    def chosen(tried: Run) -> Genotype:
+        same = tried.config.search.rule == run.config.search.rule
+        return genotype if same else load_rule(tried.config.search.rule).select(sites_of(supernet))
+
+    def start(tried: Run) -> nn.Module:
+        return lowered(tried.unheard(), supernet, chosen(tried))
+
+    path = run.folder.tuned if run.folder else None
+    known = path is not None and path.is_file()
+    run.tuned = Tuned.load(path) if path is not None and known else tune_run(run, genotype, start)
+    if path is not None and run.is_main and not known:
+        write_text(path, run.tuned.to_json())
+    run.note(f"tune: trial {run.tuned.number + 1} of {len(run.tuned.trials)} is the best, {run.tuned}")
+    better = run.with_config(with_values(run.config, run.tuned.values))
+    if chosen(better) != genotype and run.folder and run.is_main:
+        write_text(run.folder.genotype, chosen(better).to_json())
+    run.accelerator.wait_for_everyone()
+    return better, chosen(better)
+
+
 def fit_stage(run: Run, learner: Learner, stage: str) -> Fitted:
     """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
     fitted = fit(
@@ -231,35 +234,10 @@ def fit_stage(run: Run, learner: Learner, stage: str) -> Fitted:
     return fitted
 
 
-def take_algorithms(run: Run, supernet: nn.Module) -> None:
-    """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
-
-    So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
-    `dashfx.ops.tuningtable.cache_file`, and what is not known is measured.
-    """
-    sites = sites_of(supernet)
-    if run.is_main:
-        path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
-        x = run.data.train.__getitems__(list(range(min(run.config.search.batch_size, len(run.data.train)))))[0]
-        tuning = tune(
-            supernet,
-            x.to(run.accelerator.device),
-            kept=TuningTable.load(path),
-            cache=cache_file() if wanted else None,
-            budget=BUDGET if wanted else 0,
-        )
-        if path is not None:
-            tuning.table.save(path)
-        run.observer.note(str(tuning))
-    (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
-    for name, site in sites.items():
-        site.choices = choices[name]
-
-
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
     if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
-        return specialised(run, genotype)
+        return specialised(run.for_retraining(), genotype)
     program = trace(supernet, run.example)
     for step in lowering_passes(genotype, run.config.inherited):
         with run.stage(step.name):  # discretise, lower
@@ -276,7 +254,13 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
 
 
 def finished(
-    run: Run, plain: nn.Module, genotype: Genotype, program: Program, control: bool, chance: Genotype | None = None
+    run: Run,
+    plain: nn.Module,
+    genotype: Genotype,
+    sites: dict[str, Site],
+    skips: Iterable[Skip],
+    control: bool,
+    chance: Genotype | None = None,
 ) -> Result:
     """Retrain, compare with the controls, measure each model on the test part once, export, and write it all down.
 
@@ -287,7 +271,7 @@ def finished(
     options = run.config.retrain
     with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
         plain, valid = retrain(run, plain)
-    result = Result(genotype, plain, run.task, valid, float("nan"), program.sites, tuple(program.skips))
+    result = Result(genotype, plain, run.task, valid, float("nan"), sites, tuple(skips))
     strategy = run.config.search.strategy
     rivals = [Contender(strategy if strategy in CONTROLS else "searched", plain, valid)]
     if control and strategy not in CONTROLS:
@@ -300,11 +284,13 @@ def finished(
         result.models = compared(run, rivals)
     result.test = result.models[result.control.kept if result.control else rivals[0].name].test
     if run.folder and run.is_main:
+        if run.tuned or run.config.budget:
+            write_text(run.folder.retrained, run.config.to_yaml())
         with run.stage("export"):
             write_outputs(run, run.folder, result)
     result.seconds, result.history, result.notes = run.seconds, run.history, run.notes
     result.memory = run.memory
-    result.evaluations = run.evaluations
+    result.evaluations, result.tuned = run.evaluations, run.tuned
     if run.folder and run.is_main:
         result.folder = run.folder.root
         write_summary(run, run.folder, result)
@@ -339,8 +325,12 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
     """The model with the weights of its best epoch on the validation part, and its metric there."""
     learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
     fitted = fit_stage(run, learner, stage)
+    if fitted.stopped:
+        run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
     trained = run.accelerator.unwrap_model(learner.model)
     trained.load_state_dict(fitted.best_weights)
+    for parameter in trained.parameters():
+        parameter.data = parameter.data.cpu().contiguous()  # files know no other layout
     return trained.cpu().eval(), fitted.best
 
 
@@ -359,26 +349,11 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     return metric
 
 
-def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:
-    """Growing asks for each site's own kernel among its candidates, so that the model can also stay as it is.
-
-    Raises:
-        SpaceError: a site whose own kernel is not in the space.
-        ConfigError: a probe is asked for and the model does not grow.
-    """
-    if config.search.init != "grow":
-        if config.space.sites == "auto":
-            raise ConfigError(
-                "space.sites=auto asks what new taps add to the model as it is; "
-                "give --checkpoint, or --init grow, or search all sites"
-            )
-        return
-    for site in program.sites.values():
-        if site.original not in space.for_site(site.name, site.original):
-            raise SpaceError(
-                f"site {site.name!r}: growing needs its own {site.original} in the space; "
-                "set space.keep_original=true, or search.init=fresh"
-            )
+def tuning_plan(config: RunConfig) -> str:
+    options = config.tune
+    limits = {"trials": options.trials, "minutes": options.minutes}
+    said = " or ".join(f"{limit:g} {name}" for name, limit in limits.items() if limit)
+    return f"{options.sampler}, {said}, {trial_epochs(options, config.retrain.epochs)} epochs each"
 
 
 def _plan(what: str, epochs: int) -> str:

@@ -1,4 +1,4 @@
-"""An earlier run's folder goes in; its run with data, its lowered model, its trained model or its result come out."""
+"""An earlier run's folder goes in; its run, lowered or trained model, result or tuned options come out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.comparison import Figures
-from dashfx.errors import RunFolderError
+from dashfx.config import RunConfig
+from dashfx.configfile import read_yaml
+from dashfx.errors import ConfigError, RunFolderError
 from dashfx.export import ExportReport
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
 from dashfx.outputs import Control, Result, network
-from dashfx.pipeline import rewritten, specialised
-from dashfx.progress import Epoch, read_log
+from dashfx.pipeline import lowered, specialised
+from dashfx.progress import QUIET, Epoch, Observer, read_log
+from dashfx.rewriting import rewritten
 from dashfx.run import Run, prepare
-from dashfx.runfolder import RunFolder, existing_folder
+from dashfx.runfolder import RunFolder, existing_folder, write_text
 from dashfx.search.blackbox import Row
 from dashfx.search.probe import left_alone
 from dashfx.space import Candidate
 from dashfx.supernet import lower
+from dashfx.tune import Tuned, tune_run
 
 
 def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
@@ -34,16 +38,11 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     Raises:
         RunFolderError: not a run's folder, or a run that has no finished search.
     """
-    run, genotype = _reopened(folder)
-    paths = RunFolder(Path(folder))
-    genotype = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
-    states = [paths.checkpoints / f"{stage}-last.pt" for stage in ("settle", "search")]
-    state = next((file for file in states if file.is_file()), None)
-    if state is None:
+    paths, config = existing_folder(folder)
+    run, genotype = _prepared(folder, config), _searched(paths)
+    supernet = _supernet(run, paths)
+    if supernet is None:
         return specialised(run, genotype), genotype
-    _, supernet = rewritten(run, _left_alone(run, paths))
-    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
-    drop_residuals(supernet)
     return lower(supernet, genotype, run.config.inherited), genotype
 
 
@@ -53,12 +52,17 @@ def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
     Raises:
         RunFolderError: not a run's folder, or a run that has not finished.
     """
-    run, genotype = _reopened(folder, checkpoint=None)  # the run's own weights go over it, so it may be gone by now
-    weights = RunFolder(Path(folder)).weights
-    if not weights.is_file():
-        raise RunFolderError(f"{folder} holds no {weights.name}: the run has not finished; continue it with --resume")
+    paths, config = existing_folder(folder)
+    if paths.retrained.is_file():
+        config = RunConfig.parse(read_yaml(paths.retrained))
+    config = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
+    run, genotype = _prepared(folder, config).for_retraining(), _chosen(paths)
+    if not paths.weights.is_file():
+        raise RunFolderError(
+            f"{folder} holds no {paths.weights.name}: the run has not finished; continue it with --resume"
+        )
     plain = specialised(run, genotype)
-    load_weights(plain, weights)
+    load_weights(plain, paths.weights)
     return run, plain.eval(), genotype
 
 
@@ -93,6 +97,7 @@ def _fill(result: Result, facts: dict[str, Any], paths: RunFolder) -> None:
     result.seconds, result.memory = facts["seconds"], facts.get("memory", {})
     result.history = _history(paths.log)
     result.evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
+    result.tuned = Tuned.load(paths.tuned) if facts.get("tuned") else None
     result.folder = paths.root
 
 
@@ -120,13 +125,61 @@ def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
     return left_alone(gained, run.config.space.share)
 
 
-def _reopened(folder: str | Path, **changes: Any) -> tuple[Run, Genotype]:
-    paths, config = existing_folder(folder)
-    config = config.model_copy(update=changes)
+def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
+    """Tune the retraining of what an earlier run has searched; the study and its best options stay in the folder.
+
+    Several processes, on several machines that share the folder or a database, may do so at the same time.
+
+    Args:
+        config: the run's own options, with those of `tune`.
+
+    Raises:
+        DashfxError: a run that has no finished search, or a study of another space.
+    """
+    if "rule" in config.tune.space:
+        raise ConfigError("tune.space 'rule' would change what this run has chosen; give it to dashfx search --tune")
+    paths, _ = existing_folder(folder)
+    run, genotype = _prepared(folder, config, observer), _searched(paths)
+    supernet = _supernet(run, paths)
+    run.use_folder(folder)
+
+    def start(tried: Run) -> nn.Module:
+        quiet = tried.unheard()
+        return specialised(quiet.for_retraining(), genotype) if supernet is None else lowered(quiet, supernet, genotype)
+
+    with run.stage("tune"):
+        found = tune_run(run, genotype, start)
+    if run.is_main:
+        write_text(paths.tuned, found.to_json())
+    return found
+
+
+def _prepared(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Run:
     if config.model is None or config.data is None:
         raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
+    return prepare(config.model, config.data, config=config, observer=observer)
+
+
+def _chosen(paths: RunFolder) -> Genotype:
     if not paths.genotype.is_file():
         raise RunFolderError(
-            f"{folder} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
+            f"{paths.root} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
         )
-    return prepare(config.model, config.data, config=config), Genotype.load(paths.genotype)
+    return Genotype.load(paths.genotype)
+
+
+def _searched(paths: RunFolder) -> Genotype:
+    """What the search chose, also where the untouched model was handed back in its place."""
+    return Genotype.load(paths.searched) if paths.searched.is_file() else _chosen(paths)
+
+
+def _supernet(run: Run, paths: RunFolder) -> nn.Module | None:
+    """The supernet as the search left it; None where the search trained none."""
+    states = [paths.checkpoints / f"{stage}-last.pt" for stage in ("settle", "search")]
+    state = next((file for file in states if file.is_file()), None)
+    if state is None:
+        return None
+    _, supernet = rewritten(run, _left_alone(run, paths))
+    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
+    drop_residuals(supernet)
+    return supernet

@@ -15,6 +15,7 @@ from dashfx.report_html import Html, items, page, section, table, tag
 from dashfx.report_kernels import common_scale, kernel
 from dashfx.report_models import duration, metric, models, spent, times
 from dashfx.report_network import drawing, sees
+from dashfx.report_tuning import tuning
 from dashfx.report_warnings import best_index, stage, warnings_of
 from dashfx.runfolder import environment, write_text
 from dashfx.search.cost import macs_of, parameters_of
@@ -45,6 +46,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         _left_alone(result),
         _training(result),
         _evaluations(result, config),
+        tuning(result.tuned, result.task),
         times(result),
         _exported(result),
         _data(result, data),

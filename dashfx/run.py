@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +35,9 @@ from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.tracing import evaluation
 from dashfx.train import make_accelerator
 
+if TYPE_CHECKING:
+    from dashfx.tune.study import Tuned
+
 try:
     import resource
 except ImportError:  # Windows
@@ -46,10 +50,12 @@ class Run:
     """The state that stages hand on.
 
     Attributes:
+        checkpoint: the weights that the model comes with, where it does.
         seconds: wall time of each stage so far.
         memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
+        tuned: what tuning has found, where there was one.
         notes: what a user should know, in the order in which it came up.
     """
 
@@ -57,6 +63,8 @@ class Run:
         self, source: ModelSource, data: Data, task: Task, config: RunConfig, observer: Observer, resume: bool
     ) -> None:
         self.source, self.data, self.task, self.config, self.resume = source, data, task, config, resume
+        self.checkpoint = config.checkpoint
+        self._began = time.perf_counter()
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
         self._log = JsonlLog()
@@ -65,6 +73,7 @@ class Run:
         self.memory: dict[str, int] = {}
         self.history: list[Epoch] = []
         self.evaluations: list[Row[Genotype]] = []
+        self.tuned: Tuned | None = None
         self.notes: list[str] = []
 
     @property
@@ -83,13 +92,43 @@ class Run:
         return self.folder.checkpoints if self.folder else None
 
     @property
+    def elapsed(self) -> float:
+        """Seconds since the run was prepared, in this process."""
+        return time.perf_counter() - self._began
+
+    @property
     def starts_fresh(self) -> bool:
         """Whether training starts from the model as its class builds it, rather than from the checkpoint."""
-        return self.config.retrain.weights == "fresh" or not self.config.checkpoint
+        return self.config.retrain.weights == "fresh" or not self.checkpoint
 
     def start_model(self) -> nn.Module:
         """The model that a training without a supernet starts from."""
         return self.fresh_model() if self.starts_fresh else self.given_model()
+
+    def with_config(self, config: RunConfig) -> Run:
+        """The same run, its log and clock shared, with other options."""
+        run = copy.copy(self)
+        run.config = config
+        return run
+
+    def unheard(self) -> Run:
+        """The same run without its listeners, for what is done over and over; its seconds count nowhere."""
+        run = copy.copy(self)
+        run.observer, run.seconds, run.memory = QUIET, {}, {}
+        return run
+
+    def for_retraining(self) -> Run:
+        """The run as it trains what was chosen: with the model that `retrain.model_args` make, where there are any.
+
+        Raises:
+            ModelError: the model takes no such argument.
+        """
+        args = self.config.retrain.model_args
+        if not args:
+            return self
+        run = copy.copy(self)
+        run.source, run.checkpoint = self.source.with_arguments(args), None
+        return run
 
     def fresh_model(self) -> nn.Module:
         """The model as its class builds it, the same weights at every call."""
@@ -98,8 +137,8 @@ class Run:
     def given_model(self) -> nn.Module:
         """The user's model, with the checkpoint's weights where there is one."""
         model, config = self.fresh_model(), self.config
-        if config.checkpoint:
-            notes = load_checkpoint(model, config.checkpoint, key=config.checkpoint_key, new_head=config.new_head)
+        if self.checkpoint:
+            notes = load_checkpoint(model, self.checkpoint, key=config.checkpoint_key, new_head=config.new_head)
             for note in notes:
                 if note not in self.notes:  # the checkpoint is loaded by every stage that starts from it
                     self.note(note)

@@ -73,6 +73,26 @@ class RunFolder:
         return self.root / "probe.json"
 
     @property
+    def study(self) -> Path:
+        """Every trial of the tuning, as Optuna's journal."""
+        return self.root / "study.journal"
+
+    @property
+    def tuned(self) -> Path:
+        """The best options that tuning found, and its trials."""
+        return self.root / "tuned.json"
+
+    @property
+    def budget(self) -> Path:
+        """What was decided for a budget of wall time."""
+        return self.root / "budget.json"
+
+    @property
+    def retrained(self) -> Path:
+        """The options that the model was trained with, where they are not those of `config`."""
+        return self.root / "retrain.yaml"
+
+    @property
     def genotype(self) -> Path:
         return self.root / "genotype.json"
 

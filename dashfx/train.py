@@ -9,6 +9,7 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dashfx.config import FitConfig
+from dashfx.averaging import Average
+from dashfx.config import FitConfig, RetrainConfig
 from dashfx.data import Data
 from dashfx.errors import ConfigError, RunFolderError, TrainingError, first_line
 from dashfx.processes import DDP, check_agreement, check_gpus, check_rows, finite, launched, share_buffers, spread
 from dashfx.progress import QUIET, Epoch, Observer
+from dashfx.recipe import make_optimiser, prepared
 from dashfx.schedule import learning_rate
 from dashfx.task import Task, evaluate
 
@@ -62,6 +65,10 @@ class Learner(ABC):
         """The data whose train part the loop draws batches from."""
         return data
 
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are validated and kept."""
+        return nullcontext()
+
     def before_validation(self, data: Data) -> None:
         """Bring the model into the state that validation should see."""
 
@@ -71,6 +78,10 @@ class Learner(ABC):
 
     def finished(self, epoch: int) -> str | None:
         """Why training can stop after this epoch, or None."""
+        return None
+
+    def stalled(self, epochs: int) -> str | None:
+        """Why training can stop after so many epochs without a better metric, or None."""
         return None
 
     def decisions(self) -> Iterable[Tensor]:
@@ -95,7 +106,12 @@ class Learner(ABC):
     def loss(self, batch: Batch) -> Tensor:
         x, y = batch
         with self.accelerator.autocast():
-            return self.task.loss(self.model(x), y)
+            return self.task.loss(self.call(x), y)
+
+    def call(self, x: Tensor) -> Tensor:
+        """The model's output as it computes it."""
+        output: Tensor = self.model(x)
+        return output
 
     def predict(self, x: Tensor) -> Tensor:
         with self.accelerator.autocast():
@@ -111,13 +127,17 @@ class Learner(ABC):
 
 
 class Supervised(Learner):
-    """Ordinary training of a plain model."""
+    """Ordinary training of a plain model; with `retrain.ema`, a moving average of its weights is what is judged."""
 
-    def __init__(self, model: nn.Module, task: Task, config: FitConfig, accelerator: Accelerator) -> None:
+    config: RetrainConfig
+
+    def __init__(self, model: nn.Module, task: Task, config: RetrainConfig, accelerator: Accelerator) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
-        self.model = spread(model, accelerator)
+        self.model = spread(prepared(model, config), accelerator)
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
+        self._average = Average(self.plain, config.ema) if config.ema else None
+        self._forward = torch.compile(self.model) if config.compile else self.model
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
@@ -127,29 +147,30 @@ class Supervised(Learner):
         self._optimiser.zero_grad()
         loss = self.loss(batch)
         self.descend(loss, self._optimiser, self.model.parameters())
+        if self._average:
+            self._average.update(self.plain)
         return loss.detach()
 
+    def call(self, x: Tensor) -> Tensor:
+        output: Tensor = self._forward(x)
+        return output
 
-def make_optimiser(
-    parameters: Iterable[Tensor], config: FitConfig, gentle: Iterable[Tensor] = (), share: float = 1.0
-) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay.
+    def judged(self) -> AbstractContextManager[None]:
+        if self._average is None:
+            return nullcontext()
+        return self._average.in_place_of(self.plain)
 
-    Args:
-        gentle: further parameters, whose learning rate is this `share` of the others'.
-    """
-    groups = [*_groups(parameters, config, 1.0), *_groups(gentle, config, share)]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr)
+    def stalled(self, epochs: int) -> str | None:
+        patience = self.config.patience
+        return f"no better {self.task.metric_name} for {epochs} epochs" if 0 < patience <= epochs else None
 
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"average": self._average.state_dict()} if self._average else {})
 
-def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> list[dict[str, Any]]:
-    parameters = list(parameters)
-    decayed = [p for p in parameters if p.ndim > 1], config.weight_decay
-    vectors = [p for p in parameters if p.ndim <= 1], 0.0
-    return [{"params": own, "weight_decay": decay, "share": share} for own, decay in (decayed, vectors) if own]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self._average:
+            self._average.load_state_dict(state["average"])
 
 
 @dataclass
@@ -214,15 +235,16 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
-    metric = validate(learner, data)
-    if not fitted.history or learner.task.better(metric, fitted.best):
-        fitted.best, fitted.best_epoch = metric, epoch
-        if learner.keeps_best:
-            fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+    with learner.judged():
+        metric = validate(learner, data)
+        if not fitted.history or learner.task.better(metric, fitted.best):
+            fitted.best, fitted.best_epoch = metric, epoch
+            if learner.keeps_best:
+                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
     lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
     facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
     fitted.history.append(facts)
-    fitted.stopped = learner.finished(epoch) or ""
+    fitted.stopped = learner.finished(epoch) or learner.stalled(epoch - fitted.best_epoch) or ""
     check_agreement(accelerator, stage, epoch, metric, learner.decisions())
     return facts
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Two of the report's parts need facts only, so that facts can show themselves in a notebook.
 FACTS = {"errors", "space", "site", "genotype", "genotable", "report_html", "report_kernels"}
 GRAPH = {"convs", "hosting", "inputs", "adapters", "observe", "classify", "tracing", "analysis"}
-SETTINGS = {"config", "configfile", "presets", "schedule", "progress", "tensorboard"}
+SETTINGS = {"config", "tuneconfig", "strict", "configfile", "presets", "schedule", "progress", "tensorboard"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
 OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}
@@ -24,6 +24,7 @@ REPORT = {
     "report_models",
     "report_network",
     "report_profiles",
+    "report_tuning",
     "report_warnings",
 }
 
@@ -31,9 +32,9 @@ PROCESSES = {"processes"}  # what several of them share; a run's folder tells ho
 
 TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}
-TO_TRAIN = TO_OPS | SETTINGS | DATA | PROCESSES | {"train"}
+TO_TRAIN = TO_OPS | SETTINGS | DATA | PROCESSES | {"train", "averaging", "recipe"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
-TO_RUN = TO_OUTPUT | {"run"}
+TO_RUN = TO_OUTPUT | {"run", "rewriting", "budget"}
 TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known"}
 TO_PIPELINE = TO_SEARCHES | REPORT | {"outputs", "pipeline", "reopen"}
 
@@ -46,14 +47,16 @@ MAY_IMPORT = {
     **dict.fromkeys(DATA, FACTS | DATA),
     **dict.fromkeys(PROCESSES, FACTS),
     **dict.fromkeys(FILES, TO_GRAPH | SETTINGS | DATA | FILES | PROCESSES),
-    "train": TO_TRAIN,
+    **dict.fromkeys(("train", "averaging", "recipe"), TO_TRAIN),
     "passes": TO_OPS | {"passes"},
     "search": TO_TRAIN | {"search"},
     "proxy": TO_TRAIN | {"search", "proxy"},
-    "tune": TO_TRAIN | {"tune"},
+    "tune": TO_RUN | {"tune"},
     "supernet": TO_OPS | {"passes", "search", "supernet"},
     **dict.fromkeys(OUTPUT, TO_OUTPUT),
     "run": TO_OUTPUT | {"run"},
+    "rewriting": TO_RUN,
+    "budget": TO_RUN | {"evaluators"},
     **dict.fromkeys(("evaluators", "blackbox", "known"), TO_SEARCHES),
     **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
     "outputs": TO_RUN | REPORT | {"outputs"},

@@ -113,7 +113,7 @@ def test_a_probe_leaves_sites_alone_and_says_why(tmp_path: Path, monkeypatch: py
     assert {searched, alone.name} == {"conv1", "conv2"} and alone.reason.startswith("the probe ranks it 2 of 2, gain ")
     assert result.model.get_submodule(alone.name).kernel_size == (3,) and "probe" in result.seconds
     assert result.notes[-1] == "the probe leaves 1 of 2 sites alone"
-    monkeypatch.setattr("dashfx.pipeline.gains", lambda *_: pytest.fail("it was probed before"))
+    monkeypatch.setattr("dashfx.rewriting.gains", lambda *_: pytest.fail("it was probed before"))
     assert dashfx.search(ToyNet, DATA, config=settings(**auto), out=tmp_path / "run", resume=True).skips == (alone,)
 
 
@@ -224,6 +224,27 @@ def test_retraining_a_known_genotype() -> None:
         retrain_genotype(ToyNet, DATA, Genotype({**genotype, "conv3": Candidate(3)}), config=settings())
 
 
+WIDE = {"weights": "fresh", "model_args": {"width": 7}}
+
+
+def test_a_wider_model_is_retrained_with_the_same_choices(tmp_path: Path) -> None:
+    trained = tmp_path / "w.pt"
+    torch.save(ToyNet().state_dict(), trained)  # of the narrow model, for the search
+    result = search(retrain=WIDE, control=True, checkpoint=str(trained))
+    assert result.model.conv1.out_channels == 7 and result.sites["conv2"].in_channels == 7
+    assert {name: result.model.get_submodule(name).kernel_size for name in result.genotype} == {
+        name: choice.kernel for name, choice in result.genotype.items()
+    }
+    assert retrain_genotype(ToyNet, DATA, result.genotype, config=settings(retrain=WIDE)).model.conv1.out_channels == 7
+
+
+class Deeper(ToyNet):
+    def __init__(self, depth: int = 2) -> None:
+        super().__init__()
+        if depth > 2:
+            self.conv2 = nn.Sequential(self.conv2, nn.Conv1d(4, 4, 3, padding=1))
+
+
 def test_the_default_space_follows_the_models_axes() -> None:
     result = search(space={"kernels": None, "dilations": None, "preset": None}, search={"strategy": "random"})
     assert all(choice.kernel[0] in (3, 7, 11, 15, 19) for choice in result.genotype.values())
@@ -267,6 +288,14 @@ BAD: list[tuple[dict[str, Any], type[DashfxError], str]] = [
     ({"search": {"rule": "best"}}, ConfigError, "no selection rule 'best'"),
     ({"search": {"cost": "time"}}, ConfigError, "no cost 'time'"),
     ({"space": {"sites": "auto"}}, ConfigError, "space.sites=auto .* give --checkpoint, or --init grow"),
+    ({"retrain": {"weights": "fresh", "model_args": {"widht": 8}}}, ModelError, "no argument 'widht' .*'width'"),
+    ({"retrain": {"model_args": {"width": 8}}}, ConfigError, "set retrain.weights=fresh"),
+    ({"model": ToyNet(), "retrain": WIDE}, ModelError, "need a class or a factory"),
+    (
+        {"model": Deeper, "retrain": {"weights": "fresh", "model_args": {"depth": 3}}},
+        ModelError,
+        "only the searched model has a site 'conv2'",
+    ),
     ({"device": "tpu"}, ConfigError, "device 'tpu'"),
     ({"space": {"include": ["head*"]}}, ModelError, "not included by head"),
     ({"space": {"candidates": [{"kernel": [3, 3], "dilation": [1, 1]}]}}, SpaceError, "has 2 axes, the conv has 1"),

@@ -13,18 +13,19 @@ import torch
 from torch import Tensor, nn
 from toys import ToyNet, toy_data
 
-from dashfx.config import FitConfig
+from dashfx.averaging import Average
+from dashfx.config import RetrainConfig
 from dashfx.errors import ConfigError, RunFolderError, TrainingError
 from dashfx.processes import finite
 from dashfx.progress import Epoch, Observer
-from dashfx.task import load_task
+from dashfx.recipe import make_optimiser, prepared
+from dashfx.task import evaluate, load_task
 from dashfx.train import (
     Fitted,
     Supervised,
     derive_seed,
     fit,
     make_accelerator,
-    make_optimiser,
     validate,
     write_atomically,
 )
@@ -35,7 +36,7 @@ TASK = load_task(None, DATA)
 
 def learner(**options: Any) -> Supervised:
     torch.manual_seed(0)
-    config = FitConfig.parse({"epochs": 4, "batch_size": 16, "lr": 0.02, **options})
+    config = RetrainConfig.parse({"epochs": 4, "batch_size": 16, "lr": 0.02, **options})
     return Supervised(ToyNet(), TASK, config, make_accelerator("cpu"))
 
 
@@ -135,7 +136,7 @@ def test_stages_have_seeds_of_their_own() -> None:
 
 def test_the_checkpoint_of_another_run(tmp_path: Path) -> None:
     fit(learner(), DATA, stage="retrain", folder=tmp_path)
-    other = Supervised(ToyNet(width=6), TASK, FitConfig(), make_accelerator("cpu"))
+    other = Supervised(ToyNet(width=6), TASK, RetrainConfig(), make_accelerator("cpu"))
     with pytest.raises(RunFolderError, match=r"retrain-last\.pt does not fit this run") as raised:
         fit(other, DATA, stage="retrain", folder=tmp_path, resume=True)
     assert "\n" not in str(raised.value)
@@ -211,7 +212,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 
 def test_norms_and_biases_carry_no_weight_decay() -> None:
     model = ToyNet()
-    optimiser = make_optimiser(model.parameters(), FitConfig(weight_decay=0.3))
+    optimiser = make_optimiser(model.parameters(), RetrainConfig(weight_decay=0.3))
     decay = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
     assert {name for name, p in model.named_parameters() if decay[id(p)]} == {
         "conv1.weight",
@@ -225,7 +226,7 @@ def test_frozen_parameters_stay() -> None:
     model = ToyNet()
     model.conv1.weight.requires_grad_(False)
     before = model.conv1.weight.clone()
-    fit(Supervised(model, TASK, FitConfig(epochs=1), make_accelerator("cpu")), DATA, stage="retrain")
+    fit(Supervised(model, TASK, RetrainConfig(epochs=1), make_accelerator("cpu")), DATA, stage="retrain")
     assert torch.equal(model.conv1.weight, before)
 
 
@@ -262,10 +263,59 @@ def test_a_gpu_that_is_not_there() -> None:
 
 
 def test_half_precision_on_the_cpu() -> None:
-    trained = Supervised(ToyNet(), TASK, FitConfig(epochs=1), make_accelerator("cpu", "bf16"))
+    trained = Supervised(ToyNet(), TASK, RetrainConfig(epochs=1), make_accelerator("cpu", "bf16"))
     assert fit(trained, DATA, stage="retrain").history[0].loss < 3
     assert all(p.dtype is torch.float32 for p in trained.model.parameters())
 
 
 def test_nothing_fitted_yet() -> None:
     assert Fitted().seconds == 0 and Fitted().best_epoch == -1
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_average_is_judged_kept_and_resumed_bit_for_bit(ema: float, tmp_path: Path) -> None:
+    straight, plain = learner(ema=ema), learner()
+    expected = fit(straight, DATA, stage="retrain")
+    fit(plain, DATA, stage="retrain")
+    assert same(weights(straight), weights(plain))  # training itself goes on as without
+    assert same(expected.best_weights, weights(plain)) is False or not ema
+    with pytest.raises(KeyboardInterrupt):
+        fit(learner(ema=ema), DATA, stage="retrain", folder=tmp_path, observer=Recorder(stop_after=2))
+    resumed = learner(ema=ema)
+    fitted = fit(resumed, DATA, stage="retrain", folder=tmp_path, resume=True)
+    assert same(fitted.best_weights, expected.best_weights) and same(weights(resumed), weights(straight))
+    resumed.model.load_state_dict(fitted.best_weights)
+    assert fitted.best == pytest.approx(evaluate(resumed.model.eval(), DATA.loader("valid", 64), TASK))
+
+
+def test_an_average_forgets_the_start_and_then_moves_slowly() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = Average(model, 0.9)
+    seen = []
+    for step in range(200):
+        nn.init.constant_(model.weight, 1.0 if step < 100 else 2.0)
+        average.update(model)
+        with average.in_place_of(model):
+            seen.append(float(model.weight.detach()))
+    assert seen[99] == pytest.approx(1.0, abs=1e-3) and model.weight == 2
+    assert seen[100] == pytest.approx(0.9 * seen[99] + 0.1 * 2) and seen[-1] == pytest.approx(2.0, abs=1e-3)
+
+
+def test_training_stops_where_it_no_longer_gets_better() -> None:
+    fitted = fit(learner(epochs=50, lr=1e-12, patience=3), DATA, stage="retrain")
+    assert len(fitted.history) == fitted.best_epoch + 4 < 50 and "no better accuracy for 3 epochs" in fitted.stopped
+
+
+def test_dropout_and_memory_layout_are_set() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout2d(0.5), nn.Conv3d(2, 4, 3), nn.Linear(2, 2))
+    prepared(model, RetrainConfig(dropout=0.2, channels_last=True))
+    assert model[1].p == 0.2 and model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model[2].weight.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same() -> None:
+    plain, compiled = learner(epochs=1), learner(epochs=1, compile=True)
+    expected, fitted = (fit(each, DATA, stage="retrain") for each in (plain, compiled))
+    assert fitted.history[0].loss == pytest.approx(expected.history[0].loss, rel=1e-2)
+    assert fitted.best_weights.keys() == expected.best_weights.keys()

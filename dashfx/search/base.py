@@ -21,11 +21,12 @@ from dashfx.data import Data
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxation import Relaxation, SoftGumbel
 from dashfx.processes import spread
+from dashfx.recipe import make_optimiser
 from dashfx.schedule import fade, geometric
 from dashfx.search.cost import expected_cost, load_cost
 from dashfx.search.monitor import Context, Monitor, Prune, Stop, monitors_of
 from dashfx.task import Task
-from dashfx.train import Batch, Learner, derive_seed, make_optimiser
+from dashfx.train import Batch, Learner, derive_seed
 
 CALIBRATION_BATCHES = 8
 

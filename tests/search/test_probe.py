@@ -13,7 +13,7 @@ from toys import toy_data
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.config import FitConfig
+from dashfx.config import RetrainConfig
 from dashfx.data import Data, load_data
 from dashfx.ops import sites_of
 from dashfx.search.probe import batches_of, gains, left_alone
@@ -45,7 +45,7 @@ def planted() -> tuple[Data, Task, nn.Module]:
     task = load_task(None, data)
     torch.manual_seed(0)
     model = Three()
-    fit(Supervised(model, task, FitConfig(epochs=5, batch_size=32), make_accelerator("cpu")), data, stage="retrain")
+    fit(Supervised(model, task, RetrainConfig(epochs=5, batch_size=32), make_accelerator("cpu")), data, stage="retrain")
     return data, task, dashfx.rewrite(model, torch.zeros(2, 1, 96), SearchSpace.product([3, 5, 7], [1, 3, 7]))
 
 

@@ -1,0 +1,79 @@
+"""`dashfx tune`: a run's folder goes in; a study of how its choices are best retrained is carried on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.cli.interrupt import interruptible
+from dashfx.errors import TrainingError
+
+TRIALS = 24  # where no limit is given: as many as the paper's grid has
+
+Trials = Annotated[int | None, typer.Option("--trials", help="trainings that the study has in the end", min=1)]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="minutes that its trainings take together")]
+Sampler = Annotated[str | None, typer.Option(help="tpe, random or grid")]
+Storage = Annotated[str | None, typer.Option(help="a database URL for workers that do not share the folder")]
+Workers = Annotated[int, typer.Option(help="processes on this machine that train trials at the same time", min=1)]
+
+
+def tune(
+    ctx: typer.Context,
+    run: options.Folder,
+    trials: Trials = None,
+    minutes: Minutes = None,
+    sampler: Sampler = None,
+    storage: Storage = None,
+    workers: Workers = 1,
+    assignments: options.Assignments = None,
+    device: options.Device = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Tune the options that RUN's choices are retrained with; dashfx retrain RUN then takes the best ones.
+
+    The study stays in the folder: the same command carries it on, also at the same time on other machines.
+    """
+    from dashfx.reopen import tune_folder
+    from dashfx.runfolder import existing_folder
+
+    own = [f"tune.{name}={value}" for name, value in (("sampler", sampler), ("storage", storage)) if value is not None]
+    flags = {**ctx.params, "tune": trials, "tune_minutes": minutes, "assignments": [*own, *(assignments or ())]}
+    settings = options.configuration(flags, existing_folder(run)[1])
+    if not settings.tune.wanted:
+        settings = settings.model_copy(update={"tune": settings.tune.model_copy(update={"trials": TRIALS})})
+    with render.progress(quiet or workers > 1) as observer, interruptible("the same command carries the study on"):
+        if workers > 1:
+            _together(workers)
+        found = tune_folder(run, settings, observer)
+    if not quiet:
+        render.show(tables.trials(found), f"best, on the validation part: {found}", f"dashfx retrain {run} takes these")
+
+
+def _together(workers: int) -> None:
+    """Run this very command in so many processes.
+
+    Raises:
+        TrainingError: all of them failed; each has said why.
+    """
+    arguments = list(sys.argv[1:])
+    place = next(i for i, each in enumerate(arguments) if each.startswith("--workers"))
+    del arguments[place : place + (1 if "=" in arguments[place] else 2)]
+    command = [sys.executable, "-m", "dashfx.cli.main", *arguments, "--quiet"]
+    started = [subprocess.Popen(command) for _ in range(workers)]
+    if all([process.wait() for process in started]):
+        raise TrainingError(f"all {workers} workers failed")
+
+
+def show_trials(folder: Path) -> None:
+    """The study's table, where the run has one."""
+    from dashfx.runfolder import RunFolder
+    from dashfx.tune import Tuned
+
+    path = RunFolder(folder).tuned
+    if path.is_file():
+        render.show(tables.trials(Tuned.load(path)))

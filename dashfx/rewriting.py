@@ -1,0 +1,128 @@
+"""A run goes in; its model's supernet comes out, with the sites that are worth a search and how each is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from dashfx.config import RunConfig
+from dashfx.errors import ConfigError, ModelError, SpaceError
+from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops.autotune import BUDGET
+from dashfx.ops.tuningtable import cache_file
+from dashfx.run import Run, check_model
+from dashfx.runfolder import write_text
+from dashfx.search.probe import batches_of, gains, left_alone
+from dashfx.site import Site
+from dashfx.space import SearchSpace
+from dashfx.supernet import as_supernet, rewriting_passes
+from dashfx.tracing import Program, trace
+from dashfx.train import derive_seed
+
+
+def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program, nn.Module]:
+    """The traced program and the supernet that was made of its model.
+
+    Args:
+        alone: sites that are not searched, each with the reason.
+    """
+    config, space_config = run.config, run.config.space
+    with run.stage("trace"):
+        program = trace(run.given_model(), run.example)
+    space = space_config.build(program.ndim)
+    check_growth(program, space, config)
+    torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    globs = space_config.include, space_config.exclude
+    for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
+        with run.stage(step.name):
+            run.observer.passed(step(program.graph_module))
+    return program, as_supernet(program)
+
+
+def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:
+    """Growing asks for each site's own kernel among its candidates, so that the model can also stay as it is.
+
+    Raises:
+        SpaceError: a site whose own kernel is not in the space.
+        ConfigError: a probe is asked for and the model does not grow.
+    """
+    if config.search.init != "grow":
+        if config.space.sites == "auto":
+            raise ConfigError(
+                "space.sites=auto asks what new taps add to the model as it is; "
+                "give --checkpoint, or --init grow, or search all sites"
+            )
+        return
+    for site in program.sites.values():
+        if site.original not in space.for_site(site.name, site.original):
+            raise SpaceError(
+                f"site {site.name!r}: growing needs its own {site.original} in the space; "
+                "set space.keep_original=true, or search.init=fresh"
+            )
+
+
+def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
+    """The sites as they are in the model that is retrained: another one than was searched with `retrain.model_args`.
+
+    Raises:
+        ModelError: it has other sites, so that choices could not go over to it.
+    """
+    if not run.config.retrain.model_args:
+        return program.sites
+    wide = run.for_retraining()
+    check_model(wide)
+    sites, known = trace(wide.fresh_model(), run.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
+    if apart:
+        where = "searched" if apart[0] in program.sites else "retrained"
+        raise ModelError(
+            f"retrain.model_args {run.config.retrain.model_args}: only the {where} model has a site {apart[0]!r}, and "
+            "choices go over by name; give arguments that change widths only"
+        )
+    return {name: sites[name] for name in program.sites}
+
+
+def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
+    """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
+    config, path = run.config, run.folder.probe if run.folder else None
+    gained: dict[str, float] = {}
+    if run.is_main and path is not None and path.is_file():
+        gained = json.loads(path.read_text(encoding="utf-8"))
+    elif run.is_main:
+        batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
+        gained = gains(supernet, batches, run.task, run.accelerator.device)
+        if path is not None:
+            write_text(path, json.dumps(gained, indent=2) + "\n")
+    (gained,) = broadcast_object_list([gained])
+    alone = left_alone(gained, config.space.share)
+    run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
+    return alone
+
+
+def take_algorithms(run: Run, supernet: nn.Module) -> None:
+    """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
+
+    So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
+    `dashfx.ops.tuningtable.cache_file`, and what is not known is measured.
+    """
+    sites = sites_of(supernet)
+    if run.is_main:
+        path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
+        x = run.data.train.__getitems__(list(range(min(run.config.search.batch_size, len(run.data.train)))))[0]
+        tuning = tune(
+            supernet,
+            x.to(run.accelerator.device),
+            kept=TuningTable.load(path),
+            cache=cache_file() if wanted else None,
+            budget=BUDGET if wanted else 0,
+        )
+        if path is not None:
+            tuning.table.save(path)
+        run.observer.note(str(tuning))
+    (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
+    for name, site in sites.items():
+        site.choices = choices[name]

@@ -1,0 +1,124 @@
+"""A run's options go in; what tuning varies comes out, an option a dimension, and the options that its values make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from torch import nn
+
+from dashfx.config import RetrainConfig, RunConfig
+from dashfx.errors import ConfigError
+from dashfx.recipe import dropouts
+from dashfx.search.selection import load_rule
+from dashfx.tuneconfig import RangeConfig
+
+Dimension = RangeConfig | tuple[Any, ...]
+
+# Shen, Khodak and Talwalkar (NeurIPS 2022): the grid of all ten tasks, 24 trainings by SGD.
+PAPER: dict[str, Dimension] = {
+    "lr": (0.1, 0.01, 0.001),
+    "dropout": (0.0, 0.05),
+    "weight_decay": (5e-4, 5e-6),
+    "momentum": (0.9, 0.99),
+}
+NOT_TUNED = ("epochs", "fraction", "patience", "compile", "channels_last")  # what a trial costs, not how well it learns
+
+
+def dimensions(config: RunConfig, model: nn.Module) -> dict[str, Dimension]:
+    """What is tuned: `tune.space`, or else the paper's grid, or ranges around the options of retraining.
+
+    Raises:
+        ConfigError: an option that cannot be tuned, a value that it cannot have, or a range in a grid.
+    """
+    given = config.tune.space
+    space = dict(given or (PAPER if config.tune.sampler == "grid" else around(config.retrain)))
+    if "dropout" in space and not dropouts(model):
+        if given:
+            raise ConfigError(
+                "tune.space 'dropout' sets the probability of dropout layers, and the model has none; "
+                "tune an argument of its class as model_args.NAME"
+            )
+        del space["dropout"]
+    for name, choices in space.items():
+        _check(name, choices, config)
+    return space
+
+
+def around(retrain: RetrainConfig) -> dict[str, Dimension]:
+    """Ranges of a factor of ten to both sides of the rate, of a hundred downwards for the decay."""
+    decay = retrain.weight_decay or 1e-4
+    return {
+        "lr": RangeConfig(low=retrain.lr / 10, high=retrain.lr * 10, log=True),
+        "weight_decay": RangeConfig(low=decay / 100, high=decay * 10, log=True),
+        "momentum": RangeConfig(low=min(0.8, retrain.momentum), high=0.99),
+        "dropout": RangeConfig(low=0.0, high=0.5),
+    }
+
+
+def _check(name: str, choices: Dimension, config: RunConfig) -> None:
+    if name in NOT_TUNED:
+        raise ConfigError(f"tune.space {name!r}: it says what a trial costs; tune lr, weight_decay, batch_size, ...")
+    if name == "rule" and config.search.strategy != "dash":
+        raise ConfigError(
+            f"tune.space 'rule' needs strategy dash, whose mixtures a rule reads, not {config.search.strategy}"
+        )
+    if isinstance(choices, RangeConfig):
+        if config.tune.sampler == "grid":
+            raise ConfigError(f"tune.space {name!r}: a grid needs a list of values, or take tune.sampler=tpe")
+        choices = (choices.low, choices.high)
+    if not choices:
+        raise ConfigError(f"tune.space {name!r}: give at least one value")
+    for value in choices:
+        with_values(config, {name: value})
+        if name == "rule":
+            load_rule(value)
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The options with those that a trial had, or the best one.
+
+    Raises:
+        ConfigError: no such option, or a value that it cannot have.
+    """
+    options = config.model_dump()
+    for name, value in values.items():
+        block = options["search" if name == "rule" else "retrain"]
+        outer, _, inner = name.partition(".")
+        if inner:
+            block[outer] = {**(block.get(outer) or {}), inner: value}
+        else:
+            block[name] = value
+    return RunConfig.parse(options)
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """A value for each dimension, drawn by the study's sampler."""
+    values: dict[str, Any] = {}
+    for name, choices in space.items():
+        if isinstance(choices, tuple):
+            values[name] = trial.suggest_categorical(name, choices)
+        elif isinstance(choices.low, int) and isinstance(choices.high, int):
+            values[name] = trial.suggest_int(name, choices.low, choices.high, log=choices.log)
+        else:
+            values[name] = trial.suggest_float(name, choices.low, choices.high, log=choices.log)
+    return values
+
+
+def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module) -> dict[str, Any] | None:
+    """The values that hold without tuning, as a trial's; None where they are not all in the space."""
+    values: dict[str, Any] = {}
+    for name, choices in space.items():
+        value: Any = config.search.rule if name == "rule" else getattr(config.retrain, name, None)
+        if name == "dropout" and value is None:
+            value = dropouts(model)[0].p
+        inside = value in choices if isinstance(choices, tuple) else value is not None and _within(choices, value)
+        if not inside:
+            return None
+        values[name] = value
+    return values
+
+
+def _within(choices: RangeConfig, value: float) -> bool:
+    return choices.low <= value <= choices.high

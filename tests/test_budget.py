@@ -1,0 +1,89 @@
+"""A budget of wall time: how it is divided, what is measured, and that what was decided stays decided."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import FAST, ToyNet, toy_data
+
+import dashfx
+from dashfx.budget import RESERVE, Stage, decide, divided, keep_budget
+from dashfx.config import RunConfig
+from dashfx.errors import ConfigError
+from dashfx.pipeline import rewritten
+from dashfx.run import prepare
+
+DATA = toy_data()
+STAGES = {"search": Stage(2.0, 30), "tune": Stage(6.0, 10), "retrain": Stage(1.0, 60)}
+
+
+def config(**changes: Any) -> RunConfig:
+    return RunConfig.parse({**FAST, **changes})
+
+
+@pytest.mark.parametrize("budget", ["1m", "2m", "300s", "1h", "1h30m"])
+def test_the_parts_fit_into_the_whole_and_keep_their_proportions(budget: str) -> None:
+    found = decide(config(budget=budget), STAGES, spent=10)
+    total = sum(stage.seconds * found.epochs[name] for name, stage in STAGES.items())
+    assert total <= (1 - RESERVE) * found.budget - 10 and min(found.epochs.values()) >= 1
+    assert total > (1 - RESERVE) * found.budget - 10 - sum(stage.seconds for stage in STAGES.values())
+    if budget == "1h":
+        assert found.epochs["retrain"] == pytest.approx(2 * found.epochs["search"], abs=2)
+
+
+def test_a_stage_keeps_one_epoch_and_the_others_share_the_rest() -> None:
+    assert divided(9.0, STAGES) == {"search": 1, "tune": 1, "retrain": 1}
+    assert divided(20.0, {"a": Stage(5.0, 1), "b": Stage(1.0, 99)}) == {"a": 1, "b": 15}
+
+
+def test_a_budget_that_is_too_small_names_the_smallest_that_works() -> None:
+    with pytest.raises(ConfigError, match=r"one epoch of each stage \(search, tune, retrain\) does not fit") as raised:
+        decide(config(budget="20s"), STAGES, spent=10)
+    assert "\n" not in str(raised.value)
+    smallest = str(raised.value).split()[-1]
+    assert set(decide(config(budget=smallest), STAGES, spent=10).epochs) == set(STAGES)
+
+
+def test_tuning_by_minutes_is_paid_first() -> None:
+    tuned = config(budget="2m", tune={"minutes": 1.5})
+    assert decide(tuned, {"retrain": Stage(1.0, 10)}, 0).epochs == {"retrain": int(0.9 * 120) - 90}
+
+
+def test_what_was_decided_before_is_kept(tmp_path: Path) -> None:
+    def epochs() -> tuple[int, int, int | None]:
+        run = prepare(ToyNet, DATA, config=config(budget="10m", tune={"trials": 2}))
+        run.use_folder(tmp_path / "run")
+        keep_budget(run, rewritten(run)[1])
+        return run.config.search.epochs, run.config.retrain.epochs, run.config.tune.epochs
+
+    first = epochs()
+    assert first[0] > 3 and first[1] > 2 and first[2] is not None
+    facts = json.loads((tmp_path / "run" / "budget.json").read_text())
+    assert facts["budget"] == 600 and set(facts["measured"]) == {"search", "tune", "retrain"}
+    assert epochs() == first
+
+
+def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.budget.epoch_seconds", lambda *_: 25.0)
+    result = dashfx.search(ToyNet, DATA, config=config(budget="6m", control=True), out=tmp_path / "run")
+    stages = [epoch.stage for epoch in result.history]
+    assert (stages.count("search"), stages.count("retrain"), stages.count("control")) == (5, 3, 3)
+    assert any(note.startswith("budget of 360 s") for note in result.notes) and "budget" in result.seconds
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budget": "0.01s"}, "--budget 0.01s: one epoch of each stage"),
+        ({"budget": "soon"}, "write a wall time such as 2h"),
+        ({"budget": "1h", "search": {"strategy": "evolution"}}, "set blackbox.evaluations"),
+    ],
+)
+def test_bad_budgets(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as raised:
+        dashfx.search(ToyNet, DATA, config={**FAST, **changes})
+    assert "\n" not in str(raised.value)
