@@ -160,7 +160,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "waves.npz", **arrays())
     config = {**FAST, "retrain": {"epochs": 2, "batch_size": 16}}
     model, data = f"{folder / 'toy_models.py'}:ToyNet", str(folder / "waves.npz")
-    dashfx.search(model, data, config=config, out=folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+        dashfx.search(model, data, config=config, out=folder / "run")
     return folder / "run"
 
 
