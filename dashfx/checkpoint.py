@@ -72,7 +72,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, key: str | None = Non
     if fit.missing or fit.unknown or fit.other_shape:
         raise CheckpointError(f"checkpoint {str(path)!r} does not fit the model: {_explain(fit, wanted, head, path)}")
     model.load_state_dict(fit.weights, strict=False)  # what may be missing: counters, tied names and a new head
-    return notes + [f"checkpoint {Path(path).name}: {note}" for note in _notes(fit, wanted, head if new_head else [])]
+    return notes + [f"checkpoint {Path(path).name}: {note}" for note in _notes(fit, head if new_head else [])]
 
 
 def _fit(loaded: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> Fit:
@@ -189,7 +189,7 @@ def _remedy(fit: Fit, wanted: Mapping[str, Tensor], head: list[str], path: Path)
     return []
 
 
-def _notes(fit: Fit, wanted: Mapping[str, Tensor], new: list[str]) -> list[str]:
+def _notes(fit: Fit, new: list[str]) -> list[str]:
     notes = []
     if new:
         notes.append(f"{', '.join(map(repr, new))} start anew, as the model's class draws them")

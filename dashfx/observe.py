@@ -23,8 +23,6 @@ FUNCTIONAL_CONVS = {
     getattr(torch, name): name
     for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "conv_tbc")
 }
-
-
 # What a search changes of a conv: code that reads these would work with the old ones.
 SETTINGS = ("kernel_size", "dilation", "padding")
 Stack = list[tuple[str, nn.Module]]  # the modules that are running, outermost first
@@ -137,11 +135,32 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
     """Run `model` once on `example` under hooks; the caller chooses mode and gradients.
 
     Raises:
-        ModelError: the forward pass fails on the example.
+        ModelError: the forward pass fails on the example, or returns no tensor.
     """
     seen = Observation()
     stack: Stack = []
     failed: list[str] = []  # modules that an exception has gone through, innermost first
+    try:
+        with (
+            _calls_watched(model, seen, stack, failed),
+            _settings_watched(model, seen, stack),
+            _ConvWatcher(seen, stack, model),
+        ):
+            seen.output = model(*example)
+    except Exception as error:
+        raise ModelError(_what_failed(model, example, failed, error)) from error
+    if next(tensors_in(seen.output), None) is None:
+        given = type(seen.output).__name__
+        raise ModelError(
+            f"{type(model).__name__}.forward returns {given} without a tensor: return a tensor, or a tuple, list or "
+            "dict of tensors"
+        )
+    return seen
+
+
+@contextmanager
+def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: list[str]) -> Iterator[None]:
+    """Inside, `stack` holds the modules that are running, and what each conv is given is noted."""
     handles = []
 
     def watch(name: str, module: nn.Module) -> None:
@@ -169,32 +188,25 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
         if not isinstance(module, torch.jit.ScriptModule):
             watch(name, module)
     try:
-        with _settings_watched(model, seen, stack), _ConvWatcher(seen, stack, model):
-            seen.output = model(*example)
-    except Exception as error:
-        shapes = ", ".join(shape_text(a) for a in example)
-        where = failed[0] if failed else ""
-        line = first_line(error)
-        missing = _missing(model, len(example))
-        if missing:
-            raise ModelError(
-                f"{type(model).__name__}.forward needs {missing} beside the example of shape {shapes}: give a tuple of "
-                "all arguments or a dict by name, or a model whose forward takes one tensor"
-            ) from error
-        raise ModelError(
-            f"the model's forward fails {where}on an example of shape {shapes}: {line}; "
-            "check --input and --model-args (the example is one batch: batch x channels x size)"
-        ) from error
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    if next(tensors_in(seen.output), None) is None:
-        given = type(seen.output).__name__
-        raise ModelError(
-            f"{type(model).__name__}.forward returns {given} without a tensor: return a tensor, or a tuple, list or "
-            "dict of tensors"
+
+
+def _what_failed(model: nn.Module, example: tuple[Any, ...], failed: list[str], error: Exception) -> str:
+    shapes = ", ".join(shape_text(a) for a in example)
+    missing = _missing(model, len(example))
+    if missing:
+        return (
+            f"{type(model).__name__}.forward needs {missing} beside the example of shape {shapes}: give a tuple of "
+            "all arguments or a dict by name, or a model whose forward takes one tensor"
         )
-    return seen
+    where = failed[0] if failed else ""
+    return (
+        f"the model's forward fails {where}on an example of shape {shapes}: {first_line(error)}; "
+        "check --input and --model-args (the example is one batch: batch x channels x size)"
+    )
 
 
 def shape_text(value: Any) -> str:
