@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dashfx.cli import render, tables
+from dashfx.space import size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,7 @@ def show_data(data: Data) -> None:
     Raises:
         DataError: a part that holds nothing but rows of another.
     """
-    from dashfx.data.leaks import check_leaks
+    from dashfx.data.leaks import MARK, check_leaks
     from dashfx.data.survey import survey
 
     found = survey(data)
@@ -37,7 +38,7 @@ def show_data(data: Data) -> None:
     if any(each.counts for each in found.parts):
         render.show(counts_table(data, found))
     for note in data.notes:
-        if not note.startswith("leak:"):
+        if not note.startswith(MARK):
             render.note(note)
     check_leaks(list(found.leaks), data.name)
     for leak in found.leaks:
@@ -47,7 +48,7 @@ def show_data(data: Data) -> None:
 def parts_table(data: Data, found: Survey) -> Table:
     """A row a part."""
     numbers = ("rows", "records", "min", "max", "mean", "std", "y missing")
-    shape = tables.size(data.input_shape)
+    shape = size_text(data.input_shape)
     made = tables.table(
         f"{data.name}: {shape}, {data.kind}, {data.n_outputs} outputs", "part", *numbers, numbers=numbers
     )

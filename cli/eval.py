@@ -10,6 +10,7 @@ import typer
 
 from dashfx.cli import options, render, tables
 from dashfx.errors import DataError, ExportError, TaskError
+from dashfx.space import size_text
 
 if TYPE_CHECKING:
     from dashfx.data import Data
@@ -127,6 +128,6 @@ def check_input(model: OnnxModel, facts: dict[str, str], data: Data) -> None:
     )
     if not fits:
         raise DataError(
-            f"{model.path} takes inputs of {tables.size(wanted)}, {data.name} has {tables.size(data.input_shape)}; "
+            f"{model.path} takes inputs of {size_text(wanted)}, {data.name} has {size_text(data.input_shape)}; "
             "give data of the kind that the model was trained on"
         )

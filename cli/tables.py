@@ -15,7 +15,7 @@ from rich.text import Text
 from dashfx.cli.drawing import TAP, common_scale, drawings
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
-from dashfx.space import Candidate, Padding
+from dashfx.space import Candidate, Padding, size_text
 
 if TYPE_CHECKING:
     from dashfx.cli.check import SiteFacts
@@ -66,7 +66,7 @@ def sites(facts: Sequence[SiteFacts]) -> Table:
             str(site.original),
             _axes(site.stride),
             padding(site.padding),
-            size(site.input_size),
+            size_text(site.input_size),
             f"{len(each.candidates)} of {each.offered}",
             short(each.parameters),
             short(each.macs),
@@ -96,7 +96,7 @@ def tuning(found: Tuning) -> Table:
         for row, name in enumerate(names):
             made.add_row(
                 ", ".join(place.sites) if row == 0 else "",
-                size(problem.shape) if row == 0 else "",
+                size_text(problem.shape) if row == 0 else "",
                 Text(name, "bold" if name == entry.choice else ""),
                 f"{1e3 * entry.seconds[name]:.1f}" if name in entry.seconds else "estimated",
                 f"{short(found.peak_bytes(place, name))}B",
@@ -161,7 +161,7 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
         site = known.get(name)
         was = (str(site.original) if site else "?",) if known else ()
         style = "bold" if site and site.original != choice else ""
-        made.add_row(name, *was, Text(str(choice), style), size(choice.span), str(choice.taps))
+        made.add_row(name, *was, Text(str(choice), style), size_text(choice.span), str(choice.taps))
     return made
 
 
@@ -279,14 +279,10 @@ def padding(sides: Padding) -> str:
     return axes[0] if len(set(axes)) == 1 else "x".join(axes)
 
 
-def size(axes: Iterable[int]) -> str:
-    return "x".join(map(str, axes))
-
-
 def field(axes: tuple[float, ...] | None) -> str:
     """A receptive field; "all" where it covers whatever input there is."""
     return "?" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)
 
 
 def _axes(axes: tuple[int, ...]) -> str:
-    return str(axes[0]) if len(set(axes)) == 1 else size(axes)
+    return str(axes[0]) if len(set(axes)) == 1 else size_text(axes)

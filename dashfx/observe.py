@@ -18,6 +18,7 @@ from dashfx.adapters import adapter_of
 from dashfx.errors import ModelError, first_line
 from dashfx.hosting import Call, needs_host
 from dashfx.site import Site
+from dashfx.space import size_text
 
 FUNCTIONAL_CONVS = {
     getattr(torch, name): name
@@ -211,7 +212,7 @@ def _what_failed(model: nn.Module, example: tuple[Any, ...], failed: list[str], 
 
 def shape_text(value: Any) -> str:
     """2x3x32x32 for a tensor, Python's own text for what is none."""
-    return ("x".join(map(str, value.shape)) or "scalar") if isinstance(value, Tensor) else first_line_of(value)
+    return size_text(value.shape) if isinstance(value, Tensor) else first_line_of(value)
 
 
 def first_line_of(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dashfx.errors import ConfigError, did_you_mean
+from dashfx.space import size_text
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,13 @@ class Preset:
         """
         if (len(shape), shape[0], kind, n_outputs) != (len(self.shape), self.shape[0], self.kind, self.n_outputs):
             raise ConfigError(
-                f"preset {self.name} is for {_text(self.shape)} with {self.n_outputs} outputs of {self.kind}, "
-                f"{name} has {_text(shape)} with {n_outputs} of {kind}; leave --preset out, or give that task's data"
+                f"preset {self.name} is for {size_text(self.shape)} with {self.n_outputs} outputs of {self.kind}, "
+                f"{name} has {size_text(shape)} with {n_outputs} of {kind}; "
+                "leave --preset out, or give that task's data"
             )
         if shape == self.shape:
             return None
-        return f"preset {self.name} was made for {_text(self.shape)}, {name} has {_text(shape)}"
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+        return f"preset {self.name} was made for {size_text(self.shape)}, {name} has {size_text(shape)}"
 
 
 def _loss(**options: Any) -> dict[str, Any]:

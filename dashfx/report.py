@@ -20,7 +20,7 @@ from dashfx.report_warnings import best_index, stage, warnings_of
 from dashfx.runfolder import environment, write_text
 from dashfx.search.cost import macs_of, parameters_of
 from dashfx.site import Site
-from dashfx.space import Candidate
+from dashfx.space import Candidate, size_text
 
 if TYPE_CHECKING:
     from dashfx.outputs import Result
@@ -143,10 +143,10 @@ def _site_facts(site: Site, choice: Candidate) -> list[str]:
     changed = parameters_of(site, choice) - parameters_of(site, site.original)
     facts = [
         f"{site.in_channels} to {site.out_channels} channels",
-        f"spans {_size(choice.span)} of an input of {_size(site.input_size)}",
+        f"spans {size_text(choice.span)} of an input of {size_text(site.input_size)}",
         f"{changed:+,} parameters",
     ]
-    facts += [f"stride {_size(site.stride)}"] if max(site.stride) > 1 else []
+    facts += [f"stride {size_text(site.stride)}"] if max(site.stride) > 1 else []
     facts += [f"{site.groups} groups"] if site.groups > 1 else []
     facts += ["causal"] if site.causal else []
     return facts
@@ -223,7 +223,7 @@ def _data(result: Result, data: Data) -> Html:
     parts = ", ".join(f"{part} {len(data.part(part)):,}" for part in ("train", "valid", "test"))
     rows = [
         ("rows", parts),
-        ("input", _size(data.input_shape)),
+        ("input", size_text(data.input_shape)),
         ("targets", f"{data.kind}, {data.n_outputs}"),
         ("task", f"{result.task.name}, {result.task.metric_name}"),
     ]
@@ -245,7 +245,3 @@ def _saved(result: Result, genotype: Genotype, count: Callable[[Site, Candidate]
     """How much less `count` is, summed over the sites, with the genotype's kernels than with their own."""
     pairs = [(result.sites[name], choice) for name, choice in genotype.items() if name in result.sites]
     return sum(count(site, site.original) - count(site, choice) for site, choice in pairs)
-
-
-def _size(axes: tuple[int, ...]) -> str:
-    return "x".join(map(str, axes))

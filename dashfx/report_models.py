@@ -70,9 +70,7 @@ def times(result: Result) -> Html:
     """Wall time and, where it is known, peak memory of each stage."""
     seconds = spent(result)
     longest = max(seconds.values(), default=0.0) or 1.0
-    bars = {
-        name: tag("span", class_="bar", style=f"width:{100 * each / longest:.1f}%") for name, each in seconds.items()
-    }
+    bars = {name: _bar(each / longest) for name, each in seconds.items()}
     rows = [(name, duration(each), _memory(result.memory.get(name)), bars[name]) for name, each in seconds.items()]
     text = "Memory is the peak of the stage on the GPU, or of the whole process up to its end where there is no GPU."
     note = [tag("p", text, class_="soft")] if any(result.memory.values()) else []

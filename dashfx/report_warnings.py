@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dashfx.config import RunConfig
 from dashfx.data import Data
+from dashfx.data.leaks import MARK
 from dashfx.passes.prune import survivors
 from dashfx.progress import Epoch
 from dashfx.report_figures import changes
@@ -79,7 +80,7 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
 
 def _leaks(data: Data) -> list[str]:
     """What the data's own check has found: rows that stand in two parts make every figure too good."""
-    return [f"A leak: {note.removeprefix('leak: ')}" for note in data.notes if note.startswith("leak:")]
+    return [f"A leak: {note.removeprefix(MARK)}" for note in data.notes if note.startswith(MARK)]
 
 
 def _beaten(result: Result) -> list[str]:

@@ -30,7 +30,7 @@ from dashfx.runfolder import RunFolder, check_folder, make_folder, other_package
 from dashfx.search.blackbox import Row
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
-from dashfx.space import SearchSpace
+from dashfx.space import SearchSpace, size_text
 from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.tracing import evaluation
 from dashfx.train import make_accelerator
@@ -293,7 +293,7 @@ def check_model(run: Run) -> None:
             output = model(example)
     except Exception as error:  # user code may raise anything
         line = first_line(error)
-        shape = "x".join(map(str, example.shape))
+        shape = size_text(example.shape)
         raise ModelError(
             f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "
             "check --model-args, or give data of the shape that the model expects"

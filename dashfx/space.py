@@ -84,8 +84,17 @@ class Candidate:
         return f"k{_short(self.kernel)} d{_short(self.dilation)}"
 
 
+def size_text(axes: Iterable[int]) -> str:
+    """How a shape is written wherever a user reads one.
+
+    >>> size_text((3, 32, 32)), size_text(())
+    ('3x32x32', 'scalar')
+    """
+    return "x".join(map(str, axes)) or "scalar"
+
+
 def _short(axes: tuple[int, ...]) -> str:
-    return str(axes[0]) if len(set(axes)) == 1 else "x".join(map(str, axes))
+    return str(axes[0]) if len(set(axes)) == 1 else size_text(axes)
 
 
 def candidate_padding(padding: Padding, original: Candidate, candidate: Candidate, causal: bool = False) -> Padding:

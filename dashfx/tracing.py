@@ -21,6 +21,7 @@ from dashfx.inputs import as_arguments
 from dashfx.observe import is_searchable, observe, shape_text, tensors_in
 from dashfx.report_html import snippet, table
 from dashfx.site import Site, Skip
+from dashfx.space import size_text
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Program:
     def _repr_html_(self) -> str:
         """What `summary` says, for a notebook."""
         sites = [
-            (s.name, f"{s.in_channels} to {s.out_channels}", s.original, _sizes(s.stride), _sizes(s.input_size))
+            (s.name, f"{s.in_channels} to {s.out_channels}", s.original, size_text(s.stride), size_text(s.input_size))
             for s in self.sites.values()
         ]
         alone = [(skip.name, skip.reason) for skip in self.skips]
@@ -100,10 +101,6 @@ class Program:
         rows += [f"skip  {s.name}: {s.reason}" for s in self.skips]
         rows += [f"opaque {name or '(the whole model)'}: {why}" for name, why in self.opaque.items()]
         return "\n".join(rows)
-
-
-def _sizes(axes: tuple[int, ...]) -> str:
-    return "x".join(map(str, axes))
 
 
 def trace(model: nn.Module, example_input: Any) -> Program:

@@ -24,6 +24,17 @@ IGNORED = -100  # the class number of a position that does not count, as in torc
 CHUNK_ELEMENTS = 2**22  # how much of a memory-mapped array is looked at in one go: 16 MiB of float32
 
 
+def pieces(n: int, row_shape: Sequence[int]) -> Iterator[slice]:
+    """`n` rows of that shape in turn, about `CHUNK_ELEMENTS` at a time."""
+    step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(row_shape))))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def uncounted(y: np.ndarray) -> np.ndarray:
+    """Where class numbers of positions count nowhere: below 0, and 255 in uint8, as masks of images have it."""
+    return (y < 0) | (y == 255 if y.dtype == np.uint8 else False)
+
+
 class Arrays(Dataset[Batch]):
     """Rows of x and y, left where they are (memory-mapped or not) and turned into float tensors when asked for.
 
@@ -32,8 +43,8 @@ class Arrays(Dataset[Batch]):
     Args:
         x: (N, C, *size), any numeric dtype; an array, or rows that are made when asked for.
         y: (N,) class numbers, or (N, ...) numbers.
-        classes: whether y holds class numbers; by default where it has one a row. Of a number a position, those below
-            0, and 255 in uint8, become `IGNORED`.
+        classes: whether y holds class numbers; by default where it has one a row. Of a number a position, those that
+            are `uncounted` become `IGNORED`.
         index: the rows that belong to this part, all by default.
         scale: what x is multiplied by before it is normalised, such as 1/255.
         records: (N,) the number of the record that each row of x is of, where rows belong together.
@@ -79,10 +90,9 @@ class Arrays(Dataset[Batch]):
 
     def chunks(self) -> Iterator[Tensor]:
         """All of x, piece by piece, as the model would see it, in the order of the file."""
-        step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(self.x.shape[1:]))))
         rows = np.sort(self.index)
-        for start in range(0, len(rows), step):
-            yield self._x(rows[start : start + step])
+        for piece in pieces(len(rows), self.x.shape[1:]):
+            yield self._x(rows[piece])
 
     @property
     def targets(self) -> np.ndarray:
@@ -122,10 +132,9 @@ class Arrays(Dataset[Batch]):
         return ones, zeros
 
     def _target_chunks(self) -> Iterator[np.ndarray]:
-        step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(self.y.shape[1:]))))
         rows = np.sort(self.index)
-        for start in range(0, len(rows), step):
-            yield self._y(rows[start : start + step])
+        for piece in pieces(len(rows), self.y.shape[1:]):
+            yield self._y(rows[piece])
 
     def _with(self, index: np.ndarray, normalisation: Normalisation | None) -> Arrays:
         return Arrays(
@@ -145,7 +154,7 @@ class Arrays(Dataset[Batch]):
             return y.astype(np.float32)
         numbers = y.astype(np.int64)
         if y.ndim > 1:
-            numbers[(numbers < 0) | (numbers == 255 if y.dtype == np.uint8 else False)] = IGNORED
+            numbers[uncounted(y)] = IGNORED
         return numbers
 
     def _x(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
@@ -167,7 +176,8 @@ class Data:
         n_outputs: the number of classes, of labels, or of output channels.
         labels: names of the classes or labels; may be empty.
         normalisation: fitted on the train part and already applied by all three.
-        notes: how the data was read and split, one line each, for the log; what was found in two parts begins "leak:".
+        notes: how the data was read and split, one line each, for the log; what was found in two parts begins with
+            `dashfx.data.leaks.MARK`.
         augment: what shuffled batches of the train part go through.
         reading: how records, sounds and columns became rows.
     """

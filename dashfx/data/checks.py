@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashfx.data.base import CHUNK_ELEMENTS
+from dashfx.data.base import pieces
 from dashfx.data.rows import Values
 from dashfx.data.source import Source
 from dashfx.errors import DataError
@@ -55,13 +55,12 @@ def check_finite(array: Values, where: str, *, missing: bool = False) -> None:
     """
     if array.dtype.kind != "f":
         return
-    step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(array.shape[1:]))))
     bad: list[int] = []
-    for start in range(0, len(array), step):
-        piece = array[start : start + step]
+    for part in pieces(len(array), array.shape[1:]):
+        piece = array[part]
         broken = np.isinf(piece) if missing else ~np.isfinite(piece)
         rows = broken.reshape(len(piece), -1).any(1)
-        bad.extend((start + np.flatnonzero(rows)).tolist())
+        bad.extend((part.start + np.flatnonzero(rows)).tolist())
     if bad:
         what = "infinity" if missing else "NaN or infinity"
         raise DataError(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashfx.data.base import CHUNK_ELEMENTS, Kind
+from dashfx.data.base import Kind, pieces, uncounted
 from dashfx.data.source import Source
 from dashfx.errors import DataError, did_you_mean
 
@@ -178,12 +178,12 @@ def _largest_class(y: np.ndarray, where: str) -> int:
     """Looked for piece by piece: y may be as large as x."""
     if y.dtype.kind not in "biuf":
         raise DataError(f"{where} {_brief(y)}: a class for every position is a whole number from 0 up")
-    step, largest = max(1, CHUNK_ELEMENTS // max(1, y[0].size)), -1
-    for start in range(0, len(y), step):
-        piece = y[start : start + step]
+    largest = -1
+    for part in pieces(len(y), y.shape[1:]):
+        piece = y[part]
         if not _whole(piece):
             raise DataError(f"{where} {_brief(y)}: a class for every position is a whole number from 0 up")
-        counted = piece[piece != 255] if y.dtype == np.uint8 else piece
+        counted = piece[~uncounted(piece)]
         largest = max(largest, int(counted.max()) if counted.size else -1)
     return largest
 

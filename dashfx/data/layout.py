@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashfx.data.rows import Rows, Values
+from dashfx.space import size_text
 
 
 def channels_first(x: Values, like: Values) -> Values:
@@ -37,7 +38,7 @@ def is_channels_last(x: np.ndarray) -> bool:
 
 def describe(x: Values) -> str:
     """How x is read, with the way out where a reader may have meant something else."""
-    shape = "x".join(map(str, x.shape[1:]))
+    shape = size_text(x.shape[1:])
     if isinstance(x, Rows):
         text = f"layout: rows of {shape} {x.dtype}, read when they are needed"
     elif is_channels_last(x):

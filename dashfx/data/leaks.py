@@ -8,10 +8,11 @@ from itertools import combinations
 
 import numpy as np
 
-from dashfx.data.base import CHUNK_ELEMENTS, Arrays
+from dashfx.data.base import Arrays, pieces
 from dashfx.errors import DataError
 
 PARTS = ("train", "valid", "test")
+MARK = "leak: "  # how a note on a leak begins
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Leak:
         where = f" (first: row {self.first})" if self.what == "rows" and not self.whole else ""
         tells = ", so it tells nothing about new rows" if self.whole else ""
         return (
-            f"leak: {self.rows} of {self.of} {self.what} of {self.part} are also in {self.earlier}{where}{tells}; "
+            f"{MARK}{self.rows} of {self.of} {self.what} of {self.part} are also in {self.earlier}{where}{tells}; "
             "remove them from one of the two"
         )
 
@@ -75,10 +76,9 @@ def check_leaks(found: list[Leak], name: str) -> None:
 
 def fingerprints(arrays: Arrays) -> np.ndarray:
     """(N,) uint64: a hash of each row's x, as it lies in the file."""
-    step = max(1, CHUNK_ELEMENTS // max(1, int(np.prod(arrays.x.shape[1:]))))
     prints = np.empty(len(arrays), np.uint64)
-    for start in range(0, len(arrays), step):
-        piece = np.ascontiguousarray(arrays.x[arrays.index[start : start + step]])
-        for row, values in enumerate(piece, start):
+    for piece in pieces(len(arrays), arrays.x.shape[1:]):
+        rows = np.ascontiguousarray(arrays.x[arrays.index[piece]])
+        for row, values in enumerate(rows, piece.start):
             prints[row] = int.from_bytes(blake2b(values.tobytes(), digest_size=8).digest(), "little")
     return prints

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashfx.data.base import Arrays, Data
+from dashfx.data.base import Arrays, Data, uncounted
 from dashfx.data.leaks import PARTS, Leak, leaks
 from dashfx.data.normalisation import Normalisation, moments
 
@@ -53,7 +53,7 @@ def _facts(part: str, arrays: Arrays, data: Data) -> PartFacts:
     ends = [(float(x.min()), float(x.max())) for x in raw.chunks()]
     mean, std = moments(x.reshape(1, -1) for x in raw.chunks())
     y = arrays.targets
-    unknown = np.isnan(y) if y.dtype.kind == "f" else _ignored(y, data)
+    unknown = np.isnan(y) if y.dtype.kind == "f" else uncounted(y) & (data.kind == "dense-classes")
     records = arrays.records
     return PartFacts(
         part,
@@ -66,11 +66,6 @@ def _facts(part: str, arrays: Arrays, data: Data) -> PartFacts:
         float(unknown.mean()),
         _counts(arrays, data),
     )
-
-
-def _ignored(y: np.ndarray, data: Data) -> np.ndarray:
-    dense = data.kind == "dense-classes"
-    return np.asarray((y < 0) | (y == 255 if y.dtype == np.uint8 else False)) if dense else np.zeros(1)
 
 
 def _counts(arrays: Arrays, data: Data) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from dashfx.ops.geometry import ConvSpec
+from dashfx.space import size_text
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Problem:
 
     def __str__(self) -> str:
         batch, channels, *axes = self.shape
-        stride = "" if set(self.spec.stride) == {1} else f" /{'x'.join(map(str, self.spec.stride))}"
+        stride = "" if set(self.spec.stride) == {1} else f" /{size_text(self.spec.stride)}"
         groups = f" in {self.spec.groups} groups" if self.spec.groups > 1 else ""
-        size, terms = "x".join(map(str, axes)), len(self.spec.candidates)
+        size, terms = size_text(axes), len(self.spec.candidates)
         layer = f"{channels}->{self.out_channels}{stride}{groups} at {size}, batch {batch}"
         return f"{layer}, {terms} kernels, {self.precision}"
 

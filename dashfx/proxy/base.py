@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ProxyError
+from dashfx.space import size_text
 from dashfx.tracing import copy_model, random_state_kept
 
 Batch = Tensor | Sequence[Tensor]  # inputs, or (inputs, labels) for the proxies that use labels
@@ -70,13 +71,9 @@ def split(batch: Batch) -> tuple[Tensor, Tensor | None]:
     if not isinstance(inputs, Tensor):
         raise ProxyError(f"the batch is a {type(inputs).__name__}: give a tensor, or (inputs, labels)")
     if inputs.ndim < 2 or not inputs.numel():
-        raise ProxyError(f"the batch has shape {shape_text(inputs.shape)}: give batch x channels x size, not one input")
+        raise ProxyError(f"the batch has shape {size_text(inputs.shape)}: give batch x channels x size, not one input")
     if not inputs.isfinite().all():
         raise ProxyError("the batch holds values that are not finite: remove or replace them")
     if labels is not None and len(labels) != len(inputs):
         raise ProxyError(f"{len(labels)} labels for {len(inputs)} inputs: give one label an input")
     return inputs, labels
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "()"

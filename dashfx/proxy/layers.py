@@ -15,7 +15,7 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from dashfx.errors import ModelError, ProxyError, first_line
 from dashfx.observe import tensors_in
-from dashfx.proxy.base import shape_text
+from dashfx.space import size_text
 
 
 def forward(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def forward(module: nn.Module, inputs: Tensor) -> Tensor:
         answer = module(inputs)
     except Exception as error:  # the user's forward may raise anything
         raise ModelError(
-            f"the model's forward fails on a batch of shape {shape_text(inputs.shape)}: {first_line(error)}"
+            f"the model's forward fails on a batch of shape {size_text(inputs.shape)}: {first_line(error)}"
         ) from error
     found = next(tensors_in(answer), None)
     if found is None:
@@ -104,7 +104,7 @@ def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:
     """
     if answer.ndim < 2 or answer.shape[1] < 2:
         raise ProxyError(
-            f"the model answers with {shape_text(answer.shape)}: this proxy needs scores of at least two classes"
+            f"the model answers with {size_text(answer.shape)}: this proxy needs scores of at least two classes"
         )
     shape = (answer.shape[0], *answer.shape[2:])
     if labels is None:
@@ -116,7 +116,7 @@ def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         or not 0 <= int(labels.min()) <= int(labels.max()) < int(answer.shape[1])
     ):
         raise ProxyError(
-            f"labels of shape {shape_text(labels.shape)} and type {labels.dtype} for answers of "
-            f"{shape_text(answer.shape)}: give class numbers below {answer.shape[1]}, or the inputs alone"
+            f"labels of shape {size_text(labels.shape)} and type {labels.dtype} for answers of "
+            f"{size_text(answer.shape)}: give class numbers below {answer.shape[1]}, or the inputs alone"
         )
     return F.cross_entropy(answer, labels)

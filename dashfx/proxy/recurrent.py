@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ModelError, ProxyError, first_line
-from dashfx.proxy.base import shape_text
 from dashfx.proxy.regression import Regressor, Stages, regress
 from dashfx.proxy.tasks import Task
+from dashfx.space import size_text
 
 ROWS, STEPS, WIDTH = 8, 16, 64
 LR = 1e-3
@@ -65,7 +65,7 @@ def _layers_run(module: nn.Module, inputs: Tensor) -> list[nn.RNNBase]:
             module(inputs)
     except Exception as error:  # the user's forward may raise anything
         raise ModelError(
-            f"the model's forward fails on a batch of shape {shape_text(inputs.shape)}: {first_line(error)}"
+            f"the model's forward fails on a batch of shape {size_text(inputs.shape)}: {first_line(error)}"
         ) from error
     finally:
         for handle in handles:

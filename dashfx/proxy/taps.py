@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from dashfx.errors import ProxyError
-from dashfx.proxy.base import shape_text
 from dashfx.proxy.points import Point, Shape, graph_points, has_weights, is_spatial, without_head
 from dashfx.proxy.signals import GRIDS
+from dashfx.space import size_text
 from dashfx.tracing import evaluation, trace
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class Taps:
     traced: bool
 
     def summary(self) -> str:
-        where = ", ".join(f"{p.name} ({shape_text(p.shape[1:])})" for p in self.points)
-        return f"input {shape_text(self.input_size)}; taps {where}"
+        where = ", ".join(f"{p.name} ({size_text(p.shape[1:])})" for p in self.points)
+        return f"input {size_text(self.input_size)}; taps {where}"
 
 
 class Tapped(nn.Module):
@@ -65,7 +65,7 @@ class Tapped(nn.Module):
         for found, point in zip(maps, self.taps.points, strict=True):
             if found.shape[:2] != (len(x), point.shape[1]):
                 raise ProxyError(
-                    f"tap {point.name!r} is {shape_text(found.shape)} on {len(x)} inputs, and had {point.shape[1]} "
+                    f"tap {point.name!r} is {size_text(found.shape)} on {len(x)} inputs, and had {point.shape[1]} "
                     "channels on two: the model changes with the batch, so its scores would not compare"
                 )
         return maps
@@ -86,7 +86,7 @@ def tap(module: nn.Module, batch: Tensor) -> Tapped:
     """
     if batch.ndim not in (3, 4) or len(batch) < 2 or not batch.is_floating_point():
         raise ProxyError(
-            f"the batch is {shape_text(batch.shape)} of {batch.dtype}: give at least two inputs of floats, batch x "
+            f"the batch is {size_text(batch.shape)} of {batch.dtype}: give at least two inputs of floats, batch x "
             "channels x length or batch x channels x height x width"
         )
     program = trace(module, batch[:2])
@@ -105,7 +105,7 @@ def tap(module: nn.Module, batch: Tensor) -> Tapped:
     if not taps.points:
         raise ProxyError(
             f"{type(module).__name__} has no spatial stage: no layer with weights gives batch x channels x size on an "
-            f"input of {shape_text(batch.shape)}; GenNAS needs a convolutional or a recurrent network"
+            f"input of {size_text(batch.shape)}; GenNAS needs a convolutional or a recurrent network"
         )
     log.debug("%s: %s", type(module).__name__, taps.summary())
     side = GRIDS[batch.ndim - 2][0]
@@ -132,7 +132,7 @@ def _at_a_fitting_size(find: Callable[[Tensor, Tensor], list[Point]], x: Tensor,
         larger = resized(x, size)
         found = stages(find(larger, _doubled(larger)))
         if len(found) < len(best.points):
-            log.info("taps stay at %s cells: the model refuses inputs of %s", smallest, shape_text(size))
+            log.info("taps stay at %s cells: the model refuses inputs of %s", smallest, size_text(size))
             return best
         best = Taps(tuple(found), size, traced)
     return best
@@ -263,7 +263,7 @@ def _module_points(model: nn.Module, x: Tensor, larger: Tensor) -> list[Point]:
             try:
                 answer = model(batch)
             except Exception:  # user code at a size that the user did not give may raise anything
-                log.debug("no answer at %s", shape_text(batch.shape))
+                log.debug("no answer at %s", size_text(batch.shape))
         return found, answer
 
     here, answer = run(x)

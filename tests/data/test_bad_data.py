@@ -163,5 +163,5 @@ def test_bad_image_folders(tmp_path: Path) -> None:
 
 
 def test_nan_is_found_beyond_the_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.data.checks.CHUNK_ELEMENTS", 10 * X[0].size)
+    monkeypatch.setattr("dashfx.data.base.CHUNK_ELEMENTS", 10 * X[0].size)
     refuse({"x": changed(changed(X, 17, np.nan), 39, np.nan), "y": Y}, "2 of 40", "row 17")
