@@ -230,7 +230,7 @@ def trials(found: Tuned) -> Table:
         cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial.values.values()]
         value = "" if trial.metric is None else f"{trial.metric:.4f}"
         style = "bold" if trial.number == found.number else ""
-        rest = (value, str(trial.epochs), f"{trial.seconds:.1f}", trial.state)
+        rest = (value, str(trial.epochs), f"{trial.seconds:.1f}", "done" if trial.state == "complete" else trial.state)
         made.add_row(str(trial.number + 1), *cells, *rest, style=style)
     return made
 

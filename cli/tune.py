@@ -38,12 +38,15 @@ def tune(
 
     The study stays in the folder: the same command carries it on, also at the same time on other machines.
     """
+    from dashfx.budget import decided
     from dashfx.reopen import tune_folder
     from dashfx.runfolder import existing_folder
 
     own = [f"tune.{name}={value}" for name, value in (("sampler", sampler), ("storage", storage)) if value is not None]
     flags = {**ctx.params, "tune": trials, "tune_minutes": minutes, "assignments": [*own, *(assignments or ())]}
-    settings = options.configuration(flags, existing_folder(run)[1])
+    folder, settings = existing_folder(run)
+    decision = decided(folder)
+    settings = options.configuration(flags, decision.applied(settings) if decision else settings)
     if not settings.tune.wanted:
         settings = settings.model_copy(update={"tune": settings.tune.model_copy(update={"trials": TRIALS})})
     with render.progress(quiet or workers > 1) as observer, interruptible("the same command carries the study on"):

@@ -25,7 +25,7 @@ from dashfx.ops import sites_of
 from dashfx.progress import Epoch, Observer
 from dashfx.rewriting import take_algorithms
 from dashfx.run import Run
-from dashfx.runfolder import write_text
+from dashfx.runfolder import RunFolder, write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
 from dashfx.search.selection import RandomChoice
@@ -95,9 +95,8 @@ def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None 
         ConfigError: not even one epoch of each stage fits.
     """
     path = run.folder.budget if run.folder else None
-    if path is not None and path.is_file():
-        decision = Decision(**json.loads(path.read_text(encoding="utf-8")))
-    else:
+    decision = decided(run.folder)
+    if decision is None:
         stages = measured(run, supernet, genotype)
         (decision,) = broadcast_object_list([decide(run.config, stages, run.elapsed)])
         if path is not None and run.is_main:
@@ -105,6 +104,13 @@ def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None 
     run.accelerator.wait_for_everyone()
     run.config = decision.applied(run.config)
     run.note(str(decision))
+
+
+def decided(folder: RunFolder | None) -> Decision | None:
+    """What stands in a run's folder; None where nothing was decided."""
+    if folder is None or not folder.budget.is_file():
+        return None
+    return Decision(**json.loads(folder.budget.read_text(encoding="utf-8")))
 
 
 def decide(config: RunConfig, stages: Mapping[str, Stage], spent: float) -> Decision:
