@@ -15,7 +15,7 @@ from rich.text import Text
 from dashfx.cli.drawing import TAP, common_scale, drawings
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
-from dashfx.space import Candidate, Padding, size_text
+from dashfx.space import Candidate, Padding, axis_text, size_text
 
 if TYPE_CHECKING:
     from dashfx.cli.check import SiteFacts
@@ -64,7 +64,7 @@ def sites(facts: Sequence[SiteFacts]) -> Table:
         made.add_row(
             site.name,
             str(site.original),
-            _axes(site.stride),
+            axis_text(site.stride),
             padding(site.padding),
             size_text(site.input_size),
             f"{len(each.candidates)} of {each.offered}",
@@ -282,7 +282,3 @@ def padding(sides: Padding) -> str:
 def field(axes: tuple[float, ...] | None) -> str:
     """A receptive field; "all" where it covers whatever input there is."""
     return "?" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)
-
-
-def _axes(axes: tuple[int, ...]) -> str:
-    return str(axes[0]) if len(set(axes)) == 1 else size_text(axes)

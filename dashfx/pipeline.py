@@ -33,7 +33,7 @@ from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_plain, lowering_passes
 from dashfx.task import Task
-from dashfx.tracing import trace
+from dashfx.tracing import Program, trace
 from dashfx.train import Fitted, Learner, Supervised, fit, metric_over
 from dashfx.tune import Tuned, check_space, trial_epochs, tune_run, with_values
 
@@ -66,22 +66,10 @@ def search(
         DashfxError: bad input, in one line that says what to do.
     """
     run = prepare(
-        model,
-        data,
-        task=task,
-        space=space,
-        strategy=strategy,
-        out=out,
-        config=config,
-        observer=observer,
-        resume=resume,
+        model, data, task=task, space=space, strategy=strategy, out=out, config=config, observer=observer, resume=resume
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
-    check_evaluators(run, supernet)
-    check_budget(run.config)
-    if run.config.tune.wanted:
-        check_space(run)
-    retrained_sites(run, program)
+    check_options(run, program, supernet)
     if out is not None:
         run.use_folder(out)  # all that a user can get wrong has been checked by now
     if run.config.space.sites == "auto":
@@ -145,6 +133,19 @@ def retrain_genotype(
         with run.stage("budget", run.config.budget):
             keep_budget(run, None, genotype)
     return finished(run, plain, genotype, program.sites, program.skips, control=False)
+
+
+def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
+    """Whether what the options name is there and fits the traced model; nothing is written before.
+
+    Raises:
+        DashfxError: an evaluator, a budget, a space of tuning or a width for retraining that cannot be used.
+    """
+    check_evaluators(run, supernet)
+    check_budget(run.config)
+    if run.config.tune.wanted:
+        check_space(run)
+    retrained_sites(run, program)
 
 
 def choose(run: Run, supernet: nn.Module) -> Genotype:

@@ -81,7 +81,7 @@ class Candidate:
         return cls(facts["kernel"], facts["dilation"])
 
     def __str__(self) -> str:
-        return f"k{_short(self.kernel)} d{_short(self.dilation)}"
+        return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
 
 
 def size_text(axes: Iterable[int]) -> str:
@@ -93,7 +93,8 @@ def size_text(axes: Iterable[int]) -> str:
     return "x".join(map(str, axes)) or "scalar"
 
 
-def _short(axes: tuple[int, ...]) -> str:
+def axis_text(axes: tuple[int, ...]) -> str:
+    """One number where all axes have the same, else one for each."""
     return str(axes[0]) if len(set(axes)) == 1 else size_text(axes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import yaml
 from pydantic import BaseModel
 
+from dashfx.cli.main import VERBS
 from dashfx.cli.options import KEYS
 from dashfx.config import FitConfig, RunConfig
 from dashfx.data import load_data
@@ -91,6 +93,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in [head.lower().replace(" ", "-") for head in heads], target
+
+
+def test_every_module_has_its_place_in_the_layout() -> None:
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## How to add")[0]
+    written = {Path(name).name for name in re.findall(r"`([\w*/]+\.py)`", layout)}
+    modules = {file.name for file in (ROOT / "dashfx").glob("*.py")} - {"__init__.py"}
+    known = {file.name for folder in ("dashfx", "cli") for file in (ROOT / folder).rglob("*.py")}
+    assert sorted(name for name in modules if not any(fnmatch(name, each) for each in written)) == []
+    assert sorted(each for each in written if not any(fnmatch(name, each) for name in known)) == []
+
+
+def test_every_verb_is_on_the_map() -> None:
+    assert [verb for verb in VERBS if f"`{verb}`" not in text_of("index.md")] == []
 
 
 def test_every_page_is_on_the_map() -> None:
