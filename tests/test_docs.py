@@ -99,7 +99,7 @@ def test_every_module_has_its_place_in_the_layout() -> None:
     layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## How to add")[0]
     written = {Path(name).name for name in re.findall(r"`([\w*/]+\.py)`", layout)}
     modules = {file.name for file in (ROOT / "dashfx").glob("*.py")} - {"__init__.py"}
-    known = {file.name for folder in ("dashfx", "cli") for file in (ROOT / folder).rglob("*.py")}
+    known = {file.name for folder in ("dashfx", "cli", "tests") for file in (ROOT / folder).rglob("*.py")}
     assert sorted(name for name in modules if not any(fnmatch(name, each) for each in written)) == []
     assert sorted(each for each in written if not any(fnmatch(name, each) for name in known)) == []
 
