@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from benchmarks.gennas.nb201 import sum_of
 
 OPERATIONS = {2: "maxpool3x3", 3: "conv1x1", 4: "conv3x3"}  # as the sample numbers them; 0 input, 1 output
 VERTICES = 7
@@ -113,11 +114,11 @@ class Module101(nn.Module):
             terms = [values[s][:, :width] for s in self.cell.into(int(vertex)) if s]
             if vertex in self.projections:
                 terms.append(self.projections[vertex](x))
-            values[int(vertex)] = operation(_sum(terms))
+            values[int(vertex)] = operation(sum_of(terms))
         terms = [torch.cat([values[s] for s in self.cell.into(self.cell.last) if s], 1)] if values else []
         if str(self.cell.last) in self.projections:
             terms.append(self.projections[str(self.cell.last)](x))
-        return _sum(terms)
+        return sum_of(terms)
 
 
 def accuracies(path: Path) -> dict[str, float]:
@@ -141,13 +142,6 @@ def _operation(name: str, channels: int) -> nn.Module:
 def _conv(in_channels: int, out_channels: int, kernel: int) -> list[nn.Module]:
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()]
-
-
-def _sum(terms: Sequence[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _reach(edges: set[tuple[int, int]], start: int) -> set[int]:
