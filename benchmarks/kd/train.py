@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dashfx import Candidate, Genotype, SearchSpace
 from dashfx.backbones import WRN1d
-from dashfx.config import FitConfig
+from dashfx.config import RetrainConfig
 from dashfx.data import Data, load_data
 from dashfx.ops.measure import timing
 from dashfx.supernet import specialise
@@ -36,7 +36,7 @@ from dashfx.train import Supervised, derive_seed, fit, make_accelerator, validat
 
 SPACE = SearchSpace.preset("dash1d")
 WIDTH = 16
-RECIPE = FitConfig(epochs=25, batch_size=32)
+RECIPE = RetrainConfig(epochs=25, batch_size=32)
 VALID_FRACTION = 0.25
 CONVS = {f"block{b}.conv{c}": Candidate(kernel) for b in (1, 2, 3) for c, kernel in ((1, 7), (2, 5), (3, 3))}
 WIDEST = 150  # the largest common span; spans of single convs reach 271
