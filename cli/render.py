@@ -133,7 +133,9 @@ class Progress(Observer):
 
     def epoch(self, facts: Epoch) -> None:
         self._epoch, self._step = facts, 0
-        self._outcome = f"{facts.epoch + 1} epochs, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
+        self._outcome = (
+            f"{tables.counted(facts.epoch + 1, 'epoch')}, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
+        )
         if self._live is None:
             ERR.print(epoch_line(facts), soft_wrap=True)
 

@@ -25,6 +25,10 @@ def show(source: Source) -> None:
     """Show the choices of a run as a table and as a drawing, and its metrics."""
     if not source.exists():
         raise RunFolderError(f"no such run folder or genotype file: {source}")
+    if source.is_dir() and not (source / "genotype.json").is_file():
+        raise RunFolderError(
+            f"{source} is not a run's folder: it has no genotype.json; give what an earlier --out named"
+        )
     genotype = Genotype.load(source / "genotype.json" if source.is_dir() else source)
     render.show(tables.genotype(genotype, {}), tables.drawing(genotype, DRAWING_WIDTH))
     if source.is_dir() and (source / "result.json").is_file():

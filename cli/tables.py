@@ -35,6 +35,7 @@ FILES = {
     "tuned.json": "the options of retraining that tuning found best, and every trial",
     "retrain.yaml": "the options that the model was trained with, tuned or cut to a budget",
     "budget.json": "what was decided for the budget, and from what",
+    "genotype-searched.json": "what the search chose, where the untouched model was kept",
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
     "config.yaml": "every option of the run",
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
@@ -257,7 +258,15 @@ def compact(choices: Iterable[Candidate]) -> str:
 
 def counts(result: PassResult) -> str:
     edited, skipped = len(result.edits), len(result.skips)
-    return f"{edited} edit{'s' * (edited != 1)}" + (f", {skipped} skip{'s' * (skipped != 1)}" if skipped else "")
+    return counted(edited, "edit") + (f", {counted(skipped, 'skip')}" if skipped else "")
+
+
+def counted(number: int, what: str) -> str:
+    """
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def short(number: int) -> str:

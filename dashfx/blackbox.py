@@ -33,7 +33,7 @@ def best_genotype(run: Run, supernet: nn.Module, engine: Engine | None = None) -
     options, name = run.config.blackbox, run.config.search.strategy
     evaluator = BySupernet(run, engine) if engine else load_evaluator(options.evaluator, run, supernet)
     best = best_of(evaluated(run, supernet, evaluator, name))
-    run.note(f"{name}: the best of {options.evaluations} evaluations by {evaluator.name} has {best.value}")
+    run.note(f"{name}: the best of {options.evaluations} evaluations by {evaluator.name} has {best.value:.4g}")
     return Genotype(best.genome, f"{name} by {evaluator.name}")
 
 
@@ -103,3 +103,8 @@ def check_evaluators(run: Run, supernet: nn.Module) -> None:
         if options.evaluator != BySupernet.name:
             load_evaluator(options.evaluator, run, supernet)
         make_strategy(search.strategy, GenotypeSpace.of(sites_of(supernet)), torch.Generator(), options)
+    elif not search.warm_start:
+        unasked = BlackBoxConfig()
+        for name in ("evaluator", "evaluations"):
+            if getattr(options, name) != getattr(unasked, name):
+                run.note(f"blackbox.{name} does nothing with strategy {search.strategy}, which asks no evaluator")

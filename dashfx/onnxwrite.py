@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
 from importlib import metadata as distributions
 from pathlib import Path
@@ -166,13 +167,14 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Sends the exporters' warnings and log lines to this module's logger at level debug."""
+    """Sends the exporters' warnings and log lines to this module's logger at debug level, their prints nowhere."""
     noisy = [log for log in map(logging.getLogger, list(logging.root.manager.loggerDict)) if _is_chatty(log)]
     before = [(log, log.handlers, log.propagate) for log in noisy]
     for log in noisy:
         log.handlers, log.propagate = [_ToDebug()], False
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        # torch.export prints the graph of a model that it refuses to stderr, where no logger can be told not to
+        with warnings.catch_warnings(record=True) as caught, redirect_stderr(io.StringIO()):
             warnings.simplefilter("always")
             yield
     finally:

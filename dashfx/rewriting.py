@@ -14,7 +14,7 @@ from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
 from dashfx.ops.tuningtable import cache_file
-from dashfx.run import Run, check_model
+from dashfx.run import Run, check_model, note_idle_globs
 from dashfx.runfolder import write_text
 from dashfx.search.probe import batches_of, gains, left_alone
 from dashfx.site import Site
@@ -35,6 +35,7 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
         program = trace(run.given_model(), run.example)
     space = space_config.build(program.ndim)
     check_growth(program, space, config)
+    note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
     globs = space_config.include, space_config.exclude
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):

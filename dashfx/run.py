@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from dashfx.config import IMAGENET, NormaliseConfig, RunConfig
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.load import Wanted
 from dashfx.data.reading import Reading
-from dashfx.errors import ConfigError, ModelError, TrainingError, first_line
+from dashfx.errors import ConfigError, ModelError, TrainingError, did_you_mean, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
 from dashfx.processes import check_rows
@@ -212,6 +213,7 @@ def prepare(
         raise ConfigError("resume needs --out: the folder of the run to continue")
     if out is not None:
         check_folder(out, checked, resume=resume)
+    _check_checkpoint_options(checked)
     load_rule(checked.search.rule)
     load_cost(checked.search.cost)
     source = load_model(model, checked.model_args)
@@ -227,6 +229,26 @@ def prepare(
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
+
+
+def _check_checkpoint_options(config: RunConfig) -> None:
+    """Options of the checkpoint have one to act on.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    for name in ("new_head", "checkpoint_key"):
+        if getattr(config, name) and not config.checkpoint:
+            raise ConfigError(f"{name} says how a checkpoint is read: give --checkpoint, or leave it out")
+
+
+def note_idle_globs(run: Run, convs: Sequence[str]) -> None:
+    """A note for each glob of the space that fits no conv, once."""
+    for option in ("include", "exclude", "overrides"):
+        for glob in getattr(run.config.space, option):
+            note = f"space.{option}: no conv is named {glob!r}{did_you_mean(glob, convs)}"
+            if not any(fnmatchcase(conv, glob) for conv in convs) and note not in run.notes:
+                run.note(note)
 
 
 def load_run_data(config: RunConfig, data: Any, task: str | Task | None = None) -> Data:

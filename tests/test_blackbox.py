@@ -12,6 +12,7 @@ from toys import FAST, ToyNet, toy_data
 
 import dashfx
 from dashfx import Candidate, Genotype
+from dashfx.blackbox import check_evaluators
 from dashfx.errors import ConfigError, DashfxError, GenotypeError
 from dashfx.evaluators import BySupernet
 from dashfx.outputs import Result
@@ -143,6 +144,16 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, changes: 
     with pytest.raises(DashfxError, match=said):
         dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_does_nothing_is_noted_once() -> None:
+    space = {**FAST["space"], "exclude": ["conv3"], "overrides": {"stem*": {"kernels": [3]}}}
+    run = prepare(ToyNet, DATA, config={**settings("dash"), "space": space})
+    _, supernet = rewritten(run)
+    rewritten(run)
+    check_evaluators(run, supernet)
+    said = [note.split(":")[0].split(" does")[0] for note in run.notes if not note.startswith("data:")]
+    assert said == ["space.exclude", "space.overrides", "blackbox.evaluator", "blackbox.evaluations"]
 
 
 def test_a_warm_start_from_a_supernet_is_refused() -> None:

@@ -317,6 +317,18 @@ def test_the_exporters_are_quiet(
     assert any(record.name == "dashfx.onnxwrite" for record in caplog.records)
 
 
+def test_a_branch_that_torch_export_refuses_leaves_no_graph_on_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Branching(nn.Conv1d):
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            return y if float(y.sum()) < 1e9 else 2 * y
+
+    export(Branching(1, 1, 3), torch.randn(1, 1, 8), tmp_path / "model.onnx", dynamic_size=False)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_operator_that_onnx_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     class Fourier(nn.Conv1d):
         def forward(self, x: Tensor) -> Tensor:

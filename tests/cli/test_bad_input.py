@@ -103,6 +103,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no input": (["check", "net.py:Net"], "--input 3x32x32"),
     "no such run": (["show", "nowhere"], "no such run folder or genotype file: nowhere"),
     "no genotype": (["show", "net.py"], "not a genotype"),
+    "a folder of something else": (["show", "taken"], "taken is not a run's folder: it has no genotype.json"),
+    "a new head for nothing": (search("--new-head"), "new_head says how a checkpoint is read: give --checkpoint"),
     "retrain nothing": (["retrain", "nowhere"], "not a run's folder"),
     "lower nothing": (["lower", "taken"], "not a run's folder"),
     "report nothing": (["report", "nowhere"], "no such folder: nowhere"),
