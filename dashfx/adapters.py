@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dashfx.convs import PLAIN, read_padding, write_padding
+from dashfx.convs import PLAIN, read_padding, read_padding_mode, write_padding
 from dashfx.errors import AdapterError, first_line
 from dashfx.space import Candidate, candidate_padding
 
@@ -175,7 +175,7 @@ def _temporal_from_site(conv: Any, plain: Any) -> nn.Module:
         dilation=plain.dilation[0],
         groups=conv.groups,
         bias=conv.bias is not None,
-        padding_mode="zeros" if plain.padding_mode == "constant" else plain.padding_mode,
+        padding_mode=read_padding_mode(plain),
         causal=conv.causal,
     ).to(plain.weight)
     new.weight, new.bias = plain.weight, plain.bias

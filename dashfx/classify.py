@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 
 from dashfx.adapters import adapter_of, as_plain, check, is_causal
-from dashfx.convs import PLAIN, frozen_of, read_padding, read_weight_norm
+from dashfx.convs import PLAIN, frozen_of, read_padding, read_padding_mode, read_weight_norm
 from dashfx.errors import AdapterError
 from dashfx.hosting import measure, needs_host, only_norm
 from dashfx.observe import Observation, is_conv, is_searchable, own_modules
@@ -95,7 +95,7 @@ def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str,
         padding=read_padding(conv),
         groups=conv.groups,
         bias=conv.bias is not None,
-        padding_mode="zeros" if conv.padding_mode == "constant" else conv.padding_mode,
+        padding_mode=read_padding_mode(conv),
         input_sizes=sizes,
         calls=len(seen.inputs[module]),
         aliases=aliases,

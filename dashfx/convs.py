@@ -53,6 +53,11 @@ def read_padding(conv: _ConvNd) -> Padding:
     return tuple((int(p), int(p)) for p in conv.padding)
 
 
+def read_padding_mode(conv: _ConvNd) -> str:
+    """The padding mode as users know it: "zeros" also where `write_padding` has written "constant"."""
+    return "zeros" if conv.padding_mode == "constant" else conv.padding_mode
+
+
 def write_padding(conv: _ConvNd, padding: Padding, mode: str) -> None:
     """Give a conv any padding, also lopsided or negative, without another module and so without another state_dict key.
 

@@ -49,7 +49,7 @@ class HostedConv(AggConv):
             causal=site.causal,
             # What mixes results in the user's own forward leaves no choice of algorithm.
             algorithm=algorithm if site.hosting.direct else "mixed_results",
-            padding_mode="zeros" if site.padding_mode == "constant" else site.padding_mode,
+            padding_mode=site.padding_mode,
             device=weight.device,
             dtype=weight.dtype,
         )
