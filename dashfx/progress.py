@@ -107,8 +107,7 @@ class JsonlLog(Observer):
 
     def write_to(self, path: Path) -> None:
         self._path = path
-        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-            self._waiting.insert(0, "\n")  # a killed run left half a line
+        end_last_line(path)
         self._flush()
 
     def stage(self, name: str, detail: str = "") -> None:
@@ -136,6 +135,13 @@ class JsonlLog(Observer):
             with self._path.open("a", encoding="utf-8") as file:
                 file.writelines(self._waiting)
             self._waiting.clear()
+
+
+def end_last_line(path: Path) -> None:
+    """Where a killed run left half a line, end it, so that what is appended begins a line of its own."""
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dashfx.errors import DashfxError, RunFolderError
-from dashfx.progress import read_log
+from dashfx.progress import end_last_line, read_log
 from dashfx.search.genomes import G, Space
 
 Evaluate = Callable[[Sequence[G]], Sequence[float]]
@@ -76,6 +76,7 @@ class History(Generic[G]):
     def __init__(self, path: Path | None, space: Space[G], writes: bool = True) -> None:
         self._path, self._space, self._writes = path, space, writes
         self.before = self._read()
+        self._appended = False
 
     def _read(self) -> list[tuple[G, float | None]]:
         try:
@@ -96,9 +97,11 @@ class History(Generic[G]):
             "parent": row.parent,
             "seconds": round(row.seconds, 3),
         }
-        torn = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
+        if not self._appended:  # only an earlier process can have left half a line
+            end_last_line(self._path)
+            self._appended = True
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * torn + json.dumps(facts) + "\n")
+            file.write(json.dumps(facts) + "\n")
 
 
 def optimise(
