@@ -122,7 +122,3 @@ def separate_values(arguments: Sequence[str]) -> Iterator[str]:
             if values > 1:
                 yield option
         yield argument
-
-
-if __name__ == "__main__":
-    main()

@@ -66,7 +66,7 @@ def _together(workers: int) -> None:
     arguments = list(sys.argv[1:])
     place = next(i for i, each in enumerate(arguments) if each.startswith("--workers"))
     del arguments[place : place + (1 if "=" in arguments[place] else 2)]
-    command = [sys.executable, "-m", "dashfx.cli.main", *arguments, "--quiet"]
+    command = [sys.executable, "-m", "dashfx", *arguments, "--quiet"]
     started = [subprocess.Popen(command) for _ in range(workers)]
     if all([process.wait() for process in started]):
         raise TrainingError(f"all {workers} workers failed")

@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "reopen": TO_PIPELINE,
     "__init__": TO_PIPELINE,
     "cli": TO_PIPELINE | {"__init__", "cli"},
+    "__main__": {"cli"},
     "backbones": {"backbones"},
 }
 

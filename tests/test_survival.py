@@ -159,7 +159,7 @@ def test_a_full_disk_is_said_in_a_line(user: Path, straight: Path, tmp_path: Pat
 def test_two_processes_are_interrupted_together_and_go_on(user: Path) -> None:
     def launched(out: Path) -> subprocess.Popen[bytes]:
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        whole = [*launch, "-m", "dashfx.cli.main", *arguments(user, out)]
+        whole = [*launch, "-m", "dashfx", *arguments(user, out)]
         return subprocess.Popen(whole, start_new_session=True, stderr=subprocess.DEVNULL)
 
     expected, out = user / "two", user / "two-interrupted"

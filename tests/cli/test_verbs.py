@@ -29,7 +29,7 @@ SEARCH = ["search", "net.py:Net", "--data", "data.npz", *SPACE, *EPOCHS]
 
 def dashfx(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "dashfx.cli.main", *arguments]
+    command = [sys.executable, "-m", "dashfx", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
