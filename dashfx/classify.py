@@ -17,7 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 from dashfx.adapters import adapter_of, as_plain, check, is_causal
 from dashfx.convs import PLAIN, frozen_of, read_padding, read_padding_mode, read_weight_norm
 from dashfx.errors import AdapterError
-from dashfx.hosting import measure, needs_host, only_norm
+from dashfx.hosting import input_of, measure, needs_host, only_norm
 from dashfx.observe import Observation, is_conv, is_searchable, own_modules
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
@@ -61,7 +61,7 @@ def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observat
         return known
     if adapter:
         try:
-            check(module, adapter, seen.calls[module][0][0])
+            check(module, adapter, input_of(seen.calls[module]))
         except AdapterError as error:
             if adapter.shipped:  # made for another version of the package
                 return Skip(name, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
-Call = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of one call of a module, a tensor first
+Call = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of one call of a module, by place and by name
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def measure(conv: nn.Module, call: Call) -> Measured | str:
     if reason:
         return f"{name} has a forward of its own that takes no other kernel: {reason}; register_conv can teach it"
     odd = next(c for c in (_wider(original, *by) for by in ((1, 0), (1, 1), (0, 1))) if _is_odd(original, c))
-    given, x = recorded[0], call[0][0]
+    given, x = recorded[0], input_of(call)
     causal = trial.is_causal()
     hosting = replace(
         trial.hosting,
@@ -190,7 +191,10 @@ class _Trial:
     def __init__(self, conv: _ConvNd, hosting: Hosting, original: Candidate, call: Call) -> None:
         self.conv, self.hosting, self.original, self.call = conv, hosting, original, call
         self.generator = torch.Generator().manual_seed(0)
-        self.expected = [tensor_of(self.run(original, sized)[1]).shape for sized in self.sizes()]
+
+    @cached_property
+    def expected(self) -> list[torch.Size]:
+        return [tensor_of(self.run(self.original, sized)[1]).shape for sized in self.sizes()]
 
     def run(self, candidate: Candidate, call: Call) -> tuple[list[dict[str, Any]], Any]:
         raw = self.conv.get_parameter(self.hosting.weight)
@@ -201,18 +205,29 @@ class _Trial:
         return recorder.calls, output
 
     def sizes(self) -> Iterator[Call]:
-        (x, *rest), options = self.call
+        """The call at several sizes; what is as large as the conv's input, such as a mask, goes with it."""
+        args, options = self.call
         room = [4 * extent + 8 for extent in self.original.extent]
+        given = input_of(self.call).shape[-len(room) :]
         for more in range(max(self.conv.stride)):
-            size = [max(n, least) + more for n, least in zip(x.shape[-len(room) :], room, strict=True)]
-            yield (self.random(x, (*x.shape[: -len(room)], *size)), *rest), options
+            size = [max(n, least) + more for n, least in zip(given, room, strict=True)]
+
+            def sized(value: Any, size: list[int] = size) -> Any:
+                fits = isinstance(value, Tensor) and value.ndim > len(room) and value.shape[-len(room) :] == given
+                return self.random(value, (*value.shape[: -len(room)], *size)) if fits else value
+
+            yield tuple(map(sized, args)), {name: sized(value) for name, value in options.items()}
 
     def random(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=self.generator).to(like)
 
     def misfit(self, candidate: Candidate) -> str:
         """Why the conv does not compute `candidate` at the original's output size; empty where it does."""
-        for call, expected in zip(self.sizes(), self.expected, strict=True):
+        try:
+            expected = self.expected
+        except Exception as error:
+            return f"it fails at other sizes of its input: {first_line(error)}"
+        for call, shape in zip(self.sizes(), expected, strict=True):
             try:
                 (given,), output = self.run(candidate, call)
             except Exception as error:  # whatever the user's forward raises
@@ -221,7 +236,7 @@ class _Trial:
             dilation = (dilation,) * candidate.ndim if isinstance(dilation, int) else tuple(dilation)
             if tuple(given["weight"].shape[2:]) != candidate.kernel or dilation != candidate.dilation:
                 return f"it does not compute {candidate} when set to it"
-            if tensor_of(output).shape != expected:
+            if tensor_of(output).shape != shape:
                 return f"with {candidate} its output has another size"
         return ""
 
@@ -229,13 +244,21 @@ class _Trial:
         """Whether the last input meets the last output only: 1-D, stride 1, one output per input."""
         if self.original.ndim != 1 or self.conv.stride != (1,) or not any(self.original.extent):
             return False
-        (x, *rest), options = next(self.sizes())
+        args, options = next(self.sizes())
+        x = input_of((args, options))
         other = x.clone()
         other[..., -1] += 1
         weight = self.conv.get_parameter(self.hosting.weight)
         twin = reshaped(self.conv, self.hosting, self.original, self.original, torch.rand_like(weight) + 0.5)
-        one, two = (tensor_of(twin(each, *rest, **options)) for each in (x, other))
+        changed = tuple(other if value is x else value for value in args)
+        named = {name: other if value is x else value for name, value in options.items()}
+        one, two = tensor_of(twin(*args, **options)), tensor_of(twin(*changed, **named))
         return one.shape[-1] == x.shape[-1] and torch.equal(one[..., :-1], two[..., :-1])
+
+
+def input_of(call: Call) -> Tensor:
+    """What a conv is called on: the first tensor among the arguments."""
+    return next(value for value in (*call[0], *call[1].values()) if isinstance(value, Tensor))
 
 
 def tensor_of(output: Any) -> Tensor:

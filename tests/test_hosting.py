@@ -15,7 +15,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 import dashfx
 from dashfx import Genotype, SearchSpace
-from dashfx.ops import HostedConv, sites_of
+from dashfx.ops import HostedConv, drop_residuals, sites_of
+from dashfx.ops.autotune import find_places
 from dashfx.rebuild import write_loader
 
 SPACE = SearchSpace.product([2, 3, 5], [1, 2], keep_original=True)
@@ -196,6 +197,37 @@ def test_several_inputs_and_outputs() -> None:
     assert plain(x, lengths).shape == model(x, lengths).shape
 
 
+class Gated(nn.Conv2d):
+    """Its input by name, and a gate of the same size on some calls."""
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        weight = self.weight - self.weight.mean()
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return y if gate is None else y * gate
+
+
+class Gates(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = nn.Conv2d(3, 3, 3, padding=1)
+        self.gated, self.twice = Gated(3, 3, 3, padding=1), Gated(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.gated(x=self.plain(input=x), gate=x.sigmoid())
+        return self.twice(self.twice(x), gate=x)
+
+
+def test_convs_called_by_name_and_with_another_tensor_of_their_size() -> None:
+    model, x = Gates().double().eval(), torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    supernet = dashfx.rewrite(model, x, SPACE, "grow").eval()
+    assert list(supernet.sites) == ["plain", "gated", "twice"]
+    torch.testing.assert_close(supernet(x), model(x), rtol=1e-10, atol=1e-12)
+    assert [len(place.sites) for place in find_places(supernet, x)] == [1, 1]
+    genotype = choose(supernet, 2)
+    drop_residuals(supernet)
+    torch.testing.assert_close(dashfx.lower(supernet, genotype).eval()(x), supernet(x), rtol=1e-10, atol=1e-12)
+
+
 class Fixed(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, padding=1)
@@ -210,6 +242,13 @@ class PerTap(nn.Conv2d):
         return F.conv2d(x, self.weight * self.scale)
 
 
+class Octave(nn.Conv2d):
+    """Two resolutions: the other input keeps its size when the first grows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.ones(12, 12)
+
+
 class Twice(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(super().forward(x))
@@ -220,6 +259,7 @@ class Twice(nn.Conv2d):
     [
         (lambda: Fixed(3, 3, 3), "with k5 d1 its output has another size"),
         (lambda: PerTap(3, 3, 3), "takes no other kernel: The size of tensor"),
+        (lambda: Octave(3, 3, 3, padding=1), "takes no other kernel: it fails at other sizes of its input: The size"),
         (lambda: Twice(3, 3, 3), "makes 2 functional convs"),
         (lambda: parametrizations.spectral_norm(nn.Conv2d(3, 3, 3)), "spectral norm keeps vectors"),
     ],

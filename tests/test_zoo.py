@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,30 @@ def test_a_candidate_that_does_not_move_is_a_miss(monkeypatch: pytest.MonkeyPatc
         return supernet
 
     assert broken(monkeypatch, "rewrite", freeze)["steps"]["train"] == "missed"
+
+
+class Exits(nn.Module):
+    """In training one path out of two, drawn anew at each call; the exit is not seen by any loss."""
+
+    def __init__(self, undone: bool = False) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(nn.Conv1d(1, 1, 3) for _ in range(2))
+        self.exit, self.undone = nn.Conv1d(1, 1, 3), undone
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.exit(x)
+        x = self.paths[np.random.randint(2) if self.training else 0](x) + 0 * self.paths[1](x)
+        return x.exp().mul_(2) if self.undone else x
+
+
+def test_what_the_untouched_model_does_not_train_is_counted() -> None:
+    record = walked(Entry("ours", "exits", "exits", Exits, of_shapes((1, 12))), "train")
+    assert record["steps"]["train"] == "ok" and record["sites"] == 3 and record["still"] == 2
+
+
+def test_a_model_that_cannot_be_trained_is_left_out() -> None:
+    with pytest.raises(NotForTheZoo, match="its own training step fails: one of the variables"):
+        walked(Entry("ours", "undone", "undone", call(Exits, undone=True), of_shapes((1, 12))), "train")
 
 
 def test_other_keys_are_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +215,10 @@ def test_the_page_counts_every_model_once() -> None:
     ran = {"convs": 4, "sites": 3, "skips": skips, "spatial_skips": skips, "opaque": 0}
     missed = {"steps": {"trace": "ok", "grow": "missed"}, "error": "off | by"}
     ok = dict.fromkeys(("trace", "grow", "train", "lower", "export"), "ok")
+    seen = {"still": 2, "rounding": 2e-3, "own_rounding": 1e-3}
     page = render(
         [
-            about | ran | {"name": "good", "family": "f", "steps": ok, "rounding": 2e-3, "own_rounding": 1e-3},
+            about | ran | {"name": "good", "family": "f", "steps": ok} | seen,
             about | ran | missed | {"name": "bad", "family": "f"},
             about | {"name": "late", "family": "f"},
             about | {"name": "huge", "family": "f", "params": 10**9},
@@ -201,6 +227,7 @@ def test_the_page_counts_every_model_once() -> None:
         ],
         "with nothing",
     )
+    assert "nothing can move its candidates: 2 of 6 sites (2 in good)." in page
     assert "| timm | good | 2e-03 | 1e-03 |" in page
     assert "So far 6 were listed and 2 of 3 that fit were run, with nothing." in page
     assert "| timm | 2 | 2 / 2 | 1 / 2 | 1 / 1 | 1 / 1 | 1 / 1 | 1 / 2 50.0 % |" in page

@@ -151,8 +151,8 @@ class AggConv(nn.Module):
         self.fade.fill_(1)
         self.residual = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mix(x, self.drawn())
+    def forward(self, input: Tensor) -> Tensor:  # torch's name of it, for those who call a conv by it
+        return self.mix(input, self.drawn())
 
     def drawn(self) -> Tensor:
         """The coefficients of this call, (n_candidates,): those given, or the relaxation's."""

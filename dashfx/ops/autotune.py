@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import SpaceError
+from dashfx.hosting import input_of
 from dashfx.ops.aggconv import AggConv, Use, sites_of
 from dashfx.ops.measure import Step, seconds
 from dashfx.ops.memory import Bytes, free_bytes, in_words, step_bytes
@@ -140,14 +141,14 @@ def find_places(supernet: nn.Module, example: Any) -> list[Place]:
     sites = {name: site for name, site in sites_of(supernet).items() if site.algorithm == "auto"}
 
     def record(name: str) -> Any:
-        def hook(site: AggConv, inputs: tuple[Tensor, ...]) -> None:
-            (x,) = inputs
+        def hook(site: AggConv, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+            x = input_of((args, options))
             x = x if x.dim() == site.ndim + 2 else x.unsqueeze(0)
             found.setdefault(problem_of(site, x), {})[name] = site.use_of(x)
 
         return hook
 
-    handles = [site.register_forward_pre_hook(record(name)) for name, site in sites.items()]
+    handles = [site.register_forward_pre_hook(record(name), with_kwargs=True) for name, site in sites.items()]
     try:
         with evaluation(supernet):
             supernet(*(example if isinstance(example, tuple) else (example,)))

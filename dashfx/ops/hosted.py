@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ModelError
-from dashfx.hosting import ConvRecorder, Recorded, reshaped, tensor_of, with_parameter
+from dashfx.hosting import ConvRecorder, Recorded, input_of, reshaped, tensor_of, with_parameter
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.geometry import ConvSpec, lattice_on
@@ -63,11 +63,11 @@ class HostedConv(AggConv):
         if isinstance(bias, Tensor):
             bias.uniform_(-self._bound(self.original), self._bound(self.original), generator=generator)
 
-    def forward(self, x: Tensor, *more: Any, **options: Any) -> Any:
+    def forward(self, *args: Any, **options: Any) -> Any:
         coef = self.drawn()
-        if self.hosting.direct:
-            return self.mix(x, coef)
-        first, *others = self._runs((x, *more), options)
+        if self.hosting.direct and len(args) + len(options) == 1:  # what else is given may change the result
+            return self.mix(input_of((args, options)), coef)
+        first, *others = self._runs(args, options)
         y = self._mixed([tensor_of(output) for output in (first, *others)], coef)
         return (y, *first[1:]) if isinstance(first, tuple) else y
 
@@ -139,13 +139,14 @@ class AdaptedConv(AggConv):
 
     author: tuple[nn.Module]
 
-    def forward(self, x: Tensor, *more: Any, **options: Any) -> Tensor:
+    def forward(self, *args: Any, **options: Any) -> Tensor:
         """Further arguments may switch things on that the plain conv knows nothing of: they have to be off.
 
         Raises:
             ModelError: one is not.
         """
-        given = [value for value in (*more, *options.values()) if value is not None and value is not False]
+        x = input_of((args, options))
+        given = [v for v in (*args, *options.values()) if v is not x and v is not None and v is not False]
         if given:
             raise ModelError(f"{self._where()}an adapted conv takes no argument beside its input, got {given[0]!r}")
         return super().forward(x)

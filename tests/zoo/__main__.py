@@ -120,13 +120,12 @@ def _facts(entry: Entry) -> Iterator[Record]:
 def _through(entry: Entry, until: str) -> Iterator[Record]:
     try:
         model, inputs = build(entry)
+        about = {"params": params_of(model), "inputs": [list(x.shape) for x in inputs]}
+        yield about
+        for record in walk(model, inputs, until):
+            yield about | {"until": until} | record
     except NotForTheZoo as error:
         yield {"skipped": str(error)}
-        return
-    about = {"params": params_of(model), "inputs": [list(x.shape) for x in inputs]}
-    yield about
-    for record in walk(model, inputs, until):
-        yield about | {"until": until} | record
 
 
 def _warm_up() -> None:

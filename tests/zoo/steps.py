@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from zoo.build import answers, is_spatial, numbers
+from zoo.build import NotForTheZoo, answers, is_spatial, numbers
 from zoo.entry import Inputs
 
 import dashfx
@@ -64,6 +65,9 @@ def walk(model: nn.Module, inputs: Inputs, until: str = "export") -> Iterator[di
 
     A step that ends well is "ok"; the first that does not is "refused" (one line of dashfx's own), "missed" (it ended,
     but what it promises does not hold) or "crashed" (any other exception). Later ones have no entry.
+
+    Raises:
+        NotForTheZoo: a step finds that there is nothing to hold the model to.
     """
     state = Walk(model, inputs)
     steps: dict[str, str] = {}
@@ -73,6 +77,8 @@ def walk(model: nn.Module, inputs: Inputs, until: str = "export") -> Iterator[di
         try:
             step(state)
             steps[name] = "ok"
+        except NotForTheZoo:
+            raise
         except Exception as error:
             steps[name] = _outcome(error)
             state.facts["error"] = f"{type(error).__name__}: {first_line(error)}"
@@ -123,21 +129,56 @@ def grow(state: Walk) -> None:
 
 
 def train(state: Walk) -> None:
-    """One step in training mode moves every candidate's weight. Logits stay: grown, every mixture computes the same."""
-    supernet = state.supernet.train()
-    for module in supernet.modules():
-        if any(part in type(module).__name__.lower() for part in RANDOM_IN_TRAINING):
-            module.eval()
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    outputs = [t for t in numbers(supernet(*state.inputs)) if t.requires_grad]
-    # random weights, since the mean of a softmax or of a normalised output is constant
-    sum((t * torch.randn(t.shape, generator=generator)).mean() for t in outputs).backward()  # type: ignore[union-attr]
-    still = [name for name, aggconv in sites_of(supernet).items() if not _moves(aggconv)]
+    """One step in training mode moves every candidate's weight. Logits stay: grown, every mixture computes the same.
+
+    Where a conv of the untouched model gets no gradient in the same step (an exit that the loss does not see, a path
+    that is dropped), nothing can move its candidates; facts count those sites as "still".
+
+    Raises:
+        NotForTheZoo: the untouched model cannot take such a step either.
+    """
+    supernet = state.supernet
+    try:
+        _backward(supernet, state.inputs)
+    except RuntimeError:
+        _still(state)
+        raise
+    still = {name for name, aggconv in sites_of(supernet).items() if not _moves(aggconv)}
     supernet.zero_grad(set_to_none=True)
     supernet.eval()
     if still:
-        raise Missed(f"{len(still)} of {len(sites_of(supernet))} sites do not move: {', '.join(still[:3])}")
+        own = _still(state)
+        state.facts["still"] = len(still & own)
+        still -= own
+    if still:
+        raise Missed(f"{len(still)} of {len(sites_of(supernet))} sites do not move: {', '.join(sorted(still)[:3])}")
+
+
+def _still(state: Walk) -> set[str]:
+    """The modules of the untouched model whose kernels get no gradient in the training step."""
+    try:
+        _backward(state.model, state.inputs)
+    except RuntimeError as error:
+        raise NotForTheZoo(f"its own training step fails: {first_line(error, 120)}") from error
+    return {name for name, module in state.model.named_modules() if not any(map(_has_gradient, module.parameters()))}
+
+
+def _has_gradient(parameter: Tensor) -> bool:
+    return parameter.ndim > 1 and parameter.grad is not None and bool(parameter.grad.any())
+
+
+def _backward(model: nn.Module, inputs: Inputs) -> None:
+    """Gradients of one step in training mode, from a loss that sees every output. The same draws at every call."""
+    model.train()
+    for module in model.modules():
+        if any(part in type(module).__name__.lower() for part in RANDOM_IN_TRAINING):
+            module.eval()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    generator = torch.Generator().manual_seed(0)
+    outputs = [t for t in numbers(model(*inputs)) if t.requires_grad]
+    # random weights, since the mean of a softmax or of a normalised output is constant
+    sum((t * torch.randn(t.shape, generator=generator)).mean() for t in outputs).backward()  # type: ignore[union-attr]
 
 
 @torch.no_grad()
