@@ -2,13 +2,15 @@
 
 Growing keeps the model's output for every mixture, so all that a site can gain comes from taps that its conv did not
 have. In a short descent they move, and nothing else. With g_s(t) the loss gradient of batch t for the new taps of site
-s, m_s(t) the sum of such gradients so far, n_s the number of candidates and W_s the site's own kernel:
+s, m_s(t) the sum of such gradients so far, M_s the map from the candidates' weights to their mixture and W_s the site's
+own kernel:
 
-    D_s(t) = -STEP * n_s * |W_s| * m_s(t) / |m_s(t)|     each step goes equally far, measured by the kernel
+    D_s(t) = -STEP * |W_s| * m_s(t) / |M_s m_s(t)|     each step moves the mixed kernel equally far, by its own measure
     gain_s = -sum over t of <g_s(t + 1), D_s(t)>
 
 The gain is the loss that site s took away, to first order (loss change allocation, Lan et al., NeurIPS 2019). A step is
-judged by the gradient of the next batch, which it has not seen, so fitting noise gains nothing.
+judged by the gradient of the next batch, which it has not seen, so fitting noise gains nothing. Candidates share taps,
+and their steps add up there: hence the distance is that of the mixture.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from torch import Tensor, nn
 
 from dashfx.data import Data
 from dashfx.ops import AggConv, sites_of
+from dashfx.ops.algorithms.base import aggregate
+from dashfx.ops.geometry import dense_lattice
 from dashfx.task import Task
 from dashfx.train import Batch, derive_seed
 
-STEP = 0.003  # of the kernel's norm: 30 steps stay within a tenth of it, where first order is good enough
+STEP = 0.001  # of the kernel's norm: with larger ones trained kernels overshoot, and every gain turns negative
 
 
 def batches_of(data: Data, count: int, batch_size: int, seed: int) -> Iterator[Batch]:
@@ -59,9 +63,8 @@ class _NewTaps:
 
     def __init__(self, site: AggConv) -> None:
         self.weights = list(site.weights)
-        self._new = site.new_taps()
-        # The site has just grown, so its mixed kernel is the conv's own; an n-th of each candidate arrives in it.
-        self._length = STEP * len(self.weights) * site.kernel().detach().norm()
+        self._new, self._coef, self._lattice = site.new_taps(), site.coefficients().detach(), dense_lattice(site.spec)
+        self._length = STEP * site.kernel().detach().norm()  # the site has just grown, so this is the conv's own kernel
         self._sum = [torch.zeros_like(weight) for weight in self.weights]
         self._moved: list[Tensor] | None = None
 
@@ -74,7 +77,7 @@ class _NewTaps:
             gain = -torch.stack([(g * moved).sum() for g, moved in zip(own, self._moved, strict=True)]).sum()
         for mean, g in zip(self._sum, own, strict=True):
             mean += g
-        norm = torch.stack([g.square().sum() for g in self._sum]).sum().sqrt()
+        norm = aggregate([self._lattice], self._sum, self._coef)[0].norm()
         scale = self._length / norm.clamp_min(torch.finfo(norm.dtype).tiny)
         self._moved = [-scale * g for g in self._sum]
         for weight, moved in zip(self.weights, self._moved, strict=True):

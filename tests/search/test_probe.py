@@ -16,7 +16,7 @@ from dashfx import SearchSpace
 from dashfx.config import RetrainConfig
 from dashfx.data import Data, load_data
 from dashfx.ops import sites_of
-from dashfx.search.probe import batches_of, gains, left_alone
+from dashfx.search.probe import _NewTaps, batches_of, gains, left_alone
 from dashfx.task import Task, load_task
 from dashfx.train import Supervised, fit, make_accelerator
 
@@ -90,13 +90,27 @@ def test_the_first_step_gains_what_the_formula_says() -> None:
         ]
 
     first = gradient(batches[0])
-    norm = sum(float(g.square().sum()) for g in first) ** 0.5
-    scale = 0.003 * 9 * float(site.kernel().detach().norm()) / norm
+    moved = copy.deepcopy(site)
+    with torch.no_grad():
+        for weight, g in zip(moved.weights, first, strict=True):
+            weight += g
+        scale = 0.001 * float(site.kernel().norm() / (moved.kernel() - site.kernel()).norm())
     with torch.no_grad():
         for weight, g in zip(site.weights, first, strict=True):
             weight -= scale * g
     expected = scale * sum(float((a * b).sum()) for a, b in zip(first, gradient(batches[1]), strict=True))
     assert found == pytest.approx(expected, rel=0.2)  # the other sites have moved a little too
+
+
+@pytest.mark.parametrize("kernels", [[3, 5], [3, 5, 7, 9, 11]])
+def test_a_step_goes_equally_far_however_many_candidates_share_its_taps(kernels: list[int]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 2, 3, padding=1))
+    site = sites_of(dashfx.rewrite(model, X, SearchSpace.product(kernels, [1])))["0"]
+    with torch.no_grad():
+        before = site.kernel()
+        _NewTaps(site).step([torch.ones_like(weight) for weight in site.weights])
+        assert float((site.kernel() - before).norm() / before.norm()) == pytest.approx(0.001, rel=1e-4)
 
 
 def test_the_supernet_stays_and_a_site_without_new_taps_gains_nothing() -> None:
