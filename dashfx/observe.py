@@ -211,7 +211,11 @@ def _what_failed(model: nn.Module, example: tuple[Any, ...], failed: list[str], 
 
 
 def shape_text(value: Any) -> str:
-    """2x3x32x32 for a tensor, Python's own text for what is none."""
+    """2x3x32x32 for a tensor, also in a list or dict; Python's own text for what is none."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shape_text, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {shape_text(part)}' for key, part in value.items())}}}"
     return size_text(value.shape) if isinstance(value, Tensor) else first_line_of(value)
 
 

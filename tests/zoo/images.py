@@ -29,13 +29,16 @@ def torchvision_models() -> Iterator[Entry]:
 
     video = of_shapes((3, 8, 32, 32), (3, 8, 64, 64), (3, 16, 112, 112), (3, 16, 224, 224))
     pair = of_inputs(lambda: (noise(3, 128, 128), noise(3, 128, 128).flip(-1)))
+    # Its second loss wants images of 299 pixels.
+    special = {"inception_v3": {"aux_logits": False, "init_weights": True}}
+    special["quantized_inception_v3"] = special["inception_v3"]
     for name in list_models():
         builder = get_model_builder(name)
         area = builder.__module__.split(".")[2]
         inputs = video if area == "video" else pair if area == "optical_flow" else image
         family = ".".join(builder.__module__.split(".")[2:])
-        weights = {"weights_backbone": None} if area in ("segmentation", "detection") else {}
-        yield Entry("torchvision", name, family, call(builder, weights=None, **weights), inputs)
+        settings = {"weights_backbone": None} if area in ("segmentation", "detection") else special.get(name, {})
+        yield Entry("torchvision", name, family, call(builder, weights=None, **settings), inputs)
 
 
 def timm_models() -> Iterator[Entry]:
@@ -56,16 +59,22 @@ def pytorchcv_models() -> Iterator[Entry]:
         "jasperdr": of_inputs(lambda: (noise(64, 64), lengths)),
         "quartznet": of_inputs(lambda: (noise(64, 64), lengths)),
         "voca": of_inputs(lambda: (noise(1, 16, 29), people)),
-        "nvpattexp": of_inputs(lambda: (noise(4, 16, 29), people)),
+        "nvpattexp": of_inputs(lambda: (noise(8, 16, 29), people)),
         "visemenet": of_inputs(lambda: (noise(8, 65), people[:, None].expand(-1, 76).contiguous())),
         "raft": of_inputs(lambda: (noise(3, 128, 128), noise(3, 128, 128).flip(-1))),
         "superpointnet": of_shapes((1, 64, 64)),
+        "pfpcnet": of_shapes((1, 320, 240)),
         "propainter": of_inputs(lambda: (noise(4, 2, 64, 64), noise(4, 1, 64, 64))),
         "propainter_rfc": of_inputs(lambda: (noise(4, 2, 64, 64), noise(4, 1, 64, 64))),
     }
+    # Built for one size of image, which is large; for sound, which an operator that torch has dropped turns into mels.
+    small: dict[str, Any] = {"in_size": (96, 96)}
+    settings = {family: small for family in ("pspnet", "deeplabv3", "fcn8sd", "icnet", "fastscnn", "bisenet")}
+    settings["quartznet"] = {"from_audio": False}
     for name, builder in _models.items():
         family = builder.__module__.rpartition(".")[2]
-        yield Entry("pytorchcv", name, family, call(builder, pretrained=False), special.get(family, image))
+        build = call(builder, pretrained=False, **settings.get(family, {}))
+        yield Entry("pytorchcv", name, family, build, special.get(family, image))
 
 
 def smp_models() -> Iterator[Entry]:

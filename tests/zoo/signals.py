@@ -18,7 +18,7 @@ def deepecgkit_models() -> Iterator[Entry]:
     from deepecgkit.registry import get_model, get_model_names
 
     for name in get_model_names():
-        lengths = of_shapes(*((1, length) for length in (500, 1000, 3000, 5000)))
+        lengths = of_shapes(*((1, length) for length in (500, 1000, 3000, 5000, 8000)))
         family = get_model(name).__module__.rpartition(".")[2]
         build = call(build_model, name, input_channels=1, output_size=4)
         yield Entry("deepecgkit", name, family, build, lengths)
@@ -48,6 +48,7 @@ def braindecode_models() -> Iterator[Entry]:
         signal |= {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)\b", said.get(name, "")) if key in signal}
         if "chs_info" in said.get(name, "") or name in ("DGCNN", "EEGSym"):  # these want places of electrodes, too
             signal |= {"n_chans": 19, "chs_info": _electrodes(19)}
+        signal |= {"LUNA": {"n_times": 520}, "Labram": {"n_chans": 128}}.get(name, {})  # whole patches; every electrode
         shape = (signal["n_chans"], signal["n_times"])
         yield Entry("braindecode", name, name, call(kind, **signal), of_shapes(shape))
 

@@ -23,7 +23,7 @@ SIX = (8, 8, 16, 16, 32, 8)
 
 # Class -> its settings. `dims` says for which numbers of axes; what is missing is given by `_axes_of`.
 PLAIN: dict[str, dict[str, Any]] = {
-    "AHNet": {"dims": (2, 3), "upsample_mode": "trilinear"},
+    "AHNet": {"dims": (2, 3), "psp_block_num": 2},
     "AttentionUnet": {"out_channels": 2, **PYRAMID},
     "AutoEncoder": {"out_channels": 1, **PYRAMID, "strides": (2, 2, 1), "num_res_units": 1, "inter_channels": [32]},
     "BasicUNet": {"features": SIX},
@@ -98,8 +98,9 @@ def _entry(
 def _with_axes(kind: Callable[..., Any], dims: int, settings: dict[str, Any]) -> nn.Module:
     """Adds number of axes and input channels where the class has such arguments."""
     module = importlib.import_module(kind.__module__)
-    known = _arguments(kind) | (_arguments(module.DenseNet) if "DenseNet" in kind.__name__ else set())
-    known |= _arguments(module.SENet) if kind.__name__.startswith("SE") and hasattr(module, "SENet") else set()
+    # The class that a variant passes its keywords on to.
+    base = next((getattr(module, name) for name in ("DenseNet", "SENet", "MedNeXt") if hasattr(module, name)), kind)
+    known = _arguments(kind) | _arguments(base)
     extra: dict[str, Any] = {key: value for key, value in (("spatial_dims", dims), ("in_channels", 1)) if key in known}
     return kind(**(extra | settings))
 
