@@ -100,7 +100,7 @@ def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: in
     )
     used, model = load_task(wanted, data, target=units.get("target_normalisation")), OnnxModel(file)
     check_input(model, facts, data)
-    used.check(model(data.part(part).__getitems__([0])[0]), data)  # type: ignore[arg-type]  # it says so itself
+    used.check(model.rows(data.part(part).__getitems__([0])[0]), data)
     return used, data.name, [("ONNX Runtime", onnx_metric(file, data, used, part))]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from dashfx.comparison import Figures, parameters_of
 from dashfx.data import Data
@@ -140,13 +140,7 @@ def write_onnx(run: Run, model: nn.Module, genotype: Genotype, path: Path) -> tu
 
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = 64) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
-    model = OnnxModel(path)
-
-    def predict(x: Tensor) -> Tensor:
-        (output,) = model.run(x).values()
-        return output
-
-    return evaluate(predict, data.loader(part, batch_size), task)
+    return evaluate(OnnxModel(path).rows, data.loader(part, batch_size), task)
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:

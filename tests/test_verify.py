@@ -166,6 +166,25 @@ def test_onnx_model_is_called_like_the_model(exported: tuple[Net, Path]) -> None
     assert OnnxModel(path).metadata["task"] == "regress"
 
 
+class Pairs(nn.Module):
+    """Branches on the number of rows, so its file takes that of the example only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if x.shape[0] == 2 else self.conv(x) * 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_rows_through_a_file_for_two(count: int, tmp_path: Path) -> None:
+    model, x = Pairs().eval(), torch.randn(count, 2, 8)
+    report = export(model, torch.randn(2, 2, 8), tmp_path / "pairs.onnx")
+    assert 0 not in report.dynamic_axes["x"]
+    torch.testing.assert_close(OnnxModel(tmp_path / "pairs.onnx").rows(x), model.conv(x), rtol=1e-4, atol=1e-5)
+
+
 def test_flat_outputs() -> None:
     a, b, c = torch.zeros(1), torch.ones(1), torch.ones(2)
     assert list(flat_outputs(a)) == ["output"]
