@@ -26,6 +26,10 @@ from dashfx.verify import Axes, Case, VerifyReport, as_inputs, other_sizes, runs
 logger = logging.getLogger(__name__)
 
 MIN_OPSET = 18  # the dynamo exporter writes nothing older
+VALUES = (
+    "the forward depends on the input's values (an if, int() or .item() on a tensor): the file does for every input what "
+    "the example led to, and random inputs may not have met another case; write it with torch.where to keep both sides"
+)
 AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -270,7 +274,8 @@ def _report(
     failures: list[Failure],
 ) -> ExportReport:
     free = {i.name: axes for i, axes in zip(proto.graph.input, attempt.axes, strict=True)}
-    notes = [str(failure) for failure in failures]
+    notes = [VALUES] if any("data-dependent" in failure.reason for failure in failures) else []
+    notes += [str(failure) for failure in failures]
     if opset_of(proto) > attempt.opset:
         notes.append(f"opset {opset_of(proto)} instead of {attempt.opset}: circular padding needs it")
     if not any(attempt.axes):

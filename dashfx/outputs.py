@@ -14,7 +14,7 @@ from torch import nn
 from dashfx.comparison import Figures, parameters_of
 from dashfx.data import Data
 from dashfx.data.reading import Reading
-from dashfx.export import ExportReport, export
+from dashfx.export import VALUES, ExportReport, export
 from dashfx.genotype import Genotype
 from dashfx.onnxfile import OnnxModel
 from dashfx.progress import Epoch
@@ -135,6 +135,8 @@ def write_onnx(run: Run, model: nn.Module, genotype: Genotype, path: Path) -> tu
         tolerance=options.tolerance,
         seed=run.config.seed,
     )
+    if VALUES in report.notes:
+        run.note(f"export: {VALUES}")
     return report, onnx_metric(path, run.data, run.task)
 
 
