@@ -44,10 +44,10 @@ def stage(history: Sequence[Epoch], name: str) -> list[Epoch]:
 
 
 def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
-    """The epoch whose weights were kept: the first with the best metric."""
+    """The epoch whose weights were kept: the last with the best metric."""
     best = 0
     for i, epoch in enumerate(epochs):
-        best = i if result.task.better(epoch.metric, epochs[best].metric) else best
+        best = best if result.task.better(epochs[best].metric, epoch.metric) else i
     return best
 
 
@@ -146,7 +146,7 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
 
 def _retraining(result: Result) -> list[str]:
     epochs = stage(result.history, "retrain")
-    if not epochs or best_index(result, epochs) < len(epochs) - 1:
+    if len(epochs) < 2 or not result.task.better(epochs[-1].metric, epochs[best_index(result, epochs[:-1])].metric):
         return []
     return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]
 

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 from dashfx.averaging import Average
 from dashfx.config import FitConfig, RetrainConfig
 from dashfx.data import Data
-from dashfx.errors import ConfigError, RunFolderError, TrainingError, first_line
-from dashfx.processes import DDP, check_agreement, check_gpus, check_rows, finite, launched, share_buffers, spread
+from dashfx.errors import RunFolderError, TrainingError, first_line
+from dashfx.processes import DDP, check_agreement, check_device, check_rows, finite, launched, share_buffers, spread
 from dashfx.progress import QUIET, Epoch, Observer
 from dashfx.recipe import make_optimiser, prepared
 from dashfx.schedule import learning_rate
@@ -175,7 +175,7 @@ class Supervised(Learner):
 
 @dataclass
 class Fitted:
-    """A finished fit: the curve, the best validation metric and the weights that gave it, where they are kept."""
+    """A finished fit: the curve, the best validation metric and the weights that gave it last, where they are kept."""
 
     history: list[Epoch] = field(default_factory=list)
     best: float = float("nan")
@@ -237,14 +237,16 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     share_buffers(learner.plain, accelerator)
     with learner.judged():
         metric = validate(learner, data)
-        if not fitted.history or learner.task.better(metric, fitted.best):
+        # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
+        if not learner.task.better(fitted.best, metric):
             fitted.best, fitted.best_epoch = metric, epoch
             if learner.keeps_best:
                 fitted.best_weights = _cpu_copy(learner.plain.state_dict())
     lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
     facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
     fitted.history.append(facts)
-    fitted.stopped = learner.finished(epoch) or learner.stalled(epoch - fitted.best_epoch) or ""
+    best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
+    fitted.stopped = learner.finished(epoch) or learner.stalled(best_for) or ""
     check_agreement(accelerator, stage, epoch, metric, learner.decisions())
     return facts
 
@@ -317,14 +319,8 @@ def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
     Raises:
         ConfigError: a device that is not here, or unknown, or fewer GPUs than processes.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r}: choose auto, cpu or cuda (one GPU of several: CUDA_VISIBLE_DEVICES)")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda': torch sees no GPU here; use --device cpu or install a CUDA build of torch")
-    if amp == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
-        raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
+    check_device(device, amp)
     cpu = device == "cpu" or not torch.cuda.is_available()
-    check_gpus(0 if cpu else torch.cuda.device_count())
     AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
     # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
     return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])

@@ -82,6 +82,13 @@ def test_the_best_epochs_weights_are_kept() -> None:
     assert validate(trained, DATA) == fitted.best
 
 
+def test_of_equal_epochs_the_latest_is_kept() -> None:
+    still = learner(epochs=4, lr=1e-12)  # no answer changes, the weights do
+    fitted = fit(still, DATA, stage="retrain")
+    assert len({epoch.metric for epoch in fitted.history}) == 1 and fitted.best_epoch == 3
+    assert same(fitted.best_weights, weights(still))
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_an_interrupted_run_continues_bit_for_bit(optimizer: str, tmp_path: Path) -> None:
     straight = learner(optimizer=optimizer, fraction=0.7)
@@ -303,7 +310,8 @@ def test_an_average_forgets_the_start_and_then_moves_slowly() -> None:
 
 def test_training_stops_where_it_no_longer_gets_better() -> None:
     fitted = fit(learner(epochs=50, lr=1e-12, patience=3), DATA, stage="retrain")
-    assert len(fitted.history) == fitted.best_epoch + 4 < 50 and "no better accuracy for 3 epochs" in fitted.stopped
+    better = next(i for i, epoch in enumerate(fitted.history) if epoch.metric == fitted.best)
+    assert len(fitted.history) == better + 4 < 50 and "no better accuracy for 3 epochs" in fitted.stopped
 
 
 def test_dropout_and_memory_layout_are_set() -> None:
