@@ -9,7 +9,6 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from dashfx.config import BLACKBOX, BlackBoxConfig
-from dashfx.errors import ConfigError
 from dashfx.evaluators import BySupernet, Evaluator, load_evaluator
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
@@ -17,7 +16,7 @@ from dashfx.run import Run
 from dashfx.search.base import Engine
 from dashfx.search.blackbox import BlackBox, History, Row, best_of, optimise
 from dashfx.search.evolution import Evolution
-from dashfx.search.genomes import GenotypeSpace, Space
+from dashfx.search.genomes import Space
 from dashfx.search.local import LocalSearch
 from dashfx.search.sampling import RandomSearch
 from dashfx.search.warmstart import marginal_logits
@@ -76,34 +75,25 @@ def evaluated(run: Run, supernet: nn.Module, evaluator: Evaluator, strategy: str
 def make_strategy(
     name: str, space: Space[Genotype], generator: torch.Generator, options: BlackBoxConfig
 ) -> BlackBox[Genotype]:
-    """A new strategy by its name in the configuration.
-
-    Raises:
-        ConfigError: options that do not fit together.
-    """
+    """A new strategy by its name in the configuration."""
     if name == "evolution":
         return Evolution(space, generator, options.population, options.tournament)
     return LocalSearch(space, generator) if name == "local" else RandomSearch(space, generator)
 
 
 def check_evaluators(run: Run, supernet: nn.Module) -> None:
-    """Whether what the run names is there and fits the model; before anything is written.
+    """Whether the evaluators that the run names fit its model; before anything is written.
 
     Raises:
-        DashfxError: an unknown evaluator, a table of another model, or options that do not fit together.
+        DashfxError: a table of another model or space.
     """
     search, options = run.config.search, run.config.blackbox
-    if search.warm_start:
-        if search.strategy != "dash":
-            raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
-        if search.warm_start == BySupernet.name:
-            raise ConfigError("--warm-start supernet: its weights are what follows; give a proxy, train or a table")
-        load_evaluator(search.warm_start, run, supernet)
-    if search.strategy in BLACKBOX:
-        if options.evaluator != BySupernet.name:
-            load_evaluator(options.evaluator, run, supernet)
-        make_strategy(search.strategy, GenotypeSpace.of(sites_of(supernet)), torch.Generator(), options)
-    elif not search.warm_start:
+    asked = [search.warm_start] if search.warm_start else []
+    asked += [options.evaluator] if search.strategy in BLACKBOX else []
+    for name in asked:
+        if name != BySupernet.name:
+            load_evaluator(name, run, supernet)
+    if not asked:
         unasked = BlackBoxConfig()
         for name in ("evaluator", "evaluations"):
             if getattr(options, name) != getattr(unasked, name):

@@ -16,7 +16,7 @@ import numpy as np
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from dashfx.config import BLACKBOX, FitConfig, RunConfig
+from dashfx.config import FitConfig, RunConfig
 from dashfx.configfile import seconds_of
 from dashfx.errors import ConfigError
 from dashfx.evaluators import specialised_by
@@ -68,20 +68,6 @@ class Decision:
         """The options with the epochs that were decided."""
         blocks = {name: getattr(config, name).model_copy(update={"epochs": n}) for name, n in self.epochs.items()}
         return config.model_copy(update=blocks)
-
-
-def check_budget(config: RunConfig) -> None:
-    """Whether a budget can be kept at all.
-
-    Raises:
-        ConfigError: the search counts evaluations, not epochs.
-    """
-    strategy = config.search.strategy
-    if config.budget and strategy in BLACKBOX and not config.trains_supernet:
-        raise ConfigError(
-            f"--budget divides epochs, and strategy {strategy} by {config.blackbox.evaluator} counts evaluations; "
-            "leave it out and set blackbox.evaluations, or search by dash"
-        )
 
 
 def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None = None) -> None:

@@ -15,6 +15,7 @@ from dashfx.errors import GenotypeError, TrainingError
 from dashfx.genotable import GenotypeTable
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
+from dashfx.preflight import SUPERNET, TABLES, TRAIN
 from dashfx.proxy import Proxy
 from dashfx.proxy.named import load_proxy
 from dashfx.run import Run
@@ -22,8 +23,6 @@ from dashfx.search.base import CALIBRATION_BATCHES, Engine, mixing, recalibrate
 from dashfx.search.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.supernet import specialise
 from dashfx.train import Supervised, derive_seed, fit, validate
-
-TABLES = (".json", ".csv")
 
 
 class Evaluator(ABC):
@@ -61,7 +60,7 @@ class ByProxy(Evaluator):
 class ByTraining(Evaluator):
     """The best metric on the validation part over a few epochs of the retraining's recipe."""
 
-    name = "train"
+    name = TRAIN
 
     def __init__(self, run: Run) -> None:
         self._run, self.maximise = run, run.task.maximise
@@ -83,7 +82,7 @@ class BySupernet(Evaluator):
     Batch-norm statistics are those of this genotype, from a few batches of the train part.
     """
 
-    name = "supernet"
+    name = SUPERNET
 
     def __init__(self, run: Run, engine: Engine) -> None:
         self._run, self._engine, self.maximise = run, engine, run.task.maximise

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 MIN_OPSET = 18  # the dynamo exporter writes nothing older
 VALUES = (
-    "the forward depends on the input's values (an if, int() or .item() on a tensor): the file does for every input what "
-    "the example led to, and random inputs may not have met another case; write it with torch.where to keep both sides"
+    "the forward depends on the input's values (an if, int() or .item() on a tensor): the file does for every input "
+    "what the example led to, and random inputs may not have met another case; torch.where keeps both sides"
 )
 AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 

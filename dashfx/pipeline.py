@@ -14,16 +14,17 @@ from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
 from dashfx.blackbox import best_genotype, check_evaluators, warm_start
-from dashfx.budget import check_budget, keep_budget
+from dashfx.budget import keep_budget
 from dashfx.comparison import Contender, Figures, compare
 from dashfx.config import CONTROLS, RunConfig
 from dashfx.evaluators import specialised_by
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.outputs import Control, Result, write_outputs, write_summary
+from dashfx.preflight import check_search, check_training
 from dashfx.progress import QUIET, Observer
 from dashfx.rewriting import probe, retrained_sites, rewritten, take_algorithms
-from dashfx.run import ModelLike, Run, prepare
+from dashfx.run import ModelLike, Run, configured, prepare
 from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
 from dashfx.search.dash import STRATEGIES
@@ -65,9 +66,9 @@ def search(
     Raises:
         DashfxError: bad input, in one line that says what to do.
     """
-    run = prepare(
-        model, data, task=task, space=space, strategy=strategy, out=out, config=config, observer=observer, resume=resume
-    )
+    config = configured(config, model, data, task, space, strategy)
+    check_search(config)
+    run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)
     if out is not None:
@@ -120,8 +121,9 @@ def retrain_genotype(
     Raises:
         DashfxError: bad input, or a genotype of another model.
     """
-    run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume)
-    run = run.for_retraining()
+    config = configured(config, model, data, task)
+    check_training(config)
+    run = prepare(model, data, task=task, out=out, config=config, observer=observer, resume=resume).for_retraining()
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
     plain = start or specialised(run, genotype)
@@ -139,10 +141,9 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     """Whether what the options name is there and fits the traced model; nothing is written before.
 
     Raises:
-        DashfxError: an evaluator, a budget, a space of tuning or a width for retraining that cannot be used.
+        DashfxError: an evaluator, a space of tuning or a width for retraining that cannot be used.
     """
     check_evaluators(run, supernet)
-    check_budget(run.config)
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)

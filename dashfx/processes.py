@@ -24,6 +24,22 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def check_device(device: str, amp: str) -> None:
+    """Whether there is such a device, of GPUs one for each process of this machine, and the precision runs on it.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r}: choose auto, cpu or cuda (one GPU of several: CUDA_VISIBLE_DEVICES)")
+    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    if device == "cuda" and not gpus:
+        raise ConfigError("device 'cuda': torch sees no GPU here; use --device cpu or install a CUDA build of torch")
+    if amp == "fp16" and not gpus:
+        raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
+    check_gpus(gpus)
+
+
 def check_gpus(count: int) -> None:
     """Whether each process that was started on this machine has one of its `count` GPUs; 0 where they use the CPU.
 

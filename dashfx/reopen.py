@@ -55,8 +55,8 @@ def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
     paths, config = existing_folder(folder)
     if paths.retrained.is_file():
         config = RunConfig.parse(read_yaml(paths.retrained))
-    config = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
-    run, genotype = _prepared(folder, config).for_retraining(), _chosen(paths)
+    alone = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
+    run, genotype = _prepared(folder, alone).for_retraining().with_config(config), _chosen(paths)
     if not paths.weights.is_file():
         raise RunFolderError(
             f"{folder} holds no {paths.weights.name}: the run has not finished; continue it with --resume"

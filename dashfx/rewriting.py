@@ -9,8 +9,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from dashfx.config import RunConfig
-from dashfx.errors import ConfigError, ModelError, SpaceError
+from dashfx.errors import ModelError, SpaceError
 from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
 from dashfx.ops.tuningtable import cache_file
@@ -34,7 +33,8 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     with run.stage("trace"):
         program = trace(run.given_model(), run.example)
     space = space_config.build(program.ndim)
-    check_growth(program, space, config)
+    if config.search.init == "grow":
+        check_growth(program, space)
     note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
     globs = space_config.include, space_config.exclude
@@ -44,20 +44,12 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     return program, as_supernet(program)
 
 
-def check_growth(program: Program, space: SearchSpace, config: RunConfig) -> None:
+def check_growth(program: Program, space: SearchSpace) -> None:
     """Growing asks for each site's own kernel among its candidates, so that the model can also stay as it is.
 
     Raises:
         SpaceError: a site whose own kernel is not in the space.
-        ConfigError: a probe is asked for and the model does not grow.
     """
-    if config.search.init != "grow":
-        if config.space.sites == "auto":
-            raise ConfigError(
-                "space.sites=auto asks what new taps add to the model as it is; "
-                "give --checkpoint, or --init grow, or search all sites"
-            )
-        return
     for site in program.sites.values():
         if site.original not in space.for_site(site.name, site.original):
             raise SpaceError(

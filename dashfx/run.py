@@ -29,8 +29,6 @@ from dashfx.processes import check_rows
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.runfolder import RunFolder, check_folder, make_folder, other_packages
 from dashfx.search.blackbox import Row
-from dashfx.search.cost import load_cost
-from dashfx.search.selection import load_rule
 from dashfx.space import SearchSpace, size_text
 from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.tracing import evaluation
@@ -196,8 +194,6 @@ def prepare(
     data: Any,
     *,
     task: str | Task | None = None,
-    space: SearchSpace | None = None,
-    strategy: str | None = None,
     out: str | Path | None = None,
     config: RunConfig | Mapping[str, Any] | None = None,
     observer: Observer = QUIET,
@@ -208,14 +204,11 @@ def prepare(
     Raises:
         DashfxError: bad input.
     """
-    checked = _configuration(config, model, data, task, space, strategy)
+    checked = configured(config, model, data, task)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
     if out is not None:
         check_folder(out, checked, resume=resume)
-    _check_checkpoint_options(checked)
-    load_rule(checked.search.rule)
-    load_cost(checked.search.cost)
     source = load_model(model, checked.model_args)
     spec = task or checked.task
     loaded = load_run_data(checked, data, spec)
@@ -229,17 +222,6 @@ def prepare(
     for note in loaded.notes:
         run.note(f"data: {note}")
     return run
-
-
-def _check_checkpoint_options(config: RunConfig) -> None:
-    """Options of the checkpoint have one to act on.
-
-    Raises:
-        ConfigError: they have not.
-    """
-    for name in ("new_head", "checkpoint_key"):
-        if getattr(config, name) and not config.checkpoint:
-            raise ConfigError(f"{name} says how a checkpoint is read: give --checkpoint, or leave it out")
 
 
 def note_idle_globs(run: Run, convs: Sequence[str]) -> None:
@@ -323,13 +305,13 @@ def check_model(run: Run) -> None:
     run.task.check(output, run.data)
 
 
-def _configuration(
+def configured(
     config: RunConfig | Mapping[str, Any] | None,
     model: ModelLike,
     data: Any,
-    task: str | Task | None,
-    space: SearchSpace | None,
-    strategy: str | None,
+    task: str | Task | None = None,
+    space: SearchSpace | None = None,
+    strategy: str | None = None,
 ) -> RunConfig:
     """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
     if not isinstance(config, RunConfig):

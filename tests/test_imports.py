@@ -34,7 +34,7 @@ TO_GRAPH = FACTS | GRAPH
 TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | PROCESSES | {"train", "averaging", "recipe"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
-TO_RUN = TO_OUTPUT | {"run", "rewriting", "budget"}
+TO_RUN = TO_OUTPUT | {"preflight", "run", "rewriting", "budget"}
 TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known"}
 TO_PIPELINE = TO_SEARCHES | REPORT | {"outputs", "pipeline", "reopen"}
 
@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "tune": TO_RUN | {"tune"},
     "supernet": TO_OPS | {"passes", "search", "supernet"},
     **dict.fromkeys(OUTPUT, TO_OUTPUT),
+    "preflight": TO_OUTPUT,
     "run": TO_OUTPUT | {"run"},
     "rewriting": TO_RUN,
     "budget": TO_RUN | {"evaluators"},

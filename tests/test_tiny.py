@@ -230,8 +230,14 @@ def test_an_earlier_run_can_be_opened_after_its_checkpoint_is_gone(finished: Res
     assert finished.folder is not None
     copied = Path(shutil.copytree(finished.folder, tmp_path / "copy"))
     config = copied / "config.yaml"
-    config.write_text(config.read_text().replace("checkpoint: null", "checkpoint: gone.pt"))
-    assert same_weights(model_of(copied)[1], finished.model)
+    text = (
+        config.read_text()
+        .replace("checkpoint: null", "checkpoint: gone.pt")
+        .replace("new_head: false", "new_head: true")
+    )
+    config.write_text(text.replace("weights: inherit", "weights: pretrained"))
+    run, model, _ = model_of(copied)
+    assert same_weights(model, finished.model) and run.config.checkpoint == "gone.pt"  # as a report anew tells it
 
 
 def test_what_the_search_left_can_be_lowered_again(user: Path, finished: Result) -> None:

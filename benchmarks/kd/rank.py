@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.kd.load import Trained, between_seeds, first_seed, load
 from benchmarks.kd.train import RECIPE, SPACE, VALID_FRACTION, WIDTH, model_of, read
+from dashfx.config import SpaceConfig
 from dashfx.data import Data
 from dashfx.evaluators import BySupernet, proxy_batch
 from dashfx.genotype import Genotype
@@ -92,8 +93,9 @@ def supernet_metric(spec: str, epochs: int) -> Score:
     """The one-hot validation metric of a supernet trained as by `dashfx search`, without the penalty on wide spans."""
     search = {"epochs": epochs, "batch_size": RECIPE.batch_size, "cost_weight": 0}
     arguments = {"width": WIDTH, "num_classes": read(spec).n_outputs}
-    config = {"search": search, "model_args": arguments, "valid_fraction": VALID_FRACTION, "device": "cpu"}
-    run = prepare("dashfx.backbones:WRN1d", spec, space=SPACE.with_original(), config=config)
+    space = SpaceConfig().holding(SPACE.with_original()).model_dump()
+    config = {"model_args": arguments, "space": space, "search": search, "valid_fraction": VALID_FRACTION}
+    run = prepare("dashfx.backbones:WRN1d", spec, config={**config, "device": "cpu"})
     _, supernet = rewritten(run)
     return BySupernet(run, train_mixtures(run, supernet)).value
 

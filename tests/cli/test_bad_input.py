@@ -104,6 +104,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no such run": (["show", "nowhere"], "no such run folder or genotype file: nowhere"),
     "no genotype": (["show", "net.py"], "not a genotype"),
     "a folder of something else": (["show", "taken"], "taken is not a run's folder: it has no genotype.json"),
+    "pretrained by nothing": (
+        search("--weights", "pretrained"),
+        "starts from a checkpoint's kernels",
+    ),
     "a new head for nothing": (search("--new-head"), "new_head says how a checkpoint is read: give --checkpoint"),
     "retrain nothing": (["retrain", "nowhere"], "not a run's folder"),
     "lower nothing": (["lower", "taken"], "not a run's folder"),
@@ -124,6 +128,30 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert errors[-1].startswith("error: "), said
     assert sum(line.startswith("error: ") for line in errors) == 1
     return errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--rule=armgax", "did you mean 'argmax'"),
+        ("--set=search.cost=spam", "did you mean 'span'"),
+        ("--sites=auto", "give --checkpoint, or --init grow"),
+        ("--strategy=evolution --evaluator=genas", "did you mean 'gennas'"),
+        ("--strategy=evolution --evaluator=none.json", "none.json"),
+        ("--strategy=evolution --set=blackbox.tournament=60", "a tournament of 60"),
+        ("--strategy=evolution --warm-start=gennas", "is for strategy dash"),
+        ("--warm-start=supernet", "give a proxy, train or a table"),
+        ("--strategy=local --budget=1h", "counts evaluations"),
+        ("--weights=pretrained", "give --checkpoint"),
+        ("--device=tpu", "choose auto, cpu or cuda"),
+        ("--device=cpu --amp=fp16", "needs a GPU"),
+    ],
+)
+def test_options_are_refused_before_model_and_data_are_read(
+    place: Path, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
+    assert run(search(*option.split(), model="never.py:Read", data="never.npz")) == 2
+    assert said in only_line(capsys)
 
 
 @pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD)
