@@ -1,8 +1,9 @@
-"""Data or a shape goes in; the batch that proxies measure models on comes out."""
+"""Options of data, or a shape, go in; the batch that proxies measure models on comes out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from dashfx.cli import options, render
 from dashfx.errors import ConfigError
@@ -10,23 +11,38 @@ from dashfx.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dashfx.config import RunConfig
+
 NO_INPUT = "no input: give --data, or --input 3x32x32 for noise of that shape in its place"
+USED = ("reading", "task", "normalise", "limit", "valid_fraction")  # the options of a run that say how data are read
 
 
-def proxy_input(data: str | None, shape: str | None, rows: int, seed: int) -> tuple[Tensor, ...]:
+def proxy_input(flags: Mapping[str, Any], rows: int) -> tuple[Tensor, ...]:
     """Inputs (rows, channels, *size), and their labels where the data has classes.
 
+    Args:
+        flags: a verb's parameters by name, of which `data`, `input`, `seed` and `assignments` count.
+
     Raises:
-        DashfxError: neither data nor a shape, or bad data.
+        DashfxError: neither data nor a shape, bad data, or an option that says nothing of data.
     """
+    settings = _settings(flags)
+    if settings.data is not None:
+        from dashfx.evaluators import proxy_batch
+        from dashfx.run import load_run_data
+
+        return proxy_batch(load_run_data(settings, settings.data), rows, settings.seed)
+    if flags["input"] is None:
+        raise ConfigError(NO_INPUT)
     import torch
 
-    if data is not None:
-        from dashfx.data import load_data
-        from dashfx.evaluators import proxy_batch
-
-        return proxy_batch(load_data(data, seed=seed), rows, seed)
-    if shape is None:
-        raise ConfigError(NO_INPUT)
     render.note("noise takes the place of data; that images hardly matter is a claim to test, so test it with --data")
-    return (torch.randn(rows, *options.shape(shape), generator=torch.Generator().manual_seed(seed)),)
+    generator = torch.Generator().manual_seed(settings.seed)
+    return (torch.randn(rows, *options.shape(flags["input"]), generator=generator),)
+
+
+def _settings(flags: Mapping[str, Any]) -> RunConfig:
+    for assignment in flags["assignments"] or ():
+        if assignment.partition("=")[0].strip().partition(".")[0] not in USED:
+            raise ConfigError(f"--set {assignment!r}: here it says how --data is read, by {', '.join(USED)}")
+    return options.configuration({name: flags[name] for name in ("data", "seed", "assignments")})

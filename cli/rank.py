@@ -44,6 +44,7 @@ Seed = Annotated[int, typer.Option(help="draws the weights, the rows, the noise 
 
 
 def rank(
+    ctx: typer.Context,
     models: Models = None,
     data: options.Data = None,
     input: options.Input = None,
@@ -58,6 +59,7 @@ def rank(
     lower_is_better: options.LowerIsBetter = False,
     csv: Csv = None,
     plot: Plot = None,
+    assignments: options.Assignments = None,
     seed: Seed = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -70,7 +72,7 @@ def rank(
 
     chosen = [load_proxy(name.strip(), seed) for name in proxies.split(",")]
     with render.progress(quiet) as observer:
-        batch = proxy_input(data, input, batch_size, seed)
+        batch = proxy_input(ctx.params, batch_size)
         builds, genotypes, known = _to_rank(models, model_args, batch[0], space, sample, truth, column, seed)
         done = count(1)
         observer.stage("rank", f"{len(builds)} models")

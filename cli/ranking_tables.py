@@ -28,7 +28,7 @@ def ranking(found: Ranking, by: str) -> list[Table]:
         made.append(table(f"best first by {by}", "model", *numbers, numbers=numbers))
         for name in found.order(by):
             row = rows[name]
-            counts = [short(round(row.params)), short(round(row.flops)) if math.isfinite(row.flops) else "?"]
+            counts = [short(round(n)) if math.isfinite(n) else "?" for n in (row.params, row.flops)]
             made[-1].add_row(name, *counts, *(f"{row.scores[p]:.4g}" for p in some), f"{row.seconds:.1f}")
     return made
 

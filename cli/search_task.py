@@ -28,6 +28,7 @@ Seed = Annotated[int, typer.Option(help="draws the weights, the rows, the tasks 
 
 
 def search_task(
+    ctx: typer.Context,
     known: Known,
     data: options.Data = None,
     input: options.Input = None,
@@ -42,6 +43,7 @@ def search_task(
     workers: options.Workers = 1,
     column: Column = None,
     lower_is_better: options.LowerIsBetter = False,
+    assignments: options.Assignments = None,
     seed: Seed = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -54,7 +56,7 @@ def search_task(
         from dashfx.proxy.tasksearch import Options, search_task
         from dashfx.search.blackbox import best_of
 
-        batch = proxy_input(data, input, batch_size, seed)
+        batch = proxy_input(ctx.params, batch_size)
         pairs = known_models(known, batch[0], column, not lower_is_better)
         settings = Options(evaluations, population, tournament, held_out, iterations, seed, workers)
         observer.stage("search-task", f"{len(pairs.models)} known results, {evaluations} tasks")

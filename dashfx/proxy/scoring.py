@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dashfx.errors import DashfxError, ProxyError
+from dashfx.errors import DashfxError, ProxyError, first_line
 from dashfx.proxy.base import Batch, Proxy, split
 from dashfx.proxy.gennas import GenNAS
 from dashfx.proxy.peers import Flops, Params
@@ -36,22 +36,36 @@ class _Jobs:
     seed: int
 
     def run(self, index: int) -> Row:
-        """Score one model; a DashfxError becomes the row's note, so that one bad model does not cost the others."""
+        """Score one model; what it raises becomes the row's note, so that one bad model does not cost the others."""
         start = time.perf_counter()
-        name, model = self.models[index]
-        if not isinstance(model, nn.Module):
-            torch.manual_seed(self.seed)  # the weights do not depend on the place in the list
-            model = model()
-        scores, notes = {}, []
-        for proxy in self.proxies:
-            try:
-                scores[proxy.name] = proxy.score(model, self.batch)
-                if scores[proxy.name] == proxy.worst:
-                    notes.append(f"{proxy.name}: no finite score")
-            except DashfxError as error:
-                scores[proxy.name] = proxy.worst
-                notes.append(f"{proxy.name}: {error}")
+        (name, model), scores, notes = self.models[index], {proxy.name: proxy.worst for proxy in self.proxies}, []
+        try:
+            model = self._built(model)
+        except Exception as error:  # the user's class may raise anything
+            notes.append(f"it cannot be built: {_reason(error)}")
+        else:
+            for proxy in self.proxies:
+                try:
+                    scores[proxy.name] = proxy.score(model, self.batch)
+                    if scores[proxy.name] == proxy.worst:
+                        notes.append(f"{proxy.name}: no finite score")
+                except Exception as error:  # and so may its forward
+                    notes.append(f"{proxy.name}: {_reason(error)}")
         return Row(name, scores, time.perf_counter() - start, "; ".join(dict.fromkeys(notes)))
+
+    def _built(self, model: Model) -> nn.Module:
+        if isinstance(model, nn.Module):
+            return model
+        torch.manual_seed(self.seed)  # the weights do not depend on the place in the list
+        return model()
+
+
+def _reason(error: Exception) -> str:
+    """One line; of an error that is not dashfx's own, the class too, and the traceback in the log."""
+    if isinstance(error, DashfxError):
+        return str(error)
+    log.debug("a model that cannot be scored", exc_info=error)
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def rank(
@@ -74,8 +88,7 @@ def rank(
         on_row: called with each row as it is ready, in the order of the list.
 
     Raises:
-        ProxyError: no models, a batch that is none, two proxies of one name, or a list of models of which none can be
-            scored by any proxy beside parameters and FLOPs.
+        ProxyError: no models, a batch that is none, or two proxies of one name. What a model raises is its row's note.
     """
     named = list(modules.items()) if isinstance(modules, Mapping) else [(str(i), m) for i, m in enumerate(modules)]
     chosen = _with_counts(list(proxies) if proxies is not None else [GenNAS(seed=seed)])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dashfx.cli.main import run
+from dashfx.cli.proxy_input import proxy_input
 from dashfx.genotable import GenotypeTable
 
 NETS = """
@@ -91,6 +92,20 @@ def test_the_genotypes_of_a_table_are_ranked_against_its_values(capsys: pytest.C
         assert run(["rank", "net.py:Net", *NOISE, *options, *column]) == 0
         said = capsys.readouterr().out
         assert next(line.split()[1] for line in said.splitlines() if "to" in line and "params" in line) == rho
+
+
+def test_data_are_read_as_options_say(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).normal(5, 1, size=(30, 1, 16, 16)).astype(np.float32)
+    np.savez("data.npz", x=x, y=np.arange(30) % 3)
+    flags = {"data": "data.npz", "input": None, "seed": 0}
+    assert abs(float(proxy_input({**flags, "assignments": None}, 8)[0].mean())) < 0.2  # normalised
+    assert float(proxy_input({**flags, "assignments": ["normalise=false"]}, 8)[0].mean()) > 4
+    both = ["--data", "data.npz", "--set", "limit=4", "--set", "normalise=false"]
+    assert run(["rank", NAMES[0], *both, "--proxies", "params", "--batch-size", "4"]) == 0
+    capsys.readouterr()
+    for verb in (["rank", NAMES[0]], ["search-task", "truth.csv"]):
+        assert run([*verb, *both, "--set", "search.lr=1"]) == 2
+        assert "--set 'search.lr=1': here it says how --data is read, by reading" in capsys.readouterr().err
 
 
 def test_a_task_is_searched_used_and_continued(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,33 @@ def test_one_model_that_cannot_be_scored_does_not_cost_the_others() -> None:
     assert "no spatial stage" in table.rows[0].note and not any(row.note for row in table.rows[1:])
 
 
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise ArithmeticError("no luck\nat all")
+
+
+def refuse() -> nn.Module:
+    raise KeyError("width")
+
+
+def stop() -> nn.Module:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whatever_a_model_raises_is_a_note(workers: int) -> None:
+    table = rank({"refused": refuse, "broken": Broken(), **nets()}, SERIES, [load_proxy("naswot")], workers)
+    refused, broken, *others = table.rows
+    assert refused.note == "it cannot be built: KeyError: 'width'" and refused.scores["params"] == -math.inf
+    assert "no luck" in broken.note and "at all" not in broken.note and broken.scores["params"] == 0
+    assert others and not any(row.note for row in others)
+
+
+def test_ctrl_c_ends_a_ranking() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        rank({"stop": stop}, SERIES, [])
+
+
 def made_up(**columns: list[float]) -> Ranking:
     rows = [
         Row(f"m{i}", {"params": 1.0, "flops": float(-i), **dict(zip(columns, values, strict=True))}, 0.5)
