@@ -92,18 +92,8 @@ def writers(folder: Path) -> list[Observer]:
 
 def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
-    task = result.task
-    render.show(
-        tables.genotype(result.genotype, result.sites),
-        tables.run_metrics(
-            task.metric_name,
-            task.maximise,
-            result.valid,
-            result.onnx_valid,
-            result.test,
-            result.to_dict()["control"],
-        ),
-    )
+    facts = result.to_dict()
+    render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts), tables.run_metrics(facts))
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
 

@@ -29,18 +29,26 @@ def show(source: Source) -> None:
         raise RunFolderError(
             f"{source} is not a run's folder: it has no genotype.json; give what an earlier --out named"
         )
-    genotype = Genotype.load(source / "genotype.json" if source.is_dir() else source)
+    genotype = Genotype.load(choices_of(source) if source.is_dir() else source)
     render.show(tables.genotype(genotype, {}), tables.drawing(genotype, DRAWING_WIDTH))
     if source.is_dir() and (source / "result.json").is_file():
         facts = read_result(source / "result.json")
-        values: list[Any] = [*(facts[key] for key in METRICS), facts.get("control")]
         render.show(
-            tables.run_metrics(*values),
+            *tables.not_kept(facts),
+            tables.run_metrics(facts),
             f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
             tables.files(source),
         )
     if source.is_dir():
         show_trials(source)
+
+
+def choices_of(folder: Path) -> Path:
+    """The file of what a run's search chose, also where the untouched model was handed back in its place."""
+    from dashfx.runfolder import RunFolder  # which waits for torch
+
+    paths = RunFolder(folder)
+    return paths.searched if paths.searched.is_file() else paths.genotype
 
 
 def read_result(path: Path) -> dict[str, Any]:

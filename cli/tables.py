@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -166,6 +166,12 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
     return made
 
 
+def not_kept(found: Mapping[str, Any]) -> Iterator[str]:
+    """A line under the search's choices where the model that is handed back does not have them."""
+    if found.get("kept") == "untouched":
+        yield "The untouched model is handed back: on validation this choice did not beat it."
+
+
 def drawing(chosen: Genotype, width: int) -> Table:
     """The support of every chosen kernel, to one common scale."""
     scale = common_scale(chosen, width)
@@ -176,27 +182,32 @@ def drawing(chosen: Genotype, width: int) -> Table:
     return made
 
 
-def run_metrics(
-    name: str,
-    maximise: bool,
-    valid: float,
-    onnx_valid: float | None,
-    test: float,
-    control: Mapping[str, float] | None = None,
-) -> Table:
-    """A run's metric, once a part; `control` is that of the searched and of the untouched model on validation."""
-    rows = {"validation": valid, "validation, ONNX Runtime": onnx_valid, "test": test}
-    compared = {f"validation, {model} model": value for model, value in (control or {}).items()}
-    return metrics(name, maximise, [*compared.items(), *rows.items()])
+def run_metrics(facts: Mapping[str, Any]) -> Table:
+    """Each trained model of a run, the one that was handed back in bold; `facts` is what `result.json` holds."""
+    models = facts.get("models") or {"the model": {part: facts[part] for part in ("valid", "test")}}
+    kept = facts.get("kept") or next(iter(models))
+    numbers = ("validation", "test")
+    made = table(_judged_by(facts["metric"], facts["maximise"]), "model", *numbers, numbers=numbers)
+    for name, figures in models.items():
+        last = name == kept and len(models) > 1
+        values = [f"{figures[part]:.4f}" for part in ("valid", "test")]
+        made.add_row(f"{name}, handed back" if last else name, *values, style="bold" if last else "")
+        if name == kept and facts["onnx_valid"] is not None:
+            made.add_row("  through ONNX Runtime", f"{facts['onnx_valid']:.4f}", "")
+    return made
 
 
 def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]]) -> Table:
     """A metric on parts of the data; rows without a value are left out."""
-    made = table(f"{name} ({'higher' if maximise else 'lower'} is better)", "part", name, numbers=(name,))
+    made = table(_judged_by(name, maximise), "part", name, numbers=(name,))
     for part, value in rows:
         if value is not None:
             made.add_row(part, f"{value:.4f}")
     return made
+
+
+def _judged_by(metric: str, maximise: bool) -> str:
+    return f"{metric} ({'higher' if maximise else 'lower'} is better)"
 
 
 def standings(found: Standings) -> Table:

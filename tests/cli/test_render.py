@@ -95,11 +95,27 @@ def test_the_genotype_shows_what_stood_there() -> None:
     assert row.split() == ["conv", "k3", "d1", "k7", "d3", "19x19", "49"]
 
 
-def test_a_metric_without_a_value_has_no_row() -> None:
-    lines = printed(tables.run_metrics("relative_l2", False, 0.25, None, 0.5))
-    assert lines[0].strip() == "relative_l2 (lower is better)"
-    assert any("validation" in line and "0.2500" in line for line in lines)
-    assert not any("ONNX" in line for line in lines)
+def result(**facts: object) -> dict[str, object]:
+    return {"metric": "relative_l2", "maximise": False, "valid": 0.25, "test": 0.5, "onnx_valid": None, **facts}
+
+
+def test_a_run_of_one_model_is_one_row() -> None:
+    lines = [line.split() for line in printed(*tables.not_kept(result()), tables.run_metrics(result())) if line.strip()]
+    assert lines[0] == ["relative_l2", "(lower", "is", "better)"] and lines[1] == ["model", "validation", "test"]
+    assert lines[3:] == [["the", "model", "0.2500", "0.5000"]]  # an older run did not say which
+
+
+def test_the_model_that_is_handed_back_is_marked() -> None:
+    models = {"searched": {"valid": 0.3, "test": 0.4}, "untouched": {"valid": 0.2, "test": 0.5}}
+    facts = result(models=models, kept="untouched", onnx_valid=0.21)
+    first, *lines = printed(*tables.not_kept(facts), tables.run_metrics(facts))
+    assert first.startswith("The untouched model is handed back")
+    rows = [line.strip() for line in lines[4:] if line.strip(" ─")]
+    assert [re.split(r"  +", row) for row in rows] == [
+        ["searched", "0.3000", "0.4000"],
+        ["untouched, handed back", "0.2000", "0.5000"],
+        ["through ONNX Runtime", "0.2100"],
+    ]
 
 
 def test_padding_and_field() -> None:

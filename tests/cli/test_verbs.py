@@ -57,7 +57,7 @@ def test_search(searched: tuple[Path, subprocess.CompletedProcess[str]]) -> None
     assert ended.returncode == 0, ended.stderr
     assert "\x1b" not in ended.stdout + ended.stderr and max(map(len, ended.stderr.splitlines())) <= 80
     assert [line.split()[1] for line in ended.stderr.splitlines() if "/2  loss " in line] == ["1/2", "2/2"]
-    for part in ("chosen by ", "validation, ONNX Runtime", "model.onnx", "in all"):
+    for part in ("chosen by ", "through ONNX Runtime", "handed back", "model.onnx", "in all"):
         assert part in ended.stdout
     written = {path.name for path in (folder / RUN).iterdir()}
     assert {"model.onnx", "model.safetensors", "load_model.py", "genotype.json", "report.html", "net.py"} <= written
@@ -87,8 +87,9 @@ def test_check_of_a_shape_agrees_with_check_of_data(user: Path, capsys: pytest.C
 def test_show(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", RUN]) == 0
     of_run = capsys.readouterr().out
-    assert run(["show", f"{RUN}/genotype.json"]) == 0
-    assert "xxx" in of_run and of_run.startswith(capsys.readouterr().out)
+    searched = Path(RUN, "genotype-searched.json")  # where the untouched model was handed back
+    assert run(["show", str(searched if searched.is_file() else Path(RUN, "genotype.json"))]) == 0
+    assert "xxx" in of_run and "untouched" not in of_run.splitlines()[0] and of_run.startswith(capsys.readouterr().out)
     assert f"{json.loads(Path(RUN, 'result.json').read_text())['test']:.4f}" in of_run
 
 
