@@ -123,6 +123,10 @@ def trace(model: nn.Module, example_input: Any) -> Program:
         raise ModelError(f"expected an nn.Module, got {type(model).__name__}: give an instance of the model")
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("the model is scripted (torch.jit): give the nn.Module it was made from")
+    compiled = [name for name, m in model.named_modules() if type(m).__name__ == "OptimizedModule"]
+    if compiled:
+        where = f"module {compiled[0]!r}" if compiled[0] else "the model"
+        raise ModelError(f"{where} is compiled (torch.compile): give what it was made from, and compile the result")
     model = copy_model(model)
     example = as_arguments(example_input, model)
     with evaluation(model):
@@ -285,7 +289,7 @@ class ShapeRecorder(fx.Interpreter):
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
+        return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):

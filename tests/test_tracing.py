@@ -244,6 +244,9 @@ def test_a_site_inside_a_checkpointed_block() -> None:
             r"fails in Conv2d '0.conv' on an example of shape 2x4x12x12",
         ),
         (nn.Sequential(Block()), (X, X), "2x3x12x12, 2x3x12x12"),
+        (nn.Sequential(Block()), ([X, X],), r"shape \[2x3x12x12, 2x3x12x12\]: "),
+        (torch.compile(Block()), X, "the model is compiled"),
+        (nn.Sequential(torch.compile(Block())), X, "module '0' is compiled"),
     ],
 )
 def test_errors_are_one_line(model: nn.Module, example: object, words: str) -> None:
@@ -285,6 +288,16 @@ def test_models_that_cannot_be_called_as_given(model: nn.Module, example: object
     with pytest.raises(ModelError, match=words) as raised:
         trace(model, example)
     assert "\n" not in str(raised.value)
+
+
+def test_autocast_in_a_forward_is_kept() -> None:
+    class Mixed(Block):
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return super().forward(x)
+
+    program = trace(Mixed(), X)
+    assert list(program.sites) == ["conv"] and "gives another answer" in program.opaque[""]
 
 
 def test_arguments_by_name() -> None:

@@ -185,6 +185,12 @@ def test_any_number_of_rows_through_a_file_for_two(count: int, tmp_path: Path) -
     torch.testing.assert_close(OnnxModel(tmp_path / "pairs.onnx").rows(x), model.conv(x), rtol=1e-4, atol=1e-5)
 
 
+def test_batches_that_the_model_does_not_take_are_left_out(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv1d(1, 4, 3, stride=4, padding=1), nn.GroupNorm(4, 4), nn.Conv1d(4, 2, 1)).eval()
+    report = export(model, torch.randn(2, 1, 4), tmp_path / "one.onnx", dynamic_size=False)
+    assert [case.shapes[0][0] for case in report.verification.cases] == [2, 5]
+
+
 def test_flat_outputs() -> None:
     a, b, c = torch.zeros(1), torch.ones(1), torch.ones(2)
     assert list(flat_outputs(a)) == ["output"]
