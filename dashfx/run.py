@@ -20,7 +20,7 @@ from dashfx import presets
 from dashfx.checkpoint import load_checkpoint
 from dashfx.config import IMAGENET, NormaliseConfig, RunConfig
 from dashfx.data import Data, Normalisation, load_data
-from dashfx.data.load import Wanted
+from dashfx.data.load import Wanted, augmented
 from dashfx.data.reading import Reading
 from dashfx.errors import ConfigError, ModelError, TrainingError, did_you_mean, first_line
 from dashfx.genotype import Genotype
@@ -105,9 +105,15 @@ class Run:
         return self.fresh_model() if self.starts_fresh else self.given_model()
 
     def with_config(self, config: RunConfig) -> Run:
-        """The same run, its log and clock shared, with other options."""
+        """The same run, its log and clock shared, with other options; `augment` changes its data's training batches.
+
+        Raises:
+            DataError: an augmentation that is not there, or does not fit.
+        """
         run = copy.copy(self)
         run.config = config
+        if config.augment != self.config.augment:
+            run.data = augmented(self.data, config.augment)
         return run
 
     def unheard(self) -> Run:

@@ -97,7 +97,16 @@ def _finished(data: Data, reading: Reading, augment: str | None) -> Data:
     """
     if reading != USUAL:
         raise DataError(f"{data.name} is finished data, which reading.* cannot change; read it so in your own code")
-    return replace(data, augment=load_augment(augment, data.kind, data.n_outputs)) if augment else data
+    return augmented(data, augment) if augment else data
+
+
+def augmented(data: Data, augment: str | None) -> Data:
+    """The same data, with this augmentation of training batches in place of its own, or with none.
+
+    Raises:
+        DataError: no such augmentation, or one that does not fit.
+    """
+    return replace(data, augment=load_augment(augment, data.kind, data.n_outputs) if augment else None)
 
 
 def _parts(source: Source, kind: str | None, reading: Reading) -> tuple[Targets, dict[str, Arrays]]:

@@ -84,7 +84,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """
     options = config.model_dump()
     for name, value in values.items():
-        block = options["search" if name == "rule" else "retrain"]
+        block = options if name == "augment" else options["search" if name == "rule" else "retrain"]
         outer, _, inner = name.partition(".")
         if inner:
             block[outer] = {**(block.get(outer) or {}), inner: value}
@@ -110,7 +110,7 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
     """The values that hold without tuning, as a trial's; None where they are not all in the space."""
     values: dict[str, Any] = {}
     for name, choices in space.items():
-        value: Any = config.search.rule if name == "rule" else getattr(config.retrain, name, None)
+        value: Any = {"rule": config.search.rule, "augment": config.augment}.get(name, getattr(config.retrain, name, None))
         if name == "dropout" and value is None:
             value = dropouts(model)[0].p
         inside = value in choices if isinstance(choices, tuple) else value is not None and _within(choices, value)

@@ -60,6 +60,9 @@ def check_space(run: Run) -> dict[str, Dimension]:
         if name.startswith("model_args.") and isinstance(choices, tuple):
             for value in choices:
                 run.with_config(with_values(run.config, {name: value})).for_retraining().fresh_model()
+        if name == "augment" and isinstance(choices, tuple):
+            for value in choices:
+                run.with_config(with_values(run.config, {name: value}))
     return space
 
 
@@ -159,7 +162,7 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
     tried = recipe(run, values)
     try:
         learner = Supervised(start(tried), run.task, tried.config.retrain, run.accelerator)
-        return fit(learner, run.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
+        return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
     except (TrainingError, torch.OutOfMemoryError) as error:
         raise optuna.TrialPruned(str(error)) from None
 
