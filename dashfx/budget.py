@@ -34,6 +34,7 @@ from dashfx.train import Learner, Supervised, fit
 from dashfx.tune import trial_epochs
 
 RESERVE = 0.1  # of the budget: for the export, and for epochs that turn out slower than those measured
+CLOSING = 10.0  # seconds, the least that is kept back: comparing, export and report of a small net on a slow core
 STEPS, EPOCHS = 6, 3  # of a measurement, whose first epoch is not counted
 
 
@@ -107,14 +108,21 @@ def decide(config: RunConfig, stages: Mapping[str, Stage], spent: float) -> Deci
     """
     budget = seconds_of(config.budget or "")
     fixed = spent + (60 * config.tune.minutes if config.tune.wanted and "tune" not in stages else 0.0)
-    least = (fixed + sum(stage.seconds for stage in stages.values())) / (1 - RESERVE)
+    needed = fixed + sum(stage.seconds for stage in stages.values())
+    least = max(needed / (1 - RESERVE), needed + CLOSING)
     if budget < least:
         raise ConfigError(
             f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, with {spent:.0f} s "
-            f"spent already and {RESERVE:.0%} kept back; the smallest that works here is {np.ceil(1.1 * least):.0f}s"
+            f"spent already and {kept_back(budget):.0f} s kept back for the export; "
+            f"the smallest that works here is {np.ceil(1.1 * least):.0f}s"
         )
-    epochs = divided((1 - RESERVE) * budget - fixed, stages)
+    epochs = divided(budget - kept_back(budget) - fixed, stages)
     return Decision(budget, spent, {name: stage.seconds for name, stage in stages.items()}, epochs)
+
+
+def kept_back(budget: float) -> float:
+    """The seconds of a budget that no epoch gets."""
+    return max(RESERVE * budget, CLOSING)
 
 
 def divided(seconds: float, stages: Mapping[str, Stage]) -> dict[str, int]:

@@ -56,14 +56,24 @@ class Run:
         evaluations: every genotype that a black-box search has evaluated.
         tuned: what tuning has found, where there was one.
         notes: what a user should know, in the order in which it came up.
+
+    Args:
+        began: by `time.perf_counter`, when its preparation began: what a budget counts from.
     """
 
     def __init__(
-        self, source: ModelSource, data: Data, task: Task, config: RunConfig, observer: Observer, resume: bool
+        self,
+        source: ModelSource,
+        data: Data,
+        task: Task,
+        config: RunConfig,
+        observer: Observer,
+        resume: bool,
+        began: float,
     ) -> None:
         self.source, self.data, self.task, self.config, self.resume = source, data, task, config, resume
         self.checkpoint = config.checkpoint
-        self._began = time.perf_counter()
+        self._began = began
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
         self._log = JsonlLog()
@@ -92,7 +102,7 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run was prepared, in this process."""
+        """Seconds since its preparation began, in this process."""
         return time.perf_counter() - self._began
 
     @property
@@ -210,6 +220,7 @@ def prepare(
     Raises:
         DashfxError: bad input.
     """
+    began = time.perf_counter()
     checked = configured(config, model, data, task)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
@@ -220,7 +231,7 @@ def prepare(
     loaded = load_run_data(checked, data, spec)
     note = check_preset(checked, loaded)
     judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
-    run = Run(source, loaded, judged, checked, observer, resume)
+    run = Run(source, loaded, judged, checked, observer, resume, began)
     check_processes(run)
     check_model(run)
     if note:

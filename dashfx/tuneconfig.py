@@ -36,8 +36,8 @@ class TuneConfig(Strict):
             MLSys 2020); 0 trains all to the end.
         epochs: of a trial; by default two fifths of `retrain.epochs`, as in the paper.
         fraction: the share of the training data that an epoch of a trial draws; by default that of retraining.
-        space: an option of retraining, or "rule", or "model_args.NAME" -> a list of values, or a range. By default the
-            paper's grid for "grid", and else ranges around what `retrain` says.
+        space: an option of retraining, or "augment", "rule" or "model_args.NAME" -> a list of values, or a range. By
+            default the paper's grid for "grid", and else ranges around what `retrain` says.
         storage: a database URL instead of a journal file in the run's folder, for workers on several machines.
     """
 

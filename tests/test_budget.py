@@ -10,7 +10,7 @@ import pytest
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
-from dashfx.budget import RESERVE, Stage, decide, divided, keep_budget
+from dashfx.budget import CLOSING, Stage, decide, divided, keep_budget, kept_back
 from dashfx.config import RunConfig
 from dashfx.errors import ConfigError
 from dashfx.pipeline import rewritten
@@ -28,8 +28,8 @@ def config(**changes: Any) -> RunConfig:
 def test_the_parts_fit_into_the_whole_and_keep_their_proportions(budget: str) -> None:
     found = decide(config(budget=budget), STAGES, spent=10)
     total = sum(stage.seconds * found.epochs[name] for name, stage in STAGES.items())
-    assert total <= (1 - RESERVE) * found.budget - 10 and min(found.epochs.values()) >= 1
-    assert total > (1 - RESERVE) * found.budget - 10 - sum(stage.seconds for stage in STAGES.values())
+    room = found.budget - kept_back(found.budget) - 10
+    assert room - sum(stage.seconds for stage in STAGES.values()) < total <= room and min(found.epochs.values()) >= 1
     if budget == "1h":
         assert found.epochs["retrain"] == pytest.approx(2 * found.epochs["search"], abs=2)
 
@@ -37,6 +37,11 @@ def test_the_parts_fit_into_the_whole_and_keep_their_proportions(budget: str) ->
 def test_a_stage_keeps_one_epoch_and_the_others_share_the_rest() -> None:
     assert divided(9.0, STAGES) == {"search": 1, "tune": 1, "retrain": 1}
     assert divided(20.0, {"a": Stage(5.0, 1), "b": Stage(1.0, 99)}) == {"a": 1, "b": 15}
+
+
+def test_a_short_budget_leaves_time_to_export() -> None:
+    found = decide(config(budget="40s"), {"retrain": Stage(1.0, 10)}, spent=2)
+    assert found.epochs == {"retrain": 40 - 2 - CLOSING} and kept_back(3600) == 360
 
 
 def test_a_budget_that_is_too_small_names_the_smallest_that_works() -> None:

@@ -12,6 +12,7 @@ from dashfx.config import RetrainConfig, RunConfig
 from dashfx.errors import ConfigError
 from dashfx.recipe import dropouts
 from dashfx.search.selection import load_rule
+from dashfx.strict import Strict
 from dashfx.tuneconfig import RangeConfig
 
 Dimension = RangeConfig | tuple[Any, ...]
@@ -110,7 +111,7 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
     """The values that hold without tuning, as a trial's; None where they are not all in the space."""
     values: dict[str, Any] = {}
     for name, choices in space.items():
-        value: Any = {"rule": config.search.rule, "augment": config.augment}.get(name, getattr(config.retrain, name, None))
+        value: Any = getattr(_block(config, name), name, None)
         if name == "dropout" and value is None:
             value = dropouts(model)[0].p
         inside = value in choices if isinstance(choices, tuple) else value is not None and _within(choices, value)
@@ -118,6 +119,12 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
             return None
         values[name] = value
     return values
+
+
+def _block(config: RunConfig, name: str) -> Strict:
+    """Where an option that can be tuned stands."""
+    blocks: dict[str, Strict] = {"rule": config.search, "augment": config}
+    return blocks.get(name, config.retrain)
 
 
 def _within(choices: RangeConfig, value: float) -> bool:

@@ -57,12 +57,9 @@ def check_space(run: Run) -> dict[str, Dimension]:
     """
     space = dimensions(run.config, run.for_retraining().start_model())
     for name, choices in space.items():
-        if name.startswith("model_args.") and isinstance(choices, tuple):
+        if (name == "augment" or name.startswith("model_args.")) and isinstance(choices, tuple):
             for value in choices:
                 run.with_config(with_values(run.config, {name: value})).for_retraining().fresh_model()
-        if name == "augment" and isinstance(choices, tuple):
-            for value in choices:
-                run.with_config(with_values(run.config, {name: value}))
     return space
 
 
@@ -96,6 +93,7 @@ def _facts(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> dict[st
     fixed = shared.retrain.model_dump(mode="json", exclude=set(space))
     choices = {name: each if isinstance(each, tuple) else each.model_dump() for name, each in space.items()}
     known = {"model": shared.model, "data": shared.data, "metric": run.task.metric_name, "seed": shared.seed}
+    known |= {} if "augment" in space or shared.augment is None else {"augment": shared.augment}
     return {
         **known,
         **{f"space.{name}": each for name, each in choices.items()},

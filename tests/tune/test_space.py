@@ -43,6 +43,12 @@ def test_values_become_options() -> None:
     assert made.search.lr == RunConfig().search.lr
 
 
+def test_augmentation_is_one_of_them() -> None:
+    space = dimensions(config(space={"augment": [None, "flip"]}), BARE)
+    assert present(space, config(), BARE) == {"augment": None}
+    assert with_values(config(), {"augment": "flip"}).augment == "flip"
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"space": {"learning": [1]}}, "no option 'learning' in 'retrain'"),
     ({"space": {"momentm": [0.9]}}, "did you mean 'momentum'"),

@@ -17,13 +17,15 @@ from toys import FAST, ToyNet, arrays, toy_data
 import dashfx
 from dashfx.cli.main import run as cli
 from dashfx.config import RunConfig
-from dashfx.errors import RunFolderError
+from dashfx.data import Data
+from dashfx.errors import DataError, RunFolderError
 from dashfx.outputs import Result
 from dashfx.progress import Observer
 from dashfx.reopen import tune_folder
 from dashfx.report_tuning import tuning
 from dashfx.run import prepare
 from dashfx.runfolder import existing_folder
+from dashfx.train import Fitted, Learner
 from dashfx.tune import Tuned, tune_run
 from dashfx.tune.study import open_study
 from dashfx.tuneconfig import TuneConfig
@@ -82,6 +84,32 @@ def test_a_run_is_tuned_and_trained_with_the_best_options(tmp_path: Path) -> Non
     assert Tuned.load(tmp_path / "run" / "tuned.json") == found
     page = tuning(found, result.task)
     assert "3 trials" in str(page) and "model_args.width" in str(page) and not str(tuning(None, result.task))
+
+
+def test_every_trial_has_its_own_augmentation_and_the_model_that_of_the_best(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    fitting = dashfx.train.fit
+
+    def watched(learner: Learner, data: Data, **more: Any) -> Fitted:
+        seen.append((more["stage"], data.augment is not None))
+        return fitting(learner, data, **more)
+
+    monkeypatch.setattr("dashfx.tune.trials.fit", watched)
+    monkeypatch.setattr("dashfx.pipeline.fit", watched)
+    space = {"augment": [None, "jitter"]}
+    chosen = options(space=space, trials=2, sampler="grid")
+    result = dashfx.search(ToyNet, DATA, config=chosen, out=tmp_path / "run")
+    assert result.tuned is not None and seen[0] == ("search", False)
+    trials = [trial.values["augment"] == "jitter" for trial in result.tuned.trials]
+    assert sorted(trials) == [False, True] and seen[1:3] == [("tune", augmented) for augmented in trials]
+    assert seen[3] == ("retrain", result.tuned.values["augment"] == "jitter")
+
+
+def test_an_augmentation_that_is_not_there_is_refused_before_the_first_trial() -> None:
+    with pytest.raises(DataError, match=r"no augmentation 'jiter'.*did you mean 'jitter'"):
+        tuned(space={"augment": ["jiter"]})
 
 
 def test_the_test_part_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
