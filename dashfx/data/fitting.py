@@ -92,6 +92,8 @@ def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
             raise DataError(
                 f"{source.where('y', part)} has an answer for each position; reading.window keeps one a record"
             )
+        if part == "train" and reading.window:
+            _check_classes(y, y[of], length, source.where("y", part))
         parts[part] = (_spectra(rows, series, reading), y[of])
         records[part] = records[part][of] if part in records else of + seen
         seen += len(series)
@@ -142,6 +144,21 @@ def _cut(records: Records, reading: Reading, length: int, where: str) -> tuple[R
     of = np.repeat(np.arange(len(records)), counts)
     starts = (np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)) * stride
     return Windows(records, of, starts, length), of
+
+
+def _check_classes(before: np.ndarray, after: np.ndarray, length: int, where: str) -> None:
+    """Whether every class still has a record once those shorter than a window are left out.
+
+    Raises:
+        DataError: one has not.
+    """
+    if before.ndim > 1 or before.dtype.kind == "f":
+        return
+    if lost := sorted(set(before.tolist()) - set(after.tolist())):
+        raise DataError(
+            f"{where}: every record of class {lost[0]} is shorter than reading.window={length}; lower it, or take the "
+            "class out"
+        )
 
 
 def _spectra(rows: Rows, records: Records, reading: Reading) -> Values:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dashfx.data.base import Arrays, Kind
@@ -12,9 +14,12 @@ TEST_SEED = 0  # runs with different seeds must be judged on the same rows
 
 
 def complete(
-    parts: dict[str, Arrays], kind: Kind, *, seed: int, valid_fraction: float
+    parts: dict[str, Arrays], kind: Kind, *, seed: int, valid_fraction: float, labels: Sequence[str] = ()
 ) -> tuple[dict[str, Arrays], list[str]]:
     """The three parts, a missing test and then a missing validation carved out of train; and a note for each.
+
+    Args:
+        labels: the names of the classes.
 
     Raises:
         DataError: a fraction outside (0, 1), a train part too small to give rows away, or too few records to give each
@@ -23,6 +28,9 @@ def complete(
     if not 0 < valid_fraction < 1:
         raise DataError(f"valid_fraction {valid_fraction}: the share of train for validation lies between 0 and 1")
     parts, notes = dict(parts), []
+    sides = ["train", *(part for part in ("valid", "test") if part not in parts)]
+    if kind == "classes" and (records := parts["train"].records) is not None:
+        _check_records(records, parts["train"].targets, sides, labels)
     for part, fraction, part_seed in (("test", TEST_FRACTION, TEST_SEED), ("valid", valid_fraction, seed)):
         if part in parts:
             notes.append(f"{part}: given, {len(parts[part])} rows")
@@ -30,7 +38,7 @@ def complete(
         train = parts["train"]
         classes = train.targets if kind == "classes" else None
         if train.records is not None:
-            kept, drawn = draw_records(train.records, classes, fraction, part_seed, part)
+            kept, drawn = draw_records(train.records, classes, fraction, part_seed, part, labels)
         else:
             kept, drawn = draw(classes, len(train), fraction, part_seed)
         if not drawn.size:
@@ -41,6 +49,26 @@ def complete(
             f"{part}: {fraction:.0%} of train{how}, seed {part_seed}: {len(drawn)} rows, train keeps {len(kept)}"
         )
     return parts, notes
+
+
+def _check_records(records: np.ndarray, classes: np.ndarray, sides: Sequence[str], labels: Sequence[str]) -> None:
+    """Whether each class stands in a record for every side: for train, and for the parts that are carved out of it.
+
+    Raises:
+        DataError: a class that stands in fewer.
+    """
+    for number in np.unique(classes):
+        among = len(np.unique(records[classes == number]))
+        if among < len(sides):
+            raise DataError(
+                f"split by record: class {_name(number, labels)} is in {among} of {len(np.unique(records))} records, "
+                f"and {', '.join(sides[:-1])} and {sides[-1]} need one each; give more records of it, merge it with "
+                "another, or give the parts yourself"
+            )
+
+
+def _name(number: int, labels: Sequence[str]) -> str:
+    return labels[number] if number < len(labels) else str(number)
 
 
 def draw(classes: np.ndarray | None, n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +86,12 @@ def draw(classes: np.ndarray | None, n: int, fraction: float, seed: int) -> tupl
 
 
 def draw_records(
-    records: np.ndarray, classes: np.ndarray | None, fraction: float, seed: int, part: str
+    records: np.ndarray,
+    classes: np.ndarray | None,
+    fraction: float,
+    seed: int,
+    part: str,
+    labels: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """(kept, drawn) row numbers; whole records are drawn, about `fraction` of those of each class.
 
@@ -74,10 +107,9 @@ def draw_records(
     for side, rows in (("train", ~drawn), (part, drawn)):
         lost = [] if classes is None else sorted(set(classes.tolist()) - set(classes[rows].tolist()))
         if lost:
-            held_by = len(np.unique(of[classes == lost[0]]))
             raise DataError(
-                f"split by record: class {lost[0]} is in {held_by} of {len(first)} records and would be missing from "
-                f"{side}; give more records of it, merge it with another, or give the parts yourself"
+                f"split by record: class {_name(lost[0], labels)} would be missing from {side}, as it is the lesser "
+                "one in its records; give records of it alone, merge it with another, or give the parts yourself"
             )
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 

@@ -15,6 +15,8 @@ from dashfx.task import evaluate, load_task
 
 LENGTHS = np.array([10, 25, 7, 40, 31, 12, 18, 22, 9, 30] * 3)
 LABELS = np.arange(30) % 2
+# Ten groups of three rows, of which three hold one row of class 1 each.
+MINGLED = {"x": np.eye(30), "y": (np.arange(30) % 3 == 0) & (np.arange(30) < 9), "groups": np.arange(30) // 3}
 
 
 def flat(channels: int = 1) -> dict[str, np.ndarray]:
@@ -145,7 +147,23 @@ def test_metrics_by_record_count_votes() -> None:
         (flat() | {"lengths": LENGTHS * 1.0}, {"window": 5}, ("whole numbers",)),
         (flat() | {"y": LABELS[:5]}, {"window": 5}, ("30 records", "y_train 5")),
         (flat() | {"groups": LABELS[:5]}, {"fit": "pad"}, ("groups has shape (5,)",)),
-        (flat() | {"y": np.arange(30) // 29}, {"window": 5}, ("class 1 is in 1 of 30 records", "missing from")),
+        (flat() | {"y": np.arange(30) // 29}, {"window": 5}, ("class 1 is in 1 of 30 records", "valid and test need")),
+        (
+            flat() | {"y": np.arange(30) // 28},
+            {"window": 5},
+            ("class 1 is in 2 of 30 records", "train, valid and test"),
+        ),
+        (
+            flat() | {"y": np.array(["beat", "noise"])[np.arange(30) // 29]},
+            {"window": 5},
+            ("class noise is in 1 of 30",),
+        ),
+        (
+            flat() | {"y": np.where(LENGTHS < 9, 3, 0)},
+            {"window": 9},
+            ("every record of class 3 is shorter", "window=9"),
+        ),
+        (MINGLED, {}, ("class 1 would be missing from test", "lesser one in its records")),
         ({"x": np.ones((9, 3, 8, 8)), "y": np.arange(9)}, {"window": 5}, ("cuts series",)),
         ({"x": np.ones((9, 8)), "y": np.ones((9, 8))}, {"window": 4}, ("one a record",)),
         ({"x": np.ones((9, 8)), "y": np.arange(9)}, {"fit": "pad"}, ("reading.fit", "leave it out")),
