@@ -9,7 +9,7 @@ import optuna
 from torch import nn
 
 from dashfx.config import RetrainConfig, RunConfig
-from dashfx.errors import ConfigError
+from dashfx.errors import ConfigError, did_you_mean
 from dashfx.recipe import dropouts
 from dashfx.search.selection import load_rule
 from dashfx.strict import Strict
@@ -59,6 +59,9 @@ def around(retrain: RetrainConfig) -> dict[str, Dimension]:
 
 
 def _check(name: str, choices: Dimension, config: RunConfig) -> None:
+    known = (*RetrainConfig.model_fields, "augment", "rule")
+    if name.partition(".")[0] not in known:
+        raise ConfigError(f"tune.space: no option {name!r} of retraining{did_you_mean(name, known)}")
     if name in NOT_TUNED:
         raise ConfigError(f"tune.space {name!r}: it says what a trial costs; tune lr, weight_decay, batch_size, ...")
     if name == "rule" and config.search.strategy != "dash":

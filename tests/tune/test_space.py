@@ -50,7 +50,8 @@ def test_augmentation_is_one_of_them() -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"space": {"learning": [1]}}, "no option 'learning' in 'retrain'"),
+    ({"space": {"learning": [1]}}, "no option 'learning' of retraining"),
+    ({"space": {"agment": ["flip"]}}, "did you mean 'augment'"),
     ({"space": {"momentm": [0.9]}}, "did you mean 'momentum'"),
     ({"space": {"lr": [0.1, -1]}}, "'retrain.lr'"),
     ({"space": {"lr": []}}, "at least one value"),
