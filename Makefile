@@ -54,8 +54,10 @@ $(ZOO)/.installed: pyproject.toml constraints.txt tests/zoo/requirements.txt
 	$(ZOO)/bin/python -m pip install --quiet --constraint constraints.txt --editable . -r tests/zoo/requirements.txt
 	@touch $@
 
+# A run with options is a part of the zoo, such as ZOO_ARGS="--packages timm --sample 5": its page stands beside its records.
 zoo: $(ZOO)/.installed
-	OMP_NUM_THREADS=1 PYTHONPATH=tests $(ZOO)/bin/python -m zoo --out runs/zoo --table docs/coverage.md $(ZOO_ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(ZOO)/bin/python -m zoo --out runs/zoo \
+	    --table $(if $(ZOO_ARGS),runs/zoo/coverage.md,docs/coverage.md) $(ZOO_ARGS)
 
 clean:
 	rm -rf $(VENV) $(ZOO) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov

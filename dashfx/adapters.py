@@ -147,7 +147,9 @@ def _same(theirs: nn.Module, plain: nn.Module, x: Tensor, what: str, candidate: 
 
 
 def _name(module: nn.Module) -> str:
-    return f"adapter of {type(module).__module__}.{type(module).__qualname__}"
+    kind = type(module)
+    home = f"{kind.__module__}." if "." in kind.__module__ else ""  # a file's module has a name that dashfx made up
+    return f"adapter of {home}{kind.__qualname__}"
 
 
 # Shipped adapters, by qualified name, so that nothing is imported that the user does not have.
