@@ -14,11 +14,11 @@ from typing import Any
 
 import onnxruntime
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from dashfx.onnxfile import CPU
 from dashfx.onnxwrite import Attempt, write
-from dashfx.tracing import copy_model, evaluation
+from dashfx.proxy.peers import flops_of, parameters_of
+from dashfx.tracing import copy_model
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Figures:
     """What a contender is worth and what it costs.
 
     Attributes:
-        flops: floating-point operations of one row, two a multiply-add; convs and matrix products only.
+        flops: of one row, see `flops_of`.
         latency: None where ONNX Runtime was not asked or does not take the model.
     """
 
@@ -96,17 +96,6 @@ def compare(contenders: Sequence[Contender], x: Tensor, timed: bool) -> dict[str
         each.name: Figures(each.valid, each.test, parameters_of(each.model), flops_of(each.model, x), latency)
         for each, latency in zip(contenders, times, strict=True)
     }
-
-
-def parameters_of(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def flops_of(model: nn.Module, x: Tensor) -> int:
-    """Floating-point operations of one forward pass, as torch counts them."""
-    with evaluation(model), FlopCounterMode(display=False) as counter:
-        model(x)
-    return int(counter.get_total_flops())
 
 
 def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:

@@ -11,13 +11,14 @@ from typing import Any
 
 from torch import nn
 
-from dashfx.comparison import Figures, parameters_of
+from dashfx.comparison import Figures
 from dashfx.data import Data
 from dashfx.data.reading import Reading
 from dashfx.export import VALUES, ExportReport, export
 from dashfx.genotype import Genotype
 from dashfx.onnxfile import OnnxModel
 from dashfx.progress import Epoch
+from dashfx.proxy.peers import parameters_of
 from dashfx.rebuild import save_weights, write_loader
 from dashfx.report import write_report
 from dashfx.report_html import snippet, tag

@@ -7,7 +7,9 @@ import json
 import torch
 from torch import Tensor, nn
 
-from dashfx.comparison import Contender, Figures, compare, flops_of
+from dashfx.comparison import Contender, Figures, compare
+from dashfx.proxy import load_proxy
+from dashfx.proxy.peers import flops_of
 
 
 class Refused(nn.Module):
@@ -20,6 +22,22 @@ class Refused(nn.Module):
 def test_flops_are_two_a_multiply_add() -> None:
     model = nn.Sequential(nn.Conv1d(2, 3, 5, padding=2, bias=False), nn.Flatten(), nn.Linear(24, 4, bias=False))
     assert flops_of(model, torch.zeros(1, 2, 8)) == 2 * (2 * 3 * 5 * 8 + 24 * 4)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lstm = nn.Conv1d(1, 2, 1, bias=False), nn.LSTM(2, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(self.conv(x).permute(2, 0, 1))[0]
+
+
+def test_recurrent_layers_count_alike_in_runs_and_rankings() -> None:
+    model, x = Recurrent(), torch.zeros(2, 1, 8)
+    multiply_adds = 2 * 8 + 8 * 4 * 3 * (2 + 3)  # the conv; of each step four gates of three units, input and state
+    (figures,) = compare([Contender("a", model, 0.5)], x[:1], timed=False).values()
+    assert figures.flops == load_proxy("flops").score(model, x) == 2 * multiply_adds
 
 
 def test_models_are_timed_and_left_as_they_are() -> None:

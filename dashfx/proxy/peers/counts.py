@@ -10,31 +10,43 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.layers import forward
+from dashfx.tracing import evaluation
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Numbers in all parameters, each shared one once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def flops_of(module: nn.Module, x: Tensor) -> int:
+    """Floating-point operations of convs and matrix products in one forward pass, two a multiply-add.
+
+    Fourier transforms, norms and activations are not counted. The module stays as it is.
+
+    Raises:
+        ModelError: the forward fails, or answers without a tensor.
+    """
+    with evaluation(module), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # setting oneDNN's flags warns of Intel's GPUs
+        # oneDNN runs a whole recurrent layer as one operation, which the counter does not know
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            forward(module, x)
+    return int(counter.get_total_flops())
 
 
 class Params(Proxy):
-    """Numbers in all parameters, each shared one once."""
+    """`parameters_of` the module."""
 
     name = "params"
 
     def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
-        return float(sum(p.numel() for p in module.parameters()))
+        return float(parameters_of(module))
 
 
 class Flops(Proxy):
-    """Floating-point operations of convs and matrix products for one input, a multiply-add counted as two.
-
-    Fourier transforms, norms and activations are not counted.
-    """
+    """`flops_of` the module for one input."""
 
     name = "flops"
 
     def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
-        module.eval()
-        counter = FlopCounterMode(display=False)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.filterwarnings("ignore", "TF32 acceleration")  # setting oneDNN's flags warns of Intel's GPUs
-            # oneDNN runs a whole recurrent layer as one operation, which the counter does not know
-            with torch.backends.mkldnn.flags(enabled=False), counter:
-                forward(module, inputs[:1])
-        return float(counter.get_total_flops())
+        return float(flops_of(module, inputs[:1]))
