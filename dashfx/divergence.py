@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,12 +101,10 @@ def _recording(model: nn.Module, calls: list[Call]) -> Iterator[None]:
 
     # A parametrised layer has children (the parametrisation) and is one layer all the same.
     layers = [(n, m) for n, m in model.named_modules() if n and _is_layer(m) and ".parametrizations" not in n]
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers]
-    try:
+    with ExitStack() as hooks:
+        for name, module in layers:
+            hooks.enter_context(module.register_forward_hook(hook(name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_layer(module: nn.Module) -> bool:

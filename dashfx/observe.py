@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,7 +162,6 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
 @contextmanager
 def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: list[str]) -> Iterator[None]:
     """Inside, `stack` holds the modules that are running, and what each conv is given is noted."""
-    handles = []
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -182,17 +181,14 @@ def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: li
                 failed.clear()
 
         # First in and last out: weight-norm computes `weight` in a pre-hook of the conv's own.
-        handles.append(module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
-        handles.append(module.register_forward_hook(leave, always_call=True))
+        hooks.enter_context(module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
+        hooks.enter_context(module.register_forward_hook(leave, always_call=True))
 
-    for name, module in model.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule):
-            watch(name, module)
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if not isinstance(module, torch.jit.ScriptModule):
+                watch(name, module)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _what_failed(model: nn.Module, example: tuple[Any, ...], failed: list[str], error: Exception) -> str:

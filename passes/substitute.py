@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from dashfx.adapters import adapter_of, as_plain
 from dashfx.convs import unfold_weight_norm
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
+from dashfx.ops.hosted import settings_of
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate, SearchSpace
@@ -111,16 +112,8 @@ class Substitute(AbstractPass):
 
     def _plain(self, kind: type[AggConv], site: Site, conv: _ConvNd, candidates: tuple[Candidate, ...]) -> AggConv:
         return kind(
-            site.in_channels,
-            site.out_channels,
-            candidates,
-            stride=site.stride,
-            padding=site.padding,
-            original=site.original,
-            groups=site.groups,
-            bias=site.bias,
-            padding_mode=site.padding_mode,
-            causal=site.causal,
+            candidates=candidates,
+            **settings_of(site),
             algorithm=self.algorithm,
             device=conv.weight.device,
             dtype=conv.weight.dtype,

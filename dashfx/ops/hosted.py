@@ -18,6 +18,13 @@ from dashfx.site import Site
 from dashfx.space import Candidate
 
 
+def settings_of(site: Site) -> dict[str, Any]:
+    """The arguments of `AggConv` that a site tells."""
+    shape = {"in_channels": site.in_channels, "out_channels": site.out_channels, "groups": site.groups}
+    pads = {"padding": site.padding, "padding_mode": site.padding_mode, "causal": site.causal}
+    return {**shape, **pads, "stride": site.stride, "original": site.original, "bias": site.bias}
+
+
 class HostedConv(AggConv):
     """y = sum_i coef_i * conv_i(x), where conv_i is the user's conv with candidate i's kernel, dilation and weight.
 
@@ -38,18 +45,10 @@ class HostedConv(AggConv):
         assert site.hosting is not None
         weight = conv.get_parameter(site.hosting.weight)
         super().__init__(
-            site.in_channels,
-            site.out_channels,
-            candidates,
-            stride=site.stride,
-            padding=site.padding,
-            original=site.original,
-            groups=site.groups,
-            bias=False,
-            causal=site.causal,
+            candidates=candidates,
+            **{**settings_of(site), "bias": False},
             # What mixes results in the user's own forward leaves no choice of algorithm.
             algorithm=algorithm if site.hosting.direct else "mixed_results",
-            padding_mode=site.padding_mode,
             device=weight.device,
             dtype=weight.dtype,
         )

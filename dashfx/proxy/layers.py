@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -88,12 +89,10 @@ def outputs_of(layers: list[nn.Module], run: Callable[[], Tensor]) -> tuple[list
         kept.append((layer, output))
         return output.clone()
 
-    handles = [layer.register_forward_hook(keep) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_hook(keep))
         return kept, run()
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:

@@ -6,15 +6,16 @@ another signal from the last recurrent layer's output, so the score is of the ce
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dashfx.errors import ModelError, ProxyError, first_line
+from dashfx.errors import ProxyError
+from dashfx.proxy.layers import forward
 from dashfx.proxy.regression import Regressor, Stages, regress
 from dashfx.proxy.tasks import Task
-from dashfx.space import size_text
 
 ROWS, STEPS, WIDTH = 8, 16, 64
 LR = 1e-3
@@ -55,21 +56,11 @@ def _sequences(task: Task, seed: int) -> Tensor:
 def _layers_run(module: nn.Module, inputs: Tensor) -> list[nn.RNNBase]:
     """The recurrent layers in the order of their first calls."""
     run: dict[nn.RNNBase, None] = {}
-    handles = [
-        layer.register_forward_pre_hook(lambda layer, _: run.update({layer: None}))
-        for layer in module.modules()
-        if isinstance(layer, nn.RNNBase)
-    ]
-    try:
-        with torch.no_grad():
-            module(inputs)
-    except Exception as error:  # the user's forward may raise anything
-        raise ModelError(
-            f"the model's forward fails on a batch of shape {size_text(inputs.shape)}: {first_line(error)}"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.RNNBase):
+                hooks.enter_context(layer.register_forward_pre_hook(lambda layer, _: run.update({layer: None})))
+        forward(module, inputs)
     if not run:
         raise ProxyError(f"no recurrent layer of {type(module).__name__} runs on the batch: nothing to score")
     return list(run)
@@ -101,15 +92,7 @@ class _Cells(nn.Module):
             found.append(output[0] if layer.batch_first else output[0].transpose(0, 1))
             raise _Reached
 
-        handles = [
-            self._first[0].register_forward_pre_hook(enter, with_kwargs=True),
-            self._last[0].register_forward_hook(leave),
-        ]
-        try:
+        first = self._first[0].register_forward_pre_hook(enter, with_kwargs=True)
+        with first, self._last[0].register_forward_hook(leave), suppress(_Reached):
             self.model(self._inputs)
-        except _Reached:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,23 +225,19 @@ class _Hooked(nn.Module):
 def _calls_seen(model: nn.Module, seen: Callable[[str, Any], None]) -> Iterator[None]:
     """Inside, `seen` gets the name, number of the call and output of every submodule when it returns."""
     calls: dict[str, int] = {}
-    handles = []
 
-    def watch(name: str, module: nn.Module) -> None:
+    def told(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def leave(_: nn.Module, inputs: Any, output: Any) -> None:
             calls[name] = calls.get(name, 0) + 1
             seen(f"{name}#{calls[name]}", output)
 
-        handles.append(module.register_forward_hook(leave))
+        return leave
 
-    for name, module in model.named_modules():
-        if name and not isinstance(module, torch.jit.ScriptModule):
-            watch(name, module)
-    try:
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if name and not isinstance(module, torch.jit.ScriptModule):
+                hooks.enter_context(module.register_forward_hook(told(name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _module_points(model: nn.Module, x: Tensor, larger: Tensor) -> list[Point]:
