@@ -41,7 +41,17 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):
             run.observer.passed(step(program.graph_module))
+    _note_frozen(run, program)
     return program, as_supernet(program)
+
+
+def _note_frozen(run: Run, program: Program) -> None:
+    """A note, once, where weights are searched that the user does not train."""
+    frozen = [name for name, site in program.sites.items() if "weight" in site.frozen]
+    some = ", ".join(frozen[:3]) + (f" and {len(frozen) - 3} more" if len(frozen) > 3 else "")
+    note = f"frozen convs are trained by the search, and frozen again after it; --exclude keeps them as they are: {some}"
+    if frozen and note not in run.notes:
+        run.note(note)
 
 
 def check_growth(program: Program, space: SearchSpace) -> None:

@@ -189,6 +189,17 @@ def test_a_frozen_model_can_be_measured() -> None:
     assert 0 <= metric_of(run, model, "valid") <= 1 and not model.training
 
 
+def test_a_search_says_that_it_trains_frozen_convs() -> None:
+    model = ToyNet()
+    model.conv1.weight.requires_grad_(False)
+    result = dashfx.search(model, DATA, config=settings(space={"probe": 2}))
+    (note,) = [note for note in result.notes if "frozen" in note]
+    assert note.endswith(": conv1") and not result.model.conv1.weight.requires_grad
+    assert result.model.conv2.weight.requires_grad
+    left = dashfx.search(model, DATA, config=settings(space={"exclude": ["conv1"]}))
+    assert torch.equal(left.model.conv1.weight, model.conv1.weight) and "frozen" not in " ".join(left.notes)
+
+
 def test_a_checkpoint_of_other_classes_starts_a_new_head_and_says_so_once(tmp_path: Path) -> None:
     state = ToyNet().state_dict()
     head = list(state)[-2:]
