@@ -70,11 +70,12 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
     choices = set(map(str, result.chosen.values()))
     if len(choices) > 1 or len(result.chosen) == 1:
         return []
-    weight = config.search.cost_weight
-    why = f"the cost penalty (search.cost_weight={weight:g}) or the initialisation" if weight else "the initialisation"
+    cheap, left = _at_the_lowest_cost(result, config)
+    penalty = f"the cost penalty (search.cost_weight={config.search.cost_weight:g}) or " if 2 * cheap > left else ""
     return [
-        f"All {len(result.chosen)} sites chose {choices.pop()}, which {why} can cause as well as the data: repeat "
-        "with another seed and with search.cost_weight=0, and compare with --strategy random."
+        f"All {len(result.chosen)} sites chose {choices.pop()}, which {penalty}the initialisation can cause as well as "
+        f"the data: repeat with another seed{' and with search.cost_weight=0' if penalty else ''}, and compare with "
+        "--strategy random."
     ]
 
 
@@ -106,16 +107,22 @@ def _cheapest(result: Result, config: RunConfig) -> list[str]:
     own = all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items())
     if own or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
         return []
-    size = (lambda c: c.taps) if config.search.cost == "taps" else (lambda c: sum(c.span))
-    left = {name: found for name, found in candidates_left(result, config).items() if len(found) > 1}
-    cheap = [n for n, c in result.chosen.items() if n in left and size(c) == min(map(size, left[n]))]
-    if 2 * len(cheap) <= len(left):
+    cheap, left = _at_the_lowest_cost(result, config)
+    if 2 * cheap <= left:
         return []
     return [
-        f"{len(cheap)} of {len(left)} sites took the candidate with the lowest {config.search.cost}, which the cost "
+        f"{cheap} of {left} sites took the candidate with the lowest {config.search.cost}, which the cost "
         f"penalty (search.cost_weight={config.search.cost_weight:g}) can decide without the data: repeat with "
         "search.cost_weight=0."
     ]
+
+
+def _at_the_lowest_cost(result: Result, config: RunConfig) -> tuple[int, int]:
+    """How many sites took their cheapest candidate, where there is a penalty, and how many had a choice."""
+    size = (lambda c: c.taps) if config.search.cost == "taps" else (lambda c: sum(c.span))
+    left = {name: found for name, found in candidates_left(result, config).items() if len(found) > 1}
+    cheap = [n for n, c in result.chosen.items() if n in left and size(c) == min(map(size, left[n]))]
+    return len(cheap) if config.search.cost_weight else 0, len(left)
 
 
 def _undecided(result: Result, config: RunConfig, epochs: Sequence[Epoch]) -> list[str]:

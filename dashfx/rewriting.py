@@ -49,7 +49,7 @@ def _note_frozen(run: Run, program: Program) -> None:
     """A note, once, where weights are searched that the user does not train."""
     frozen = [name for name, site in program.sites.items() if "weight" in site.frozen]
     some = ", ".join(frozen[:3]) + (f" and {len(frozen) - 3} more" if len(frozen) > 3 else "")
-    note = f"frozen convs are trained by the search, and frozen again after it; --exclude keeps them as they are: {some}"
+    note = f"frozen convs are trained by the search and frozen again after it, unless --exclude names them: {some}"
     if frozen and note not in run.notes:
         run.note(note)
 

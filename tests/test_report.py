@@ -222,8 +222,11 @@ def only(result: Result, config: RunConfig, data: Data) -> str:
 def test_warns_where_all_sites_chose_the_same(result: Result, data: Data) -> None:
     result.genotype = Genotype({"a": K5, "b": K5})
     assert "All 2 sites chose k5 d2" in only(result, config(), data)
+    assert "cost penalty" not in only(result, config(cost_weight=0.2), data)  # which favours k3
+    result.genotype = Genotype({"a": K3, "b": K3})
+    result.sites = {name: replace(each, original=K7) for name, each in result.sites.items()}
     assert "cost penalty" in only(result, config(cost_weight=0.2), data)
-    assert "cost penalty" not in only(result, config(cost_weight=0), data)
+    assert "cost" not in only(result, config(cost_weight=0), data)
 
 
 def test_warns_where_no_site_changed(result: Result, data: Data) -> None:
