@@ -193,7 +193,7 @@ def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: li
 
 def _what_failed(model: nn.Module, example: tuple[Any, ...], failed: list[str], error: Exception) -> str:
     shapes = ", ".join(shape_text(a) for a in example)
-    missing = _missing(model, len(example))
+    missing = missing_arguments(model, len(example))
     if missing:
         return (
             f"{type(model).__name__}.forward needs {missing} beside the example of shape {shapes}: give a tuple of "
@@ -220,8 +220,8 @@ def first_line_of(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _missing(model: nn.Module, given: int) -> str:
-    """The arguments without default that an example of `given` positional ones leaves out."""
+def missing_arguments(model: nn.Module, given: int) -> str:
+    """The names of arguments without default that an example of `given` positional ones leaves out."""
     parameters = list(inspect.signature(model.forward).parameters.values())
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return ", ".join(repr(p.name) for p in parameters[given:] if p.default is p.empty and p.kind not in kinds)

@@ -25,6 +25,7 @@ from dashfx.data.reading import Reading
 from dashfx.errors import ConfigError, ModelError, TrainingError, did_you_mean, first_line
 from dashfx.genotype import Genotype
 from dashfx.model import ModelSource, build, load_model
+from dashfx.observe import missing_arguments
 from dashfx.processes import check_rows
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.runfolder import RunFolder, check_folder, make_folder, other_packages
@@ -313,6 +314,11 @@ def check_model(run: Run) -> None:
         with evaluation(model):
             output = model(example)
     except Exception as error:  # user code may raise anything
+        if missing := missing_arguments(model, 1):
+            raise ModelError(
+                f"{type(model).__name__}.forward needs {missing} beside x, and data are one x and its y: give a module "
+                "that takes x alone; models of several inputs are searched from Python, see dashfx.rewrite"
+            ) from error
         line = first_line(error)
         shape = size_text(example.shape)
         raise ModelError(

@@ -38,20 +38,22 @@ class _Jobs:
     def run(self, index: int) -> Row:
         """Score one model; what it raises becomes the row's note, so that one bad model does not cost the others."""
         start = time.perf_counter()
-        (name, model), scores, notes = self.models[index], {proxy.name: proxy.worst for proxy in self.proxies}, []
+        (name, model), scores = self.models[index], {proxy.name: proxy.worst for proxy in self.proxies}
+        wrong: dict[str, list[str]] = {}  # reason -> where
         try:
             model = self._built(model)
         except Exception as error:  # the user's class may raise anything
-            notes.append(f"it cannot be built: {_reason(error)}")
+            wrong[_reason(error)] = ["it cannot be built"]
         else:
             for proxy in self.proxies:
                 try:
                     scores[proxy.name] = proxy.score(model, self.batch)
                     if scores[proxy.name] == proxy.worst:
-                        notes.append(f"{proxy.name}: no finite score")
+                        wrong.setdefault("no finite score", []).append(proxy.name)
                 except Exception as error:  # and so may its forward
-                    notes.append(f"{proxy.name}: {_reason(error)}")
-        return Row(name, scores, time.perf_counter() - start, "; ".join(dict.fromkeys(notes)))
+                    wrong.setdefault(_reason(error), []).append(proxy.name)
+        notes = [f"{', '.join(where)}: {reason}" for reason, where in wrong.items()]
+        return Row(name, scores, time.perf_counter() - start, "; ".join(notes))
 
     def _built(self, model: Model) -> nn.Module:
         if isinstance(model, nn.Module):

@@ -95,6 +95,9 @@ def test_whatever_a_model_raises_is_a_note(workers: int) -> None:
     refused, broken, *others = table.rows
     assert refused.note == "it cannot be built: KeyError: 'width'" and refused.scores["params"] == -math.inf
     assert "no luck" in broken.note and "at all" not in broken.note and broken.scores["params"] == 0
+    assert broken.note.startswith("flops: ")  # on one row, and the others on all
+    two = rank([Broken()], SERIES[:1], [load_proxy("naswot"), load_proxy("synflow")])
+    assert two.rows[0].note.count("no luck") == 1
     assert others and not any(row.note for row in others)
 
 
