@@ -1,27 +1,23 @@
-"""The matrices of discrete Fourier transforms in real arithmetic, real beside imaginary parts; made in float64."""
+"""Cosines and sines of a discrete Fourier transform in float64, and even and odd parts, which halve its products.
+
+Points are counted from their middle, t = p - middle / 2, and X_f = sum_p x_p exp(-2 pi i f t / period).
+Where the points lie evenly about it, the cosines see x_t + x_-t only and the sines x_t - x_-t, for t >= 0.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def complex_to_complex(length: int, freq: Tensor, points: range) -> Tensor:
-    """exp(-2 pi i f p / length) on real beside imaginary parts: (*, freq * 2, 2 * points), frequency before part."""
-    cos, minus_sin = real_to_complex(length, freq, [points])
-    re, im = torch.cat([cos, -minus_sin], -1), torch.cat([minus_sin, cos], -1)
-    return torch.stack([re, im], -2).flatten(-3, -2)
-
-
-def real_to_complex(length: int, freq: Tensor, axes: Sequence[range]) -> tuple[Tensor, Tensor]:
-    """cos and -sin of 2 pi f p / length in float64, each (*freq, points)."""
-    at = torch.tensor([p for axis in axes for p in axis])
-    turns = (freq.unsqueeze(-1) * at) % length  # whole numbers: no rounding at large f * p
-    angle = turns.double() * (2 * math.pi / length)
-    return angle.cos(), -angle.sin()
+def cos_sin(length: int, freq: Tensor, points: range, middle: int = 0) -> tuple[Tensor, Tensor]:
+    """cos and sin of 2 pi f t / length, each (*freq, points)."""
+    at = torch.tensor([2 * p - middle for p in points])
+    turns = (freq.unsqueeze(-1) * at) % (2 * length)  # whole numbers: no rounding at large f * p
+    angle = turns.double() * (math.pi / length)
+    return angle.cos(), angle.sin()
 
 
 def mirror(length: int) -> Tensor:
@@ -31,3 +27,33 @@ def mirror(length: int) -> Tensor:
     if length % 2 == 0:
         counts[-1] = 1
     return counts
+
+
+def pairs(points: range, middle: int) -> list[tuple[int, int | None]]:
+    """Where the points at t and -t stand for every t >= 0; no second one at t = 0, and where they do not lie evenly."""
+    n = len(points)
+    if points[0] + points[-1] != middle:
+        return [(i, None) for i in range(n)]
+    return [(i, n - 1 - i if 2 * i >= n else None) for i in range(n // 2, n)]
+
+
+def kept(points: range, middle: int) -> range:
+    """The first points of `pairs`."""
+    return points[len(points) - len(pairs(points, middle)) :]
+
+
+def fold(values: Tensor, points: range, middle: int) -> Tensor:
+    """Even part before odd part along the last axis, (2, *, points kept). A point without a partner is in both."""
+    count = len(kept(points, middle))
+    right, left = values[..., -count:], values[..., : len(points) - count].flip(-1)
+    parts = torch.stack([right, right])
+    parts[0, ..., count - left.shape[-1] :] += left
+    parts[1, ..., count - left.shape[-1] :] -= left
+    return parts
+
+
+def unfold(parts: Tensor, points: range) -> Tensor:
+    """The transpose of `fold`."""
+    left = len(points) - parts.shape[-1]
+    even, odd = (part[..., parts.shape[-1] - left :] for part in parts)
+    return torch.cat([(even - odd).flip(-1), parts[0] + parts[1]], -1)

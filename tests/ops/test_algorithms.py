@@ -5,11 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashfx.ops.algorithms import ALGORITHMS, fourier_plan
+from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, products
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
 from dashfx.ops.geometry import ConvSpec
-from dashfx.ops.transform import DirectSide, FftSide, StagedSide
+from dashfx.ops.transform import DirectSide, FftSide
+from dashfx.ops.twosteps import TwoStepSide
 from dashfx.space import Candidate, candidate_padding
 
 FAST = [name for name in ALGORITHMS if name != "mixed_results"]
@@ -83,6 +84,7 @@ WAYS = {
     "in windows": {"WINDOW": 2, "REACHES": 0},
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
+    "as with many channels": {"TINY": 0},
 }
 
 
@@ -95,7 +97,7 @@ def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[way].items():
-            patch.setattr(fourier_plan, name, value)
+            patch.setattr(products if hasattr(products, name) else fourier_plan, name, value)
         fourier_plan.plan_for.cache_clear()
         found = value_and_gradients("fourier", spec, *inputs)
     fourier_plan.plan_for.cache_clear()
@@ -121,7 +123,7 @@ def kinds(plan):
 def test_long_axis(mode, size, windows):
     spec = same(WIDE, stride=(2,), mode=mode)
     plan = fourier_plan.plan_for(spec, (size,))
-    assert bool(plan.windows) == windows and kinds(plan) == {StagedSide, DirectSide}
+    assert bool(plan.windows) == windows and kinds(plan) == {TwoStepSide, DirectSide}
     inputs = tensors(spec, (size,), (2, 3, 2))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     for name in FAST:

@@ -75,33 +75,46 @@ def aggregate(lattices: Sequence[Lattice], weights: Sequence[Tensor], coef: Tens
 
 
 class _Aggregate(torch.autograd.Function):
-    """Adds each kernel to a strided slice of its frame: no padded copies, nothing saved but the kernels themselves."""
+    """Adds each kernel to a strided slice of its frame: no padded copies, nothing saved but the kernels themselves.
+
+    A term lies on one lattice at most.
+    """
 
     @staticmethod
     def forward(ctx: Any, lattices: tuple[Lattice, ...], coef: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(coef, *weights)
         ctx.lattices = lattices
         frames = tuple(weights[0].new_zeros(*weights[0].shape[:2], *lattice.shape) for lattice in lattices)
+        coefs = coef.unbind()
         for lattice, frame in zip(lattices, frames, strict=True):
             for slot in lattice.slots:
-                frame[_at(slot.place)].addcmul_(weights[slot.term][_at(slot.taps)], coef[slot.term])
+                frame[_at(slot.place)].addcmul_(weights[slot.term][_at(slot.taps)], coefs[slot.term])
         return frames
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         coef, *weights = ctx.saved_tensors
-        needs = ctx.needs_input_grad[2:]
-        grad_weights = [torch.zeros_like(w) if need else None for w, need in zip(weights, needs, strict=True)]
-        parts = [coef.new_zeros(())] * len(weights)
+        found: list[Tensor | None] = [None] * len(weights)
+        coefs, parts = coef.unbind(), [coef.new_zeros(())] * len(weights)
         for lattice, grad in zip(ctx.lattices, grads, strict=True):
             for slot in lattice.slots:
-                g, taps, term = grad[_at(slot.place)], _at(slot.taps), slot.term
-                grad_weight = grad_weights[term]
-                if grad_weight is not None:
-                    grad_weight[taps].addcmul_(g, coef[term])
+                g, term = grad[_at(slot.place)].contiguous(), slot.term
                 if ctx.needs_input_grad[1]:
-                    parts[term] = parts[term] + (g * weights[term][taps]).sum()
+                    parts[term] = torch.dot(g.view(-1), weights[term][_at(slot.taps)].reshape(-1))
+                if ctx.needs_input_grad[2 + term]:
+                    found[term] = _embedded(g * coefs[term], slot.taps, weights[term])
+        needs = zip(found, weights, ctx.needs_input_grad[2:], strict=True)
+        grad_weights = [torch.zeros_like(w) if need and g is None else g for g, w, need in needs]
         return None, torch.stack(parts) if ctx.needs_input_grad[1] else None, *grad_weights
+
+
+def _embedded(values: Tensor, taps: tuple[slice, ...], like: Tensor) -> Tensor:
+    """The values at some taps of a kernel, zeros at the others."""
+    if values.shape == like.shape:
+        return values
+    kernel = torch.zeros_like(like)
+    kernel[_at(taps)] = values
+    return kernel
 
 
 def _at(slices: tuple[slice, ...]) -> tuple[Any, ...]:

@@ -126,10 +126,10 @@ class _Job:
 
     def room(self, rows: int) -> Tensor:
         """For one slice of a spectrum."""
-        return self.x.new_empty(self._step * self.plan.outputs.block, 2, rows)
+        return self.x.new_empty(2, self._step * self.plan.outputs.block, rows)
 
     def part(self, room: Tensor, blocks: range) -> Tensor:
-        return room[: len(blocks) * self.plan.outputs.block]
+        return room[:, : len(blocks) * self.plan.outputs.block]
 
     def spectra(self, i: int, blocks: range) -> tuple[Tensor, Tensor]:
         """Of the inputs and of the kernel of phase i."""
@@ -149,11 +149,15 @@ class _Job:
         return grad
 
     def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
-        grads = [torch.zeros_like(kernel) for kernel in self.kernels]
+        grads: dict[int, Tensor] = {}
         for phase, own in zip(self.plan.phases, gathered, strict=True):
             for (i, place), values in zip(phase.places, phase.taps.close(own), strict=True):
-                grads[i][place] = values.unflatten(0, self.kernels[i].shape[:2])
-        return grads
+                values = values.unflatten(0, self.kernels[i].shape[:2])
+                if values.shape == self.kernels[i].shape:  # no other phase has taps of this lattice
+                    grads[i] = values
+                else:
+                    grads.setdefault(i, torch.zeros_like(self.kernels[i]))[place] = values
+        return [grads[i] if i in grads else torch.zeros_like(kernel) for i, kernel in enumerate(self.kernels)]
 
     def _open(self, phase: Phase) -> tuple[Tensor, Tensor]:
         source = phase.inputs.open([self.channels.rows(self.x[phase.index])])

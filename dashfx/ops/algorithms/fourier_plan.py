@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from operator import sub
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import pad
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
-from dashfx.ops.transform import DirectSide, FftSide, Side, StagedSide
+from dashfx.ops.staged import StagedSide
+from dashfx.ops.transform import DirectSide, FftSide, Side
+from dashfx.ops.twosteps import TwoStepSide
 
 # Bytes of spectra in one slice: on a CPU they should stay in a core's cache, elsewhere fewer and larger calls win.
 SLICE_CPU, SLICE = 4 << 20, 1 << 28
@@ -22,7 +25,7 @@ LEAST = 24  # frequencies in a slice: with fewer, matrices are too thin
 # The longest periods for matrices, beyond which an FFT is faster; a single axis can be done in one step or in two.
 LONGEST_MATRIX = 320
 LONGEST_STEP, LONGEST_STEPS = 96, 8192
-WINDOW, REACHES = 512, 4  # a window of a long axis has so many outputs, and so many times the reach of the taps
+WINDOW, REACHES = 512, 8  # a window of a long axis has so many outputs, and so many times the reach of the taps
 
 
 Index = tuple[Any, ...]  # an ellipsis for batch and channels, then a slice per axis
@@ -121,11 +124,14 @@ def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
     terms = list(_terms(points, size, spec.stride))
     period = tuple(n // s for n, s in zip(size, spec.stride, strict=True)) if circular else _period(terms, outputs)
     make = _sides_of(period, size, outputs)
-    phases = tuple(
-        Phase(index, tuple(part[:2] for part in parts), make(inputs), make(*(part[2] for part in parts), few=True))
-        for index, inputs, parts in terms
-    )
-    return FourierPlan(lattices, phases, make(tuple(map(range, outputs)), weighted=True), spec.groups, windows)
+    middle = tuple(m - 1 for m in outputs)
+    phases = []
+    for index, inputs, parts in terms:
+        own = tuple(len(axis) - 1 for axis in inputs)
+        taps = make(*(part[2] for part in parts), middle=tuple(map(sub, own, middle)), few=True)
+        phases.append(Phase(index, tuple(part[:2] for part in parts), make(inputs, middle=own), taps))
+    out = make(tuple(map(range, outputs)), middle=middle, weighted=True)
+    return FourierPlan(lattices, tuple(phases), out, spec.groups, windows)
 
 
 def _terms(lattices: Sequence[Points], size: Size, stride: Size) -> Iterator[Term]:
@@ -180,20 +186,24 @@ def _moved(points: range, by: int) -> range:
 
 
 def _sides_of(period: Size, size: Size, outputs: Size) -> Callable[..., Side]:
-    """What makes the sides of a plan with at least this period: make(*points, weighted, few points or a whole axis)."""
+    """What makes the sides of a plan with at least this period.
+
+    make(*points, middle, weighted, few): positions are counted from middle / 2, a tap's as an input's less an output's;
+    few points, or a whole axis.
+    """
     if len(period) == 1 and period[0] <= LONGEST_STEPS:
         steps = _steps(period[0], max(size[0], outputs[0]))
 
-        def make(*points: Points, weighted: bool = False, few: bool = False) -> Side:
+        def make(*points: Points, middle: Size, weighted: bool = False, few: bool = False) -> Side:
             if few or steps[1] == 1:
-                return DirectSide(steps, points, weighted)
-            return StagedSide(steps[::-1], points, weighted, twisted=True)
+                return DirectSide(steps, points, middle[0], weighted, few)
+            return TwoStepSide(steps, points, middle[0], weighted)
 
         return make
     if max(period) <= LONGEST_MATRIX:
-        return lambda *points, weighted=False, few=False: StagedSide(period, points, weighted)
+        return lambda *points, middle, weighted=False, few=False: StagedSide(period, points, middle, weighted)
     fast = tuple(_fast_length(n) for n in period)
-    return lambda *points, weighted=False, few=False: FftSide(fast, points, weighted)
+    return lambda *points, middle, weighted=False, few=False: FftSide(fast, points, weighted)
 
 
 def _steps(period: int, points: int) -> tuple[int, int]:

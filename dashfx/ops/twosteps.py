@@ -1,0 +1,105 @@
+"""The side of a correlation with a single long axis: a transform in two steps (Cooley and Tukey 1965).
+
+Frequency k = g + N1 k2 stands at place (g, k2) for the period N1 N2, g up to N1 / 2, and with p = N2 p1 + p2
+
+    exp(-2 pi i k p / (N1 N2)) = exp(-2 pi i g p1 / N1) exp(-2 pi i (g + N1 k2) p2 / (N1 N2))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from dashfx.ops.dft import cos_sin, mirror
+from dashfx.ops.geometry import Points
+
+
+@dataclass(frozen=True)
+class TwoStepSide:
+    """The points are range(n), counted from `middle` / 2; the second step is done block by block."""
+
+    period: tuple[int, int]  # N1, N2
+    points: tuple[Points, ...]
+    middle: int
+    weighted: bool = False
+
+    @property
+    def blocks(self) -> int:
+        return self.period[0] // 2 + 1
+
+    @property
+    def block(self) -> int:
+        return self.period[1]
+
+    def work(self, rows: int) -> float:
+        return 2 * self.blocks * self.block * rows * (self._rounds + 2 * self.block)
+
+    def held(self, rows: int) -> int:
+        return 2 * rows * self.blocks * self.block
+
+    def open(self, values: Sequence[Tensor]) -> Tensor:
+        """(blocks, 2 * p2, rows), real before imaginary parts"""
+        (value,) = values
+        padded = value.new_empty(self._rounds * self.block, len(value))
+        padded[: value.shape[1]] = value.t()
+        padded[value.shape[1] :] = 0
+        return (self._first(value) @ padded.view(self._rounds, -1)).view(self.blocks, 2 * self.block, -1)
+
+    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
+        source = opened[blocks.start : blocks.stop]
+        for second, target in zip(self._second(blocks, opened), out, strict=True):
+            torch.bmm(second, source, out=target.view(len(blocks), self.block, -1))
+
+    def blank(self, rows: int, over: Tensor) -> Tensor:
+        shape = self.blocks, 2 * self.block, rows
+        return over if over.shape == shape else over.new_empty(shape)
+
+    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None:
+        (from_re, from_im), target = self._second(blocks, into).transpose(2, 3), into[blocks.start : blocks.stop]
+        re, im = spectrum.view(2, len(blocks), self.block, -1)
+        torch.bmm(from_re, re, out=target).baddbmm_(from_im, im)
+
+    def close(self, gathered: Tensor) -> list[Tensor]:
+        rows = gathered.shape[-1]
+        value = self._first(gathered).t() @ gathered.view(2 * self.blocks, -1)
+        return [value.view(-1, rows)[: self._count].t().contiguous()]
+
+    @property
+    def _count(self) -> int:
+        ((axis,),) = self.points
+        return len(axis)
+
+    @property
+    def _rounds(self) -> int:
+        """How many p1 there are."""
+        return -(-self._count // self.block)
+
+    def _first(self, like: Tensor) -> Tensor:
+        """(blocks * 2, p1)"""
+        return _first_step(self, like.dtype, like.device)
+
+    def _second(self, blocks: range, like: Tensor) -> Tensor:
+        """(2, blocks, k2, 2 * p2)"""
+        return _second_step(self, like.dtype, like.device)[:, blocks.start : blocks.stop]
+
+
+@lru_cache(maxsize=512)
+def _first_step(side: TwoStepSide, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n1, n2 = side.period
+    cos, sin = cos_sin(n1, torch.arange(side.blocks), range(side._rounds))
+    step = torch.stack([cos, -sin], 1)
+    if side.weighted:
+        step *= mirror(n1)[:, None, None] / (n1 * n2)
+    return step.flatten(0, 1).to(device, dtype)
+
+
+@lru_cache(maxsize=512)
+def _second_step(side: TwoStepSide, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n1, n2 = side.period
+    freq = torch.arange(side.blocks)[:, None] + n1 * torch.arange(n2)
+    cos, sin = cos_sin(n1 * n2, freq, range(n2), side.middle)
+    return torch.stack([torch.cat([cos, sin], -1), torch.cat([-sin, cos], -1)]).to(device, dtype)
