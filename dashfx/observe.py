@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +108,10 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iterator[None]:
-    """Inside, each conv is of a subclass of its own class that notes who reads its SETTINGS."""
+    """Inside, each conv is of a subclass of its own class that notes who reads its SETTINGS.
+
+    A forward that is called by its name, past the hooks, is a call like others there.
+    """
 
     def watched(setting: str) -> property:
         def read(conv: nn.Module) -> Any:
@@ -118,10 +121,19 @@ def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iter
 
         return property(read, lambda conv, value: vars(conv).update({setting: value}))
 
+    def called(kind: type[nn.Module]) -> Callable[..., Any]:
+        def forward(conv: nn.Module, *args: Any, **options: Any) -> Any:
+            inside = stack and stack[-1][1] is conv
+            return kind.forward(conv, *args, **options) if inside else conv(*args, **options)
+
+        return forward
+
     settings = {setting: watched(setting) for setting in SETTINGS}
     convs = (module for _, module in own_modules(model) if isinstance(module, _ConvNd))
     own = {module: type(module) for module in convs if not isinstance(module, torch.jit.ScriptModule)}
-    watching = {module: type(kind.__name__, (kind,), settings) for module, kind in own.items()}
+    watching = {
+        module: type(kind.__name__, (kind,), {**settings, "forward": called(kind)}) for module, kind in own.items()
+    }
     for module, kind in watching.items():
         module.__class__ = kind
     try:
@@ -162,6 +174,7 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
 @contextmanager
 def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: list[str]) -> Iterator[None]:
     """Inside, `stack` holds the modules that are running, and what each conv is given is noted."""
+    hosted = {module for module in model.modules() if needs_host(module) or adapter_of(module)}
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -170,7 +183,7 @@ def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: li
             given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
             if is_conv(module) and given:
                 seen.inputs[module].append(tuple(given[0].shape))
-                if needs_host(module) or adapter_of(module):
+                if module in hosted:
                     seen.calls.setdefault(module, (args, kwargs))
 
         def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

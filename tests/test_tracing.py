@@ -11,7 +11,8 @@ from strategies import Layer, Net
 from torch import Tensor, nn
 
 from dashfx.errors import ModelError
-from dashfx.space import Candidate
+from dashfx.space import Candidate, SearchSpace
+from dashfx.supernet import rewrite
 from dashfx.tracing import copy_model, trace
 
 X = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -288,6 +289,21 @@ def test_models_that_cannot_be_called_as_given(model: nn.Module, example: object
     with pytest.raises(ModelError, match=words) as raised:
         trace(model, example)
     assert "\n" not in str(raised.value)
+
+
+def test_a_forward_called_by_its_name_is_a_call() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second.forward(self.first.forward(x)) + self.second(self.first(x))
+
+    model, x = ByName().double().eval(), X.double()
+    supernet = rewrite(model, x, SearchSpace.product([3, 5], [1, 2]), "grow").eval()
+    assert {name: site.calls for name, site in trace(model, x).sites.items()} == {"first": 2, "second": 2}
+    torch.testing.assert_close(supernet(x), model(x), rtol=1e-10, atol=1e-12)
 
 
 def test_autocast_in_a_forward_is_kept() -> None:
