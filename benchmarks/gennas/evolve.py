@@ -5,7 +5,8 @@ r"""Regularised evolution over NAS-Bench-201 with GenNAS as its only guide; the 
 
 Every seed runs the evolution of `dashfx.search.evolution`; the seeds share the scores of `--out`, which
 `benchmarks.gennas.score` may have filled before, so that no network is scored twice and an interrupted call continues.
-The network with the best score of a seed is looked up in the published results, which guide nothing.
+With `--finalists N` the N best of a seed are scored once more at the benchmark's own five cells, and the best of those
+is what the seed ends with. It is looked up in the published results, which guide nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,10 +22,11 @@ import torch
 from benchmarks.gennas import nb201
 from benchmarks.gennas.score import BENCHMARKS, ROWS, built, images, proxy, scored
 from dashfx.progress import read_log
-from dashfx.search.blackbox import best_of, optimise
+from dashfx.search.blackbox import optimise
 from dashfx.search.evolution import Evolution
 from dashfx.search.genomes import Positions
 
+FULL = 5  # cells a stage, as published
 SPACE = Positions((len(nb201.OPERATIONS),) * 6)
 
 
@@ -34,24 +36,28 @@ class Scores:
     def __init__(self, options: argparse.Namespace) -> None:
         self._path, self._known = options.out, nb201.accuracies(options.known)
         self._proxy, self._batch = proxy(options.proxy, options.iterations), images(options.images, ROWS)
-        self._sizes = {"cells": options.cells} if options.cells else {}
+        self._cells = options.cells
         rows = read_log(options.out)
-        self._scores = {row["arch"]: row["score"] for row in rows if row["proxy"] == self._proxy.name}
+        self._scores = {
+            (row["arch"], row.get("cells", options.cells)): row["score"]
+            for row in rows
+            if row["proxy"] == self._proxy.name
+        }
         self.maximise = self._proxy.maximise
 
     def __len__(self) -> int:
         return len(self._scores)
 
     def __call__(self, genomes: Sequence[tuple[int, ...]]) -> list[float]:
-        return [self._score(arch_of(genome)) for genome in genomes]
+        return [self.of(arch_of(genome), self._cells) for genome in genomes]
 
-    def _score(self, arch: str) -> float:
-        if arch not in self._scores:
-            row = scored(self._proxy, built(BENCHMARKS["nb201"], arch, self._sizes), self._batch)
-            self._scores[arch] = row["score"]
+    def of(self, arch: str, cells: int) -> float:
+        if (arch, cells) not in self._scores:
+            row = scored(self._proxy, built(BENCHMARKS["nb201"], arch, {"cells": cells}), self._batch)
+            self._scores[arch, cells] = row["score"]
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"arch": arch, "truth": self._known[arch], **row}) + "\n")
-        return self._scores[arch]
+                file.write(json.dumps({"arch": arch, "cells": cells, "truth": self._known[arch], **row}) + "\n")
+        return self._scores[arch, cells]
 
 
 def main() -> None:
@@ -64,7 +70,7 @@ def main() -> None:
     for seed in range(options.seeds):
         strategy = Evolution(SPACE, torch.Generator().manual_seed(seed), options.population, options.tournament)
         rows = optimise(strategy, scores, options.evaluations, maximise=scores.maximise)
-        arch = arch_of(best_of(rows).genome)
+        arch = winner(scores, {row.genome: row.fitness for row in rows}, options.finalists)
         ends.append(tuple(table[arch] for table in published.values()))
         distinct = len({row.genome for row in rows})
         print(f"seed {seed}: {distinct} networks, {_line(ends[-1])}  {arch}", flush=True)
@@ -74,12 +80,20 @@ def main() -> None:
     )
 
 
+def winner(scores: Scores, fitness: Mapping[tuple[int, ...], float], finalists: int) -> str:
+    """The best network of a search, by its score at full depth where there are finalists."""
+    best = [arch_of(genome) for genome in sorted(fitness, key=fitness.__getitem__, reverse=True)]
+    sign = -1 if scores.maximise else 1
+    return min(best[:finalists], key=lambda arch: sign * scores.of(arch, FULL)) if finalists else best[0]
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--known", type=Path, required=True, help="the file of published accuracies")
     parser.add_argument("--images", required=True, help="as of benchmarks.gennas.score")
     parser.add_argument("--proxy", default="combo")
-    parser.add_argument("--cells", type=int, help="cells a stage, 5 as published")
+    parser.add_argument("--cells", type=int, default=FULL, help="cells a stage")
+    parser.add_argument("--finalists", type=int, default=0, help="of each seed, scored at all five cells")
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=150, help="of each seed, repeats included")
