@@ -88,11 +88,9 @@ def test_evolution_ends_at_a_good_network_and_scores_none_twice(
 
 
 def test_finalists_are_decided_at_full_depth(known: Path, tmp_path: Path) -> None:
-    scores = evolve.Scores(
-        argparse.Namespace(
-            out=tmp_path / "out.jsonl", known=known, proxy="params", iterations=1, images="noise", cells=1
-        )
-    )
+    out = tmp_path / "out.jsonl"
+    options = {"known": known, "proxy": "params", "iterations": 1, "images": "noise", "cells": 1}
+    scores = evolve.Scores(argparse.Namespace(out=out, **options))
     small, middle, large = [(1,) * 6, (1, 1, 1, 1, 1, 2), (3,) * 6]  # more parameters from left to right
     fitness = {small: 3.0, middle: 2.0, large: 1.0}
     assert evolve.winner(scores, fitness, finalists=0) == evolve.arch_of(small)
