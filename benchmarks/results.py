@@ -6,8 +6,8 @@
 
 DATA is the folder that `python -m benchmarks.prepare DATA` and `benchmarks/music.py` have filled. The data sets stand
 in `benchmarks/tasks.py`, the variants in `benchmarks/controls.py`. What is finished is not run again, so an
-interrupted call can simply be repeated; `--table` prints what there is. Bold is the variant that is best on the
-validation part, by which a user has to choose.
+interrupted call can simply be repeated; `--table` prints what there is. Bold is what a user gets: of the backbone, the
+searched and the tuned model the one that is best on the validation part, of equals the first.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ COLUMNS = {
     "searched": "searched",
     "tuned": "searched + tuned",
 }
+CHOICE = ("untouched", "searched", "tuned")
 SMALL_TRIALS, FULL_TRIALS = 4, 24  # the paper's grid has 24, 12 without dropout layers
 
 Results = dict[str, list[dict[str, Any]]]
@@ -94,18 +95,15 @@ def print_tables(found: dict[str, Results], out: Path) -> None:
 
 
 def metrics(results: Results) -> str:
-    """The test metric of each variant, mean and deviation over seeds; the best on validation is bold."""
+    """The test metric of each variant, mean and deviation over seeds; of `CHOICE`, the best on validation is bold."""
     first = next(iter(results.values()))[0]
-    valid = {variant: statistics.mean(each["valid"] for each in results[variant]) for variant in ordered(results)}
-    best = (max if first["maximise"] else min)(valid, key=valid.__getitem__)
+    there = [variant for variant in CHOICE if variant in results]
+    valid = {variant: statistics.mean(each["valid"] for each in results[variant]) for variant in there}
+    best = (max if first["maximise"] else min)(valid, key=valid.__getitem__, default="")
     cells = [spread(results.get(variant, []), bold=variant == best) for variant in COLUMNS]
     runs = {len(each) for each in results.values()}
     count = str(runs.pop()) if len(runs) == 1 else f"{min(runs)}-{max(runs)}"
     return " | ".join([f"{first['metric']} {'↑' if first['maximise'] else '↓'}", count, *cells])
-
-
-def ordered(results: Results) -> list[str]:
-    return [variant for variant in COLUMNS if variant in results]
 
 
 def spread(results: list[dict[str, Any]], bold: bool) -> str:

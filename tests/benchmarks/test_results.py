@@ -62,8 +62,9 @@ def test_the_best_on_validation_is_bold_not_the_best_on_test() -> None:
     def result(valid: float, test: float) -> dict[str, object]:
         return {"valid": valid, "test": test, "metric": "error", "maximise": False, "seconds": {}}
 
-    row = metrics({"untouched": [result(0.2, 0.1)], "searched": [result(0.1, 0.3), result(0.1, 0.5)]})
-    assert row == "error ↓ | 1-2 | 0.100 |  |  |  | **0.400 ± 0.141** | "
+    results = {"untouched": [result(0.2, 0.1)], "searched": [result(0.1, 0.3), result(0.1, 0.5)]}
+    results |= {"random": [result(0.0, 0.0)], "tuned": [result(0.1, 0.0)]}  # a control, and no better than the search
+    assert metrics(results) == "error ↓ | 1-2 | 0.100 | 0.000 |  |  | **0.400 ± 0.141** | 0.000"
 
 
 def test_marks_and_residues_are_read(tmp_path: Path) -> None:
