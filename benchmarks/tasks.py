@@ -117,12 +117,12 @@ def flow(data: str, anchors: str, small: tuple[str, ...], full_data: str = "") -
 TCN_SPACE = ("space.kernels=[3,5,7,9]", "space.dilations=[1,2,4,8,16]")
 
 ENTRIES: dict[str, Entry] = {
-    "ACSF1": series("ACSF1", 10, "ResNet .084, InceptionTime .080, ROCKET .114", 16, recipe(10, 20, 16)),
+    "ACSF1": series("ACSF1", 10, "ResNet .084, InceptionTime .080, ROCKET .114", 16, recipe(8, 14, 16)),
     "ECG5000": series("ECG5000", 5, "ResNet .065, InceptionTime .059, ROCKET .053", 32, recipe(16, 30, 32)),
-    "CricketX": series("CricketX", 12, "ResNet .201, InceptionTime .146, ROCKET .180", 32, recipe(12, 24, 32)),
+    "CricketX": series("CricketX", 12, "ResNet .201, InceptionTime .146, ROCKET .180", 32, recipe(8, 18, 32)),
     "FaceAll": series("FaceAll", 14, "ResNet .133, InceptionTime .193, ROCKET .053", 32, recipe(12, 30, 32)),
     "RefrigerationDevices": series(
-        "RefrigerationDevices", 3, "ResNet .470, InceptionTime .483, ROCKET .463", 32, recipe(6, 12, 16)
+        "RefrigerationDevices", 3, "ResNet .470, InceptionTime .483, ROCKET .463", 32, recipe(5, 10, 16, "limit=160")
     ),
     "peptides": Entry(
         "peptides.npz",
@@ -146,7 +146,7 @@ ENTRIES: dict[str, Entry] = {
         args=("num_classes=4",),
         small_args=("width=8",),
         settings=("task=classify:f1", "reading.window=1000", "loss.class_weights=balanced"),
-        small=recipe(5, 10, 16, "reading.stride=1000", "limit=240"),
+        small=recipe(5, 8, 16, "reading.stride=1000", "limit=200"),
         full=("reading.stride=250",),
         anchors="WRN .57, DASH .68, expert .72",
     ),
@@ -170,15 +170,15 @@ ENTRIES: dict[str, Entry] = {
         small_args=("depth=10",),
         full_args=("depth=16",),
         settings=("task=classify:error",),
-        small=recipe(4, 8, 32, "limit=500"),
+        small=recipe(4, 8, 32, "limit=300"),
         full=("retrain.model_args={width: 4}", "augment=image"),
         anchors="ResNet-20 .083 with all 50,000",
     ),
-    "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(6, 12, 16, "limit=100")),
+    "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(5, 10, 16, "limit=80")),
     "darcy-85": flow(
-        "darcy:169/4/32-12-24",
+        "darcy:169/4/24-8-16",
         "WRN .073, DASH .0079, FNO .008 with 900 rows",
-        recipe(4, 8, 4),
+        recipe(4, 6, 4),
         "darcy:421/5/900-100-100",
     ),
 }
