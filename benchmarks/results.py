@@ -116,17 +116,15 @@ def spread(results: list[dict[str, Any]], bold: bool) -> str:
 
 
 def seconds(results: Results, variant: str, out: Path) -> str:
-    """Search + retraining, for the tuned one trials + retraining on top of the search; medians over seeds."""
+    """Search + retraining, of the tuned one trials + retraining; medians over seeds."""
     if variant not in results:
         return ""
-    stages = {"search": results[variant], "retrain": results[variant]}
-    parts = [statistics.median(each["seconds"].get(name, 0.0) for each in runs) for name, runs in stages.items()]
+    found = {name: [each["seconds"].get(name, 0.0) for each in results[variant]] for name in ("search", "retrain")}
     if variant == "tuned":
-        studies = [RunFolder(path).tuned for path in sorted(out.glob("searched-*"))]
-        parts[0] = statistics.median(
-            sum(trial.seconds for trial in Tuned.load(path).trials) for path in studies if path.is_file()
-        )
-    return " + ".join(f"{part:.0f}" for part in parts if round(part)) or "0"
+        studies = [Tuned.load(RunFolder(path.parent).tuned) for path in out.glob("searched-*/tuned.json")]
+        found["search"] = [sum(trial.seconds for trial in study.trials) for study in studies]
+    parts = map(statistics.median, found.values())
+    return " + ".join(f"{part:.0f}" for part in parts if round(part))
 
 
 if __name__ == "__main__":

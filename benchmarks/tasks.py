@@ -22,6 +22,7 @@ class Entry:
         args, settings: of the model's class and of the run, in both sizes.
         small_args, small: those that only a small run has; `full_args`, `full` likewise.
         like: the preset that a full run takes its recipe from.
+        anchors: published test metrics.
     """
 
     data: str
@@ -175,7 +176,7 @@ ENTRIES: dict[str, Entry] = {
         anchors="ResNet-20 .083 with all 50,000",
     ),
     "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(5, 10, 16, "limit=80")),
-    "darcy-85": flow(
+    "darcy": flow(
         "darcy:169/4/24-8-16",
         "WRN .073, DASH .0079, FNO .008 with 900 rows",
         recipe(4, 6, 4),
