@@ -133,12 +133,12 @@ ENTRIES: dict[str, Entry] = {
         small_args=("width=16",),
         settings=("task=multilabel:map", "normalise=false"),
         small=recipe(6, 12, 64, "limit=1000"),
-        anchors="none published for this split",
+        anchors="none known",
     ),
-    "darcy-16": flow("darcy16.npz", "none published for this metric", recipe(5, 12, 20, "limit=200")),
+    "darcy-16": flow("darcy16.npz", "none known", recipe(5, 12, 20, "limit=200")),
     "JSB": music("jsb", "[150,150]", "TCN 8.10", recipe(10, 24, 16)),
     "Crop": series(
-        "Crop", 24, "ResNet .257, InceptionTime .228; DASH .123 on more rows", 256, recipe(8, 16, 64, "limit=1200")
+        "Crop", 24, "ResNet .257, InceptionTime .228; DASH .123 (Satellite)", 256, recipe(8, 16, 64, "limit=1200")
     ),
     "PhysioNet": Entry(
         "ecg.npz",
@@ -178,7 +178,7 @@ ENTRIES: dict[str, Entry] = {
     "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(5, 10, 16, "limit=80")),
     "darcy": flow(
         "darcy:169/4/24-8-16",
-        "WRN .073, DASH .0079, FNO .008 with 900 rows",
+        "WRN .073, DASH .0079, expert .008",
         recipe(4, 6, 4),
         "darcy:421/5/900-100-100",
     ),
