@@ -123,6 +123,7 @@ class SearchConfig(FitConfig):
         held_out: that share.
         warmup: the share of epochs before the architecture parameters move.
         tau: the temperature of the soft Gumbel at the start and at the end; geometric in between.
+        lead: the share of a grown conv's mixture that its own kernel has at the start; 0 starts even.
         fade: the share of epochs over which a grown conv's residual kernel fades away.
         cost, cost_weight: the penalty on the expected cost ("span" or "taps"), and its weight in the loss.
         patience: stop when no site's choice has changed for this many epochs; 0 never stops early.
@@ -149,6 +150,7 @@ class SearchConfig(FitConfig):
     held_out: float = Field(0.3, gt=0, lt=1)
     warmup: float = Field(0.2, ge=0, lt=1)
     tau: tuple[float, float] = (1.0, 1.0)
+    lead: float = Field(0.0, ge=0, lt=1)
     fade: float = Field(0.6, ge=0, le=1)
     cost: str = "span"
     cost_weight: float = Field(0.1, ge=0)

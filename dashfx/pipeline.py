@@ -23,7 +23,7 @@ from dashfx.ops import drop_residuals, sites_of
 from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.preflight import check_search, check_training
 from dashfx.progress import QUIET, Observer
-from dashfx.rewriting import probe, retrained_sites, rewritten, take_algorithms
+from dashfx.rewriting import give_lead, probe, retrained_sites, rewritten, take_algorithms
 from dashfx.run import ModelLike, Run, configured, prepare
 from dashfx.runfolder import write_text
 from dashfx.search.base import Engine
@@ -160,6 +160,8 @@ def choose(run: Run, supernet: nn.Module) -> Genotype:
         return best_genotype(run, supernet)
     if config.warm_start:
         warm_start(run, supernet)
+    elif config.init == "grow" and config.strategy == "dash":
+        give_lead(supernet, config.lead)
     engine = train_mixtures(run, supernet)
     if config.strategy != "dash":
         return best_genotype(run, supernet, engine)
@@ -221,7 +223,7 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> tuple[Run, Genot
     return better, chosen(better)
 
 
-def fit_stage(run: Run, learner: Learner, stage: str) -> Fitted:
+def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) -> Fitted:
     """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
     fitted = fit(
         learner,
@@ -231,6 +233,7 @@ def fit_stage(run: Run, learner: Learner, stage: str) -> Fitted:
         folder=run.checkpoints,
         resume=run.resume,
         observer=run.observer,
+        from_start=from_start,
     )
     run.history += fitted.history
     return fitted
@@ -324,9 +327,14 @@ def compared(run: Run, rivals: Sequence[Contender]) -> dict[str, Figures]:
 
 
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
-    """The model with the weights of its best epoch on the validation part, and its metric there."""
+    """The model with the weights of its best epoch on the validation part, and its metric there.
+
+    A trained model may be at its best already: then it stays as it came.
+    """
     learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-    fitted = fit_stage(run, learner, stage)
+    fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
+    if fitted.best_epoch < 0:
+        run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
     trained = run.accelerator.unwrap_model(learner.model)

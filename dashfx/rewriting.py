@@ -16,6 +16,7 @@ from dashfx.ops.tuningtable import cache_file
 from dashfx.run import Run, check_model, note_idle_globs
 from dashfx.runfolder import write_text
 from dashfx.search.probe import batches_of, gains, left_alone
+from dashfx.search.warmstart import leading_logits
 from dashfx.site import Site
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_supernet, rewriting_passes
@@ -104,6 +105,13 @@ def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
     alone = left_alone(gained, config.space.share)
     run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
     return alone
+
+
+@torch.no_grad()
+def give_lead(supernet: nn.Module, share: float) -> None:
+    """Start each mixture with so much of the conv's own kernel; what a grown model computes does not depend on it."""
+    for site in sites_of(supernet).values():
+        site.alpha.copy_(leading_logits(site.candidates, site.original, share))
 
 
 def take_algorithms(run: Run, supernet: nn.Module) -> None:

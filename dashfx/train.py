@@ -175,7 +175,10 @@ class Supervised(Learner):
 
 @dataclass
 class Fitted:
-    """A finished fit: the curve, the best validation metric and the weights that gave it last, where they are kept."""
+    """A finished fit: the curve, the best validation metric and the weights that gave it last, where they are kept.
+
+    `best_epoch` is -1 where every epoch was worse than the weights that training began with.
+    """
 
     history: list[Epoch] = field(default_factory=list)
     best: float = float("nan")
@@ -197,6 +200,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     observer: Observer = QUIET,
+    from_start: bool = False,
 ) -> Fitted:
     """Train for `learner.config.epochs` epochs, validating after each.
 
@@ -208,6 +212,7 @@ def fit(
     Args:
         folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
         resume: continue from that file where it exists.
+        from_start: the weights that the learner comes with count too, and are kept where every epoch is worse.
 
     Raises:
         TrainingError: the loss or a weight is no longer finite, or the processes of the run have drifted apart.
@@ -217,6 +222,8 @@ def fit(
     fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
     if resume and path is not None and path.exists():
         fitted = _resume(learner, path)
+    elif from_start:
+        _judge(learner, data, fitted, -1)
     while len(fitted.history) < learner.config.epochs and not fitted.stopped:
         epoch = _epoch(learner, data, stage, seed, fitted, observer)
         if path is not None and learner.accelerator.is_main_process:
@@ -235,13 +242,7 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
-    with learner.judged():
-        metric = validate(learner, data)
-        # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
-        if not learner.task.better(fitted.best, metric):
-            fitted.best, fitted.best_epoch = metric, epoch
-            if learner.keeps_best:
-                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+    metric = _judge(learner, data, fitted, epoch)
     lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
     facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
     fitted.history.append(facts)
@@ -249,6 +250,18 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     fitted.stopped = learner.finished(epoch) or learner.stalled(best_for) or ""
     check_agreement(accelerator, stage, epoch, metric, learner.decisions())
     return facts
+
+
+def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> float:
+    """The metric on the validation part; `fitted` takes it, and the weights, where it is the best so far."""
+    with learner.judged():
+        metric = validate(learner, data)
+        # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
+        if not learner.task.better(fitted.best, metric):
+            fitted.best, fitted.best_epoch = metric, epoch
+            if learner.keeps_best:
+                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+    return metric
 
 
 def _train_epoch(

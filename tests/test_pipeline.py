@@ -183,6 +183,15 @@ def test_growing_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     assert first.stage == "search" and first.metric >= trained.valid - 0.2 > 1 / CLASSES
 
 
+def test_a_trained_model_that_retraining_spoils_is_handed_back_as_it_was(tmp_path: Path) -> None:
+    trained = search(search={"strategy": "untouched"}, retrain={"epochs": 25, "lr": 0.02})
+    torch.save(trained.model.state_dict(), tmp_path / "w.pt")
+    spoils = {"weights": "pretrained", "lr": 0.5, "epochs": 1}
+    result = search(checkpoint=str(tmp_path / "w.pt"), search={"strategy": "untouched"}, retrain=spoils)
+    assert same(result.model, trained.model) and result.valid == trained.valid > result.history[-1].metric
+    assert any(note.startswith("retrain: every epoch is worse") for note in result.notes)
+
+
 def test_a_frozen_model_can_be_measured() -> None:
     run = prepare(ToyNet, DATA, config=settings())
     model = run.fresh_model().requires_grad_(False)

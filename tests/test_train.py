@@ -89,6 +89,24 @@ def test_of_equal_epochs_the_latest_is_kept() -> None:
     assert same(fitted.best_weights, weights(still))
 
 
+def test_a_start_that_is_better_than_every_epoch_is_kept_where_it_counts(tmp_path: Path) -> None:
+    trained = learner(epochs=12)
+    trained.model.load_state_dict(fit(trained, DATA, stage="retrain").best_weights)
+    start = weights(trained)
+
+    def spoiled(resume: bool, observer: Recorder) -> Fitted:
+        again = learner(epochs=2, lr=0.5)
+        again.model.load_state_dict(start)
+        options: dict[str, Any] = {"folder": tmp_path, "resume": resume, "observer": observer}
+        return fit(again, DATA, stage="retrain", from_start=True, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        spoiled(False, Recorder(stop_after=1))
+    fitted = spoiled(True, Recorder())
+    assert fitted.best_epoch == -1 and fitted.best > max(e.metric for e in fitted.history)
+    assert same(fitted.best_weights, start) and [e.best for e in fitted.history] == [fitted.best] * 2
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_an_interrupted_run_continues_bit_for_bit(optimizer: str, tmp_path: Path) -> None:
     straight = learner(optimizer=optimizer, fraction=0.7)

@@ -1,4 +1,4 @@
-"""Evaluated random genotypes go in; logits that favour the candidates of the better ones come out."""
+"""What is known before a search goes in; the logits that its mixtures start from come out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from dashfx.search.blackbox import Row
 from dashfx.space import Candidate
 
 STRENGTH, LIMIT = 0.5, 2.0
+
+
+def leading_logits(candidates: Sequence[Candidate], original: Candidate, share: float) -> Tensor:
+    """(n_candidates,): the conv's own kernel has this share of the mixture, the others have equal parts of the rest.
+
+    All are 0, an even mixture, where an even part is no less than the share or the conv's own kernel is not there.
+    """
+    logits, others = torch.zeros(len(candidates)), len(candidates) - 1
+    if original in candidates and share * (others + 1) > 1:
+        logits[candidates.index(original)] = math.log(share * others / (1 - share))
+    return logits
 
 
 def marginal_logits(rows: Sequence[Row[Genotype]], site: str, candidates: Sequence[Candidate]) -> Tensor:
