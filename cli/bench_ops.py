@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +21,9 @@ Ways = Annotated[
     str | None, typer.Option(help="only these, such as fourier,grouped_dilation; 'auto' is the tuned choice")
 ]
 Repeats = Annotated[int, typer.Option(help="timed runs of each after one warm-up, fewer where they take long", min=1)]
+CpuTime = Annotated[
+    bool, typer.Option("--cpu-time", help="processor time in place of the clock's, for a CPU that others use too")
+]
 Out = Annotated[Path, typer.Option(help="the picture")]
 
 
@@ -28,6 +32,7 @@ def bench_ops(
     algorithms: Ways = None,
     repeats: Repeats = 5,
     device: options.Device = None,
+    cpu_time: CpuTime = False,
     out: Out = Path("bench-ops.png"),
 ) -> None:
     """Time the algorithms on this machine, layer by layer: forward + backward, beside a plain conv of 3 taps."""
@@ -46,9 +51,10 @@ def bench_ops(
             raise ConfigError(f"--algorithms {name}: no such algorithm{did_you_mean(name, WAYS)}")
     place = make_accelerator(device or "auto").device
     render.line(f"{machine(place)}; {repeats} runs each, median, spread is half the distance of the quartiles")
+    clock = time.process_time if cpu_time else time.perf_counter
     results: list[tuple[Layer, list[Measured]]] = []
     for layer in chosen:
-        results.append((layer, compare(layer, (PLAIN, *ways), device=place, repeats=repeats)))
+        results.append((layer, compare(layer, (PLAIN, *ways), device=place, repeats=repeats, clock=clock)))
         render.show(tables.layer(*results[-1]))
     render.show(tables.suite([measured for _, measured in results]))
     draw(results, machine(place), out)

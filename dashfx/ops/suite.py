@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.autotune import tune
-from dashfx.ops.measure import Step, Timing, peak_bytes, timing
+from dashfx.ops.measure import Clock, Step, Timing, peak_bytes, timing
 from dashfx.space import SearchSpace
 
 PLAIN = "plain conv"  # 3 taps: what the user's network pays for the layer today
@@ -91,7 +92,7 @@ SUITE: tuple[Layer, ...] = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to compute a layer: wall times of forward + backward, and the most bytes held at once."""
+    """One way to compute a layer: times of forward + backward, and the most bytes held at once."""
 
     way: str
     time: Timing
@@ -106,14 +107,23 @@ def training_step(module: nn.Module, x: Tensor) -> Step:
     return lambda: torch.autograd.grad(module(inputs[0]), inputs, grad)
 
 
-def measure(layer: Layer, way: str, device: torch.device, repeats: int = 5) -> Measured:
+def measure(
+    layer: Layer, way: str, device: torch.device, repeats: int = 5, clock: Clock = time.perf_counter
+) -> Measured:
     """The layer by an algorithm's name, by the tuned choice, or as the plain conv."""
     module, x = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device), layer.input().to(device)
     if way == AUTO:
         tune(module, x)
     step = training_step(module, x)
-    return Measured(way, timing(step, device, repeats), peak_bytes(step, device))
+    return Measured(way, timing(step, device, repeats, clock=clock), peak_bytes(step, device))
 
 
-def compare(layer: Layer, ways: Iterable[str] = COMPARED, *, device: torch.device, repeats: int = 5) -> list[Measured]:
-    return [measure(layer, way, device, repeats) for way in ways]
+def compare(
+    layer: Layer,
+    ways: Iterable[str] = COMPARED,
+    *,
+    device: torch.device,
+    repeats: int = 5,
+    clock: Clock = time.perf_counter,
+) -> list[Measured]:
+    return [measure(layer, way, device, repeats, clock) for way in ways]
