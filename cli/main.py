@@ -39,9 +39,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report,
     "bench-ops": bench_ops,
 }
-# Threads that wait without spinning: beside other busy processes on two cores, a step of examples/my_model.py took
-# 800 ms with OpenMP's spinning threads and 31 ms without. OpenMP reads this when torch is imported, later than here.
+# Threads that wait spin for a moment only. Beside other busy processes on two cores, a step of examples/my_model.py took
+# 800 ms with OpenMP's long spinning and 31 ms without any; without any, a step on an idle machine takes up to twice as
+# long. OpenMP reads these when torch is imported, later than here; the second is GNU's, about a quarter millisecond.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 USER_MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count

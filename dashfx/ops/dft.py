@@ -7,6 +7,7 @@ Where the points lie evenly about it, the cosines see x_t + x_-t only and the si
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ def mirror(length: int) -> Tensor:
     return counts
 
 
+@lru_cache(maxsize=512)
 def pairs(points: range, middle: int) -> list[tuple[int, int | None]]:
     """Where the points at t and -t stand for every t >= 0; no second one at t = 0, and where they do not lie evenly."""
     n = len(points)

@@ -31,9 +31,9 @@ class Bytes:
 def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: int, itemsize: int = 4) -> Bytes:
     """An estimate from the sizes of the tensors that the algorithm makes.
 
-    Within a factor of 2 for `fourier` and `mixed_results`. Native convs may write out, for one image and group, the
-    input under every tap; whether they do is the library's affair, so for `grouped_dilation` and `mixed_weights` it is
-    a bound.
+    Within a factor of 2 for the Fourier algorithms and `mixed_results`. Native convs may write out, for one image and
+    group, the input under every tap; whether they do is the library's affair, so for `grouped_dilation` and
+    `mixed_weights` it is a bound.
 
     Args:
         name: in `ALGORITHMS`; one that has no formula here is taken for `mixed_results`, which keeps the most.
@@ -41,8 +41,8 @@ def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: 
         itemsize: bytes a value; the Fourier path computes in 4 at least.
     """
     sizes = _Sizes.of(spec, shape, out_channels)
-    if name == "fourier":
-        return _fourier(spec, shape, sizes, max(4, itemsize))
+    if name in ("fourier", "fourier_recompute"):
+        return _fourier(spec, shape, sizes, max(4, itemsize), recompute=name == "fourier_recompute")
     if name in ("mixed_weights", "grouped_dilation"):
         padded, size = spec.extended(tuple(shape[2:]))
         dense = name == "mixed_weights"
@@ -74,12 +74,13 @@ class _Sizes:
         return cls(math.prod(shape), extended, y, tap, weights, positions, channels // spec.groups)
 
 
-def _fourier(spec: ConvSpec, shape: tuple[int, ...], sizes: _Sizes, itemsize: int) -> Bytes:
-    plan = plan_for(spec, tuple(shape[2:]))
+def _fourier(spec: ConvSpec, shape: tuple[int, ...], sizes: _Sizes, itemsize: int, *, recompute: bool) -> Bytes:
+    plan, channels = plan_for(spec, tuple(shape[2:])), (shape[1], sizes.y // sizes.positions // shape[0])
     frames = sizes.tap * sum(math.prod(lattice.shape) for lattice in plan.lattices)
     kept = frames + (sizes.padded if sizes.padded > sizes.x else 0)
-    held = plan.held(shape[0], shape[1], sizes.y // sizes.positions // shape[0], itemsize)
-    return Bytes(itemsize * kept, itemsize * (kept + held + frames + sizes.y + sizes.padded + sizes.weights))
+    opened, held = plan.opened(shape[0], *channels), plan.held(shape[0], *channels, itemsize)
+    peak = kept + opened + held + frames + sizes.y + sizes.padded + sizes.weights
+    return Bytes(itemsize * (kept if recompute else kept + opened), itemsize * peak)
 
 
 def _native(sizes: _Sizes, taps: list[int], itemsize: int) -> Bytes:

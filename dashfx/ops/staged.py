@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from dashfx.ops.dft import cos_sin, kept, mirror, pairs
 from dashfx.ops.geometry import Points, Size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StagedSide:
     """The last axis and the one in the middle are transformed for all blocks, the first axis block by block.
 
@@ -31,7 +31,7 @@ class StagedSide:
     middle: Size
     weighted: bool = False
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         return (self.period[-1] // 2 + 1) * math.prod(self.period[1:-1])
 
@@ -95,12 +95,12 @@ class StagedSide:
             values.append(value)
         return values
 
-    @property
+    @cached_property
     def _shapes(self) -> list[Size]:
         """The points of each set, on the first axis the ones kept."""
         return [(len(kept(own[0], self.middle[0])), *map(len, own[1:])) for own in self.points]
 
-    @property
+    @cached_property
     def _width(self) -> int:
         return 2 * sum(shape[0] for shape in self._shapes)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import torch
@@ -70,7 +70,7 @@ class Side(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DirectSide:
     """Every frequency of a single axis straight from the points: for short periods, and for few points.
 
@@ -123,7 +123,7 @@ class DirectSide:
         sets = zip(gathered.split(self._counts, 2), self.points, strict=True)
         return [unfold(parts, axis) for parts, (axis,) in sets]
 
-    @property
+    @cached_property
     def _counts(self) -> list[int]:
         return [len(self._kept(axis)) for (axis,) in self.points]
 

@@ -18,7 +18,7 @@ from dashfx.ops.dft import cos_sin, mirror
 from dashfx.ops.geometry import Points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TwoStepSide:
     """The points are range(n), counted from `middle` / 2; the second step is done block by block."""
 

@@ -221,6 +221,17 @@ def test_gradients_only_where_asked(name):
     assert torch.equal(only, full[-1])
 
 
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("size", [(40,), (300,), (9, 9)], ids=["direct", "two steps", "staged"])
+def test_the_graph_may_be_gone_through_twice(name, size):
+    """`retain_graph=True`: a first backward pass may write over what the forward pass kept."""
+    spec = same([Candidate(3, 1), Candidate(5, 3)], stride=(1,) * len(size))
+    x, coef, bias, weights = tensors(spec, size, (2, 3, 3))
+    y = ALGORITHMS[name](x, weights, coef, spec, bias)
+    first, second = (torch.autograd.grad(y.square().sum(), [x, coef, *weights], retain_graph=True) for _ in range(2))
+    assert_same(second, first)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_fourier_keeps_half_precision_outside_and_float32_inside(dtype):
     spec = same([Candidate(3, 1), Candidate(5, 3)], stride=(1, 1))

@@ -17,6 +17,7 @@ from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.autotune import find_places, race
 from dashfx.ops.checks import PADDING_MODES
 from dashfx.ops.measure import Step
+from dashfx.ops.memory import step_bytes
 from dashfx.ops.rule import choose, estimates
 from dashfx.ops.tuningtable import Problem, cache_file
 from dashfx.space import SearchSpace
@@ -232,6 +233,18 @@ def test_the_next_choice_that_fits_is_taken(slow_fourier: list[Problem], monkeyp
     free(monkeypatch, peaks[least])
     tune(site, x)
     assert list(site.choices.values()) == [least]
+
+
+def test_spectra_are_made_again_where_those_of_all_convs_would_take_half_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, x = nn.Sequential(*(AggConv(16, 16, SearchSpace.preset("dash1d")) for _ in range(8))), torch.ones(4, 16, 400)
+    (place,) = tune(net, x, budget=0).places
+    kept = 8 * step_bytes("fourier", place.problem.spec, place.problem.shape, 16).kept
+    for amount, expected in ((2 * kept, "fourier"), (2 * kept - 1, "fourier_recompute")):
+        free(monkeypatch, amount)
+        tune(net, x, budget=0)
+        assert {choice for site in net for choice in site.choices.values()} == {expected}
 
 
 def test_what_the_convs_before_keep_is_not_free(slow_fourier: list[Problem], monkeypatch: pytest.MonkeyPatch) -> None:

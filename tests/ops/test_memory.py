@@ -34,7 +34,7 @@ def measured(layer: Layer, algorithm: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
-@pytest.mark.parametrize("algorithm", ["fourier", "mixed_results"])
+@pytest.mark.parametrize("algorithm", ["fourier", "fourier_recompute", "mixed_results"])
 def test_the_estimate_is_within_a_factor_of_two(layer: Layer, algorithm: str) -> None:
     estimate, peak = measured(layer, algorithm)
     assert peak / 2 < estimate < 2 * peak
@@ -45,6 +45,24 @@ def test_the_estimate_is_within_a_factor_of_two(layer: Layer, algorithm: str) ->
 def test_the_estimate_bounds_native_convs(layer: Layer, algorithm: str) -> None:
     estimate, peak = measured(layer, algorithm)
     assert peak < 1.5 * estimate
+
+
+@pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("algorithm", ["fourier", "fourier_recompute"])
+def test_what_is_kept_for_the_backward_pass(layer: Layer, algorithm: str) -> None:
+    aggconv, x = layer.aggconv(algorithm), layer.input()
+    kept = step_bytes(algorithm, aggconv.terms, tuple(x.shape), layer.out_channels).kept
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = aggconv(x)
+    for own in (x, *aggconv.parameters()):
+        saved.pop(own.untyped_storage().data_ptr(), None)
+    assert y.grad_fn is not None and kept / 2 < sum(saved.values()) < 2 * kept
 
 
 @pytest.mark.parametrize("mode", ["circular", "reflect"])

@@ -11,6 +11,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "mixed_weights": MixedWeights(),
     "grouped_dilation": GroupedDilation(),
     "fourier": Fourier(),
+    "fourier_recompute": Fourier(recompute=True),
 }
 
 __all__ = ["ALGORITHMS", "Algorithm", "Fourier", "GroupedDilation", "MixedResults", "MixedWeights"]

@@ -7,13 +7,15 @@ more things keep the work small, all exact:
 1. A strided conv is a sum over phases r: with x_r[m] = x[s m + r] and the taps at offsets o = s q + r,
    y[p] = sum_r sum_q k_r[q] x_r[p + q]. So each phase has stride 1 and a period s times shorter.
 2. A long axis is cut into windows that overlap by the reach of the taps, one more batch axis.
-3. Spectra are made, multiplied and undone a slice of frequencies at a time, small enough for the processor's cache, and
-   once more for the backward pass: nothing is saved but the input and the mixed kernels.
+3. Spectra are made, multiplied and undone a slice of frequencies at a time, small enough for the processor's cache.
+   The backward pass starts from half-made spectra, about twice the size of the input; or it makes them once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -25,8 +27,15 @@ from dashfx.ops.algorithms.products import Dense, Depthwise, product_over_channe
 from dashfx.ops.geometry import ConvSpec
 
 
+@dataclass(frozen=True)
 class Fourier:
-    """In float32 at least: half precision is cast up, autocast is off inside, and the result is cast back."""
+    """In float32 at least: half precision is cast up, autocast is off inside, and the result is cast back.
+
+    Attributes:
+        recompute: keep nothing for the backward pass but the input and the mixed kernels, for a tenth more time.
+    """
+
+    recompute: bool = False
 
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
@@ -41,7 +50,7 @@ class Fourier:
                 x, _ = extend(x, spec)
             if plan.windows:
                 x = plan.windows.cut(x)
-            y = _Correlate.apply(plan, x, *aggregate(plan.lattices, weights, coef))
+            y = _Correlate.apply(plan, self.recompute, x, *aggregate(plan.lattices, weights, coef))
             if plan.windows:
                 y = plan.windows.join(y, spec.output_size(size)[0])
             if bias is not None:
@@ -60,15 +69,15 @@ class _Correlate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, plan: FourierPlan, x: Tensor, *kernels: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *kernels)
-        ctx.plan = plan
+    def forward(ctx: Any, plan: FourierPlan, recompute: bool, x: Tensor, *kernels: Tensor) -> Tensor:
         job = _Job(plan, x, kernels)
+        ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
+        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(job.opened)))
         if not plan.phases:  # with a stride, taps within reach may still miss every input
             return x.new_zeros(len(x), kernels[0].shape[0], *map(len, plan.outputs.points[0]))
         out_spectrum = job.room(job.y_rows)
-        # each block's output takes the place of the input that it was computed from
-        gathered = plan.outputs.blank(job.y_rows, job.opened[-1][0])
+        # what is not kept may be written over: each block's output takes the place of the input that it came from
+        gathered = plan.outputs.blank(job.y_rows, job.opened[-1][0] if recompute else x.new_empty(0))
         for blocks in job.slices():
             y = job.part(out_spectrum, blocks)
             for i in range(len(plan.phases)):
@@ -79,9 +88,12 @@ class _Correlate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        plan, (x, *kernels) = ctx.plan, ctx.saved_tensors
-        job = _Job(plan, x, kernels)
-        to_x, to_kernels = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:])
+        plan, (x, *saved) = ctx.plan, ctx.saved_tensors
+        kernels, kept = saved[: ctx.kernels], [] if ctx.recompute else saved[ctx.kernels :]
+        # gradients are written over what was kept, past autograd's check, so a second backward pass makes it again
+        ctx.recompute, kept = True, [t.data for t in kept]
+        job = _Job(plan, x, kernels, list(zip(kept[::2], kept[1::2], strict=True)))
+        to_x, to_kernels = ctx.needs_input_grad[2], any(ctx.needs_input_grad[3:])
         room_g, room_x, room_k = job.room(job.y_rows), job.room(job.x_rows), job.room(job.k_rows)
         opened = plan.outputs.open([job.channels.rows(grad.contiguous())])
         # each block's gradient takes the place of what it was computed from
@@ -103,13 +115,15 @@ class _Correlate(torch.autograd.Function):
                     job.channels.grad_kernel(g, source, part)
                     phase.taps.adjoint(part, blocks, grads[i][1])
         grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
-        return None, grad_x, *(job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels))
+        return None, None, grad_x, *(job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels))
 
 
 class _Job:
     """The tensors of one correlation: what all slices share, and room for the spectra of one."""
 
-    def __init__(self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor]) -> None:
+    def __init__(
+        self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor], opened: Sequence[tuple[Tensor, Tensor]] = ()
+    ) -> None:
         out_channels, group_in = kernels[0].shape[:2]
         self.plan, self.x, self.kernels = plan, x, kernels
         self.channels: Dense | Depthwise = product_over_channels(len(x), plan.groups, out_channels, group_in)
@@ -117,7 +131,7 @@ class _Job:
         self.k_rows = out_channels * group_in
         rows = self.x_rows + self.y_rows + self.k_rows
         self._step = plan.blocks_in_slice(rows, x.element_size(), x.device.type)
-        self.opened = [self._open(phase) for phase in plan.phases]
+        self.opened = opened or [self._open(phase) for phase in plan.phases]
         self._room_x, self._room_k = self.room(self.x_rows), self.room(self.k_rows)
 
     def slices(self) -> Iterator[range]:
@@ -143,7 +157,8 @@ class _Job:
         parts = [p.inputs.close(g)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
         if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
             return self.channels.batch(parts[0])
-        grad = self.x.new_zeros(self.x.shape)
+        covered = sum(part.numel() for part in parts) == self.x.numel()
+        grad = (torch.empty_like if covered else torch.zeros_like)(self.x)
         for phase, part in zip(self.plan.phases, parts, strict=True):
             grad[phase.index] = self.channels.batch(part)
         return grad

@@ -83,13 +83,17 @@ class FourierPlan:
         transforms += sum(phase.inputs.work(images * channels) + phase.taps.work(tap) for phase in self.phases)
         return transforms, 4.0 * self.frequencies * len(self.phases) * images * tap
 
-    def held(self, batch: int, channels: int, out_channels: int, itemsize: int = 4) -> int:
-        """Numbers that a backward pass on a CPU holds beside its arguments and results."""
+    def opened(self, batch: int, channels: int, out_channels: int) -> int:
+        """Numbers in the half-made spectra of inputs and kernels."""
         images, tap = self._images(batch), out_channels * channels // self.groups
-        sides = [phase.inputs.held(images * channels) + phase.taps.held(tap) for phase in self.phases]
+        return sum(phase.inputs.held(images * channels) + phase.taps.held(tap) for phase in self.phases)
+
+    def held(self, batch: int, channels: int, out_channels: int, itemsize: int = 4) -> int:
+        """Numbers that a backward pass on a CPU holds beside its arguments, results and `opened`."""
+        images, tap = self._images(batch), out_channels * channels // self.groups
         rows = images * (channels + out_channels) + tap
         once = 2 * self.blocks_in_slice(rows, itemsize, "cpu") * self.outputs.block
-        return sum(sides) + self.outputs.held(images * out_channels) + once * (2 * rows - images * out_channels)
+        return self.outputs.held(images * out_channels) + once * (2 * rows - images * out_channels)
 
     def blocks_in_slice(self, rows: int, itemsize: int, device: str) -> int:
         """How many blocks of frequencies are done at once, for so many rows of all sides together."""
