@@ -39,9 +39,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report,
     "bench-ops": bench_ops,
 }
-# Threads that wait spin for a moment only. Beside other busy processes on two cores, a step of examples/my_model.py took
-# 800 ms with OpenMP's long spinning and 31 ms without any; without any, a step on an idle machine takes up to twice as
-# long. OpenMP reads these when torch is imported, later than here; the second is GNU's, about a quarter millisecond.
+# Threads that wait spin for a moment only. Beside other busy processes on two cores, a step of examples/my_model.py
+# took 800 ms with OpenMP's long spinning and 31 ms without any; without any, a step on an idle machine takes up to
+# twice as long. OpenMP reads these when torch is imported, later than here; the second is GNU's.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
