@@ -44,14 +44,14 @@ PLAIN = {"retrain.weights": "fresh"}
 GROWN = {"search.strategy": "dash", "search.init": "grow", "retrain.weights": "inherit"}
 TUNED = {"search.strategy": "untouched", "retrain.weights": "pretrained"}
 VARIANTS: dict[str, dict[str, str]] = {
-    "untouched": {"search.strategy": "untouched", "retrain.weights": "fresh"},
-    "random": {"search.strategy": "random", "retrain.weights": "fresh"},
-    "searched": {"search.strategy": "dash", "retrain.weights": "fresh"},
+    "untouched": {**PLAIN, "search.strategy": "untouched"},
+    "random": {**PLAIN, "search.strategy": "random"},
+    "searched": {**PLAIN, "search.strategy": "dash"},
     "inherited": {"search.strategy": "dash", "retrain.weights": "inherit"},
     "all-3": {**PLAIN, "search.strategy": "random", **_lists("[3]", "[1]")},
     "baby": {**PLAIN, "search.strategy": "dash", **_lists("[3,5]", "[1,2]")},
     "tuned": {},
-    "held-out": {"search.strategy": "dash", "search.alpha_on": "held-out", "retrain.weights": "fresh"},
+    "held-out": {**PLAIN, "search.strategy": "dash", "search.alpha_on": "held-out"},
     "grown": GROWN,
     "grown-auto": {**GROWN, "space.sites": "auto"},
     "grown-one-by-one": {**GROWN, "search.discretise": "one-by-one"},

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.controls import arguments, run
+from benchmarks.table import with_spread
 from dashfx.ops import drop_residuals
 from dashfx.outputs import onnx_metric
 from dashfx.pipeline import metric_of, rewritten
@@ -81,10 +82,7 @@ def of_search(again: Run, paths: RunFolder) -> dict[str, float]:
 def row(variant: str, found: list[dict[str, float]]) -> str:
     def spread(state: str) -> str:
         values = [each[state] for each in found if state in each]
-        if not values:
-            return ""
-        mean = f"{statistics.mean(values):.4f}"
-        return f"{mean} ± {statistics.stdev(values):.4f}" if len(set(values)) > 1 else mean
+        return with_spread(values) if values else ""
 
     counts = [
         f"{statistics.median(each.get(name, 0) for each in found):,.0f}" for name in ("parameters", "new kernels")

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.controls import run
-from benchmarks.table import by_variant
+from benchmarks.table import by_variant, with_spread
 from benchmarks.tasks import ENTRIES
 from dashfx.runfolder import RunFolder
 from dashfx.tune import Tuned
@@ -109,9 +109,7 @@ def metrics(results: Results) -> str:
 def spread(results: list[dict[str, Any]], bold: bool) -> str:
     if not results:
         return ""
-    tests = [each["test"] for each in results]
-    text = f"{statistics.mean(tests):.3f}"
-    text += f" ± {statistics.stdev(tests):.3f}" if len(tests) > 1 else ""
+    text = with_spread([each["test"] for each in results], digits=3)
     return f"**{text}**" if bold else text
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,19 @@ def by_variant(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def row(results: list[dict[str, Any]]) -> str:
-    def spread(key: str) -> str:
-        values = [result[key] for result in results]
-        mean = f"{statistics.mean(values):.4f}"
-        return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
+def with_spread(values: Sequence[float], digits: int = 4) -> str:
+    """The mean, and where values differ their standard deviation (n - 1)."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(set(values)) > 1 else mean
 
+
+def row(results: list[dict[str, Any]]) -> str:
     def median(stage: str) -> str:
         return f"{statistics.median(result['seconds'].get(stage, 0.0) for result in results):.0f}"
 
+    metrics = [with_spread([result[part] for result in results]) for part in ("test", "valid")]
     parameters = f"{statistics.median(result['parameters'] for result in results):,.0f}"
-    return " | ".join([spread("test"), spread("valid"), parameters, median("search"), median("retrain")])
+    return " | ".join([*metrics, parameters, median("search"), median("retrain")])
 
 
 if __name__ == "__main__":
