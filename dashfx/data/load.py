@@ -65,9 +65,8 @@ def load_data(
     source, reading = as_rows(source, reading)
     check_source(source)
     targets, parts = _parts(source, kind, reading)
-    parts, notes = complete(
-        parts, targets.kind, seed=seed, valid_fraction=valid_fraction, labels=source.labels or targets.labels
-    )
+    labels = source.labels or targets.labels
+    parts, notes = complete(parts, targets.kind, seed=seed, valid_fraction=valid_fraction, labels=labels)
     if limit is not None:
         parts = {part: limited(arrays, limit, seed) for part, arrays in parts.items()}
         notes.append(f"limit: at most {limit} rows of each part")

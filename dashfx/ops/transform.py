@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dashfx.ops.dft import cos_sin, fold, kept, mirror, unfold
 from dashfx.ops.geometry import Points, Size
+from dashfx.ops.twosteps import SingleAxis
 
 # One step of an FFT on one number costs as much as so many multiplications of a matrix product.
 FFT_STEP = 40.0
@@ -71,27 +72,15 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class DirectSide:
+class DirectSide(SingleAxis):
     """Every frequency of a single axis straight from the points: for short periods, and for few points.
 
     Frequency k = g + N1 k2 of the period N1 N2 stands at place (g, k2), g up to N1 / 2: with N2 = 1 the usual order,
-    else that of `TwoStepSide`. Positions are counted from `middle` / 2. A side of few points takes their even and odd
-    parts; for a whole axis that costs as much as it saves.
+    else that of `TwoStepSide`. A side of few points takes their even and odd parts; for a whole axis that costs as much
+    as it saves.
     """
 
-    period: tuple[int, int]  # N1, N2
-    points: tuple[Points, ...]
-    middle: int
-    weighted: bool = False
     few: bool = False
-
-    @property
-    def blocks(self) -> int:
-        return self.period[0] // 2 + 1
-
-    @property
-    def block(self) -> int:
-        return self.period[1]
 
     def work(self, rows: int) -> float:
         return 2 * self.blocks * self.block * rows * sum(self._counts)

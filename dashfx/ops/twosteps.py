@@ -19,8 +19,8 @@ from dashfx.ops.geometry import Points
 
 
 @dataclass(frozen=True, eq=False)
-class TwoStepSide:
-    """The points are range(n), counted from `middle` / 2; the second step is done block by block."""
+class SingleAxis:
+    """What sides of one axis share: period, points, and the order of frequencies. Points count from `middle` / 2."""
 
     period: tuple[int, int]  # N1, N2
     points: tuple[Points, ...]
@@ -34,6 +34,10 @@ class TwoStepSide:
     @property
     def block(self) -> int:
         return self.period[1]
+
+
+class TwoStepSide(SingleAxis):
+    """The points are range(n); the second step is done block by block."""
 
     def work(self, rows: int) -> float:
         return 2 * self.blocks * self.block * rows * (self._rounds + 2 * self.block)
