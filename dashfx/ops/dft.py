@@ -30,18 +30,26 @@ def mirror(length: int) -> Tensor:
     return counts
 
 
-@lru_cache(maxsize=512)
-def pairs(points: range, middle: int) -> list[tuple[int, int | None]]:
-    """Where the points at t and -t stand for every t >= 0; no second one at t = 0, and where they do not lie evenly."""
-    n = len(points)
-    if points[0] + points[-1] != middle:
-        return [(i, None) for i in range(n)]
-    return [(i, n - 1 - i if 2 * i >= n else None) for i in range(n // 2, n)]
-
-
 def kept(points: range, middle: int) -> range:
-    """The first points of `pairs`."""
-    return points[len(points) - len(pairs(points, middle)) :]
+    """The points with t >= 0 where all lie evenly about the middle, else all."""
+    return points[len(points) // 2 :] if points[0] + points[-1] == middle else points
+
+
+@lru_cache(maxsize=512)
+def pairs(points: range, middle: int, at_once: int) -> list[tuple[slice, slice, slice | None]]:
+    """Which of the kept points, where they stand among all, and where their mirror images do, in reverse order.
+
+    In groups of at most `at_once`. There are no images at t = 0, and where the points do not lie evenly.
+    """
+    n, count = len(points), len(kept(points, middle))
+    alone = 2 * count - n
+    groups: list[tuple[slice, slice, slice | None]] = []
+    for start, stop in ((0, alone), (alone, count)):
+        for i in range(start, stop, at_once):
+            j = min(i + at_once, stop)
+            images = slice(count - j, count - i) if start == alone else None
+            groups.append((slice(i, j), slice(n - count + i, n - count + j), images))
+    return groups
 
 
 def fold(values: Tensor, points: range, middle: int) -> Tensor:

@@ -13,6 +13,9 @@ from torch import Tensor
 from dashfx.ops.dft import cos_sin, kept, mirror, pairs
 from dashfx.ops.geometry import Points, Size
 
+# Bytes of inputs that are folded at once: a thread alone is fastest plane by plane, several want larger calls to share.
+PLANES_ALONE, PLANES_CPU, PLANES = 0, 1 << 19, 1 << 28
+
 
 @dataclass(frozen=True, eq=False)
 class StagedSide:
@@ -58,12 +61,13 @@ class StagedSide:
         opened = values[0].new_empty(2, self.blocks, self._width, len(values[0]))
         sets = zip(values, self.points, self._inner(opened), self._views(opened), strict=True)
         for value, own, inner, (to_even, to_odd) in sets:
-            for i, (right, left) in enumerate(pairs(own[0], self.middle[0])):
+            for place, right, left in self._pairs(own, value):
                 even = odd = value[:, right]
                 if left is not None:
-                    even, odd = even + value[:, left], even - value[:, left]
-                inner.analyse(even, 0, to_even[:, :, i])
-                inner.analyse(odd, 1, to_odd[:, :, i])
+                    image = _reversed(value[:, left])
+                    even, odd = even + image, even - image
+                inner.analyse(even, 0, to_even[:, :, place])
+                inner.analyse(odd, 1, to_odd[:, :, place])
         return opened
 
     def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
@@ -82,16 +86,15 @@ class StagedSide:
             torch.bmm(late, part.view(len(blocks), self.block, -1), out=target[blocks.start : blocks.stop])
 
     def close(self, gathered: Tensor) -> list[Tensor]:
-        values, rows = [], gathered.shape[-1]
-        for own, inner, (of_even, of_odd) in zip(
-            self.points, self._inner(gathered), self._views(gathered), strict=True
-        ):
-            value = gathered.new_empty(rows, *map(len, own))
-            for i, (right, left) in enumerate(pairs(own[0], self.middle[0])):
-                even, odd = inner.adjoint(of_even[:, :, i], 0), inner.adjoint(of_odd[:, :, i], 1)
+        values = []
+        sets = zip(self.points, self._inner(gathered), self._views(gathered), strict=True)
+        for own, inner, (of_even, of_odd) in sets:
+            value = gathered.new_empty(gathered.shape[-1], *map(len, own))
+            for place, right, left in self._pairs(own, value):
+                even, odd = inner.adjoint(of_even[:, :, place], 0), inner.adjoint(of_odd[:, :, place], 1)
                 torch.add(even, odd, out=value[:, right])
                 if left is not None:
-                    torch.sub(even, odd, out=value[:, left])
+                    value[:, left] = _reversed(even - odd)
             values.append(value)
         return values
 
@@ -110,12 +113,22 @@ class StagedSide:
         views = iter(opened.split(counts, 2))
         return zip(views, views, strict=True)
 
+    def _pairs(self, points: Points, value: Tensor) -> list[tuple[slice, slice, slice | None]]:
+        room = PLANES
+        if value.device.type == "cpu":
+            room = PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE
+        return pairs(points[0], self.middle[0], max(1, room // (value[:, 0].numel() * value.element_size())))
+
     def _inner(self, like: Tensor) -> list[_Inner]:
         return _inner_axes(self, like.dtype, like.device)
 
     def _late(self, blocks: range, like: Tensor) -> Tensor:
         """(blocks, freq, width)"""
         return _late_matrix(self, like.dtype, like.device).expand(len(blocks), -1, -1)
+
+
+def _reversed(planes: Tensor) -> Tensor:
+    return planes.flip(1) if planes.shape[1] > 1 else planes
 
 
 class _Inner:
@@ -126,31 +139,35 @@ class _Inner:
     def __init__(self, last: Tensor, before: Tensor | None) -> None:
         self._last, self._before = last, before
 
-    def analyse(self, plane: Tensor, part: int, out: Tensor) -> None:
-        """(rows, *points) -> (2, blocks, rows)"""
-        last, rows = self._last[part], len(plane)
+    def analyse(self, planes: Tensor, part: int, out: Tensor) -> None:
+        """(rows, count, *points) -> (2, blocks, count, rows)"""
+        last, (rows, count) = self._last[part], planes.shape[:2]
         if self._before is None:
-            torch.mm(last, plane.t(), out=out.view(-1, rows))
+            last = last.expand(count, -1, -1)
+            torch.bmm(last, planes.permute(1, 2, 0), out=out.view(-1, count, rows).transpose(0, 1))
             return
-        points = plane.shape[1]
-        done = plane.new_empty(len(last), points, rows)
-        torch.bmm(last.expand(points, -1, -1), plane.permute(1, 2, 0), out=done.transpose(0, 1))
-        re, im = done.view(2, -1, points, rows)
+        lines = planes.flatten(1, 2)
+        done = planes.new_empty(len(last), lines.shape[1], rows)
+        torch.bmm(last.expand(lines.shape[1], -1, -1), lines.permute(1, 2, 0), out=done.transpose(0, 1))
+        re, im = done.view(2, -1, planes.shape[2], rows)  # freq * count, points of the axis before
         cos, sin = (half.expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
-        # copied afterwards: into strided memory the products would be done one by one
-        out[0] = torch.bmm(cos, re).baddbmm_(sin, im).flatten(0, 1)
-        out[1] = torch.bmm(cos, im).baddbmm_(sin, re, alpha=-1).flatten(0, 1)
+        found = torch.bmm(cos, re).baddbmm_(sin, im), torch.bmm(cos, im).baddbmm_(sin, re, alpha=-1)
+        for target, values in zip(out, found, strict=True):
+            values = values.unflatten(0, (-1, count)).transpose(1, 2)
+            target.view(values.shape).copy_(values)
 
     def adjoint(self, spectrum: Tensor, part: int) -> Tensor:
-        """(2, blocks, rows) -> (rows, *points)"""
-        last, rows = self._last[part], spectrum.shape[-1]
+        """(2, blocks, count, rows) -> (rows, count, *points)"""
+        last, (count, rows) = self._last[part], spectrum.shape[-2:]
         if self._before is None:
-            return spectrum.view(-1, rows).t() @ last
-        re, im = spectrum.view(2, -1, len(self._before), rows)
+            lines = spectrum.view(-1, count, rows).permute(1, 2, 0)
+            return torch.bmm(lines, last.expand(count, -1, -1)).transpose(0, 1)
+        re, im = spectrum.view(2, -1, len(self._before), count, rows).transpose(2, 3).flatten(1, 2)
         cos, sin = (half.t().expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
         done = torch.stack([torch.bmm(cos, re).baddbmm_(sin, im, alpha=-1), torch.bmm(cos, im).baddbmm_(sin, re)])
-        done = done.flatten(0, 1)  # (2 * freq, points, rows)
-        return torch.bmm(done.permute(1, 2, 0), last.expand(done.shape[1], -1, -1)).transpose(0, 1)
+        lines = done.view(len(last), -1, rows).permute(1, 2, 0)  # count * points, rows, 2 * freq
+        value = torch.bmm(lines, last.expand(len(lines), -1, -1))
+        return value.unflatten(0, (count, -1)).permute(2, 0, 1, 3)
 
 
 @lru_cache(maxsize=512)

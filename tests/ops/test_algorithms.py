@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dashfx.ops import staged
 from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, products
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
@@ -83,6 +84,7 @@ WAYS = {
     "in two steps": {"LONGEST_STEP": 3},
     "in windows": {"WINDOW": 2, "REACHES": 0},
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
+    "in groups of planes": {"PLANES_ALONE": 200, "PLANES_CPU": 200},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
     "as with many channels": {"TINY": 0},
 }
@@ -97,7 +99,7 @@ def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[way].items():
-            patch.setattr(products if hasattr(products, name) else fourier_plan, name, value)
+            patch.setattr(next(m for m in (products, staged, fourier_plan) if hasattr(m, name)), name, value)
         fourier_plan.plan_for.cache_clear()
         found = value_and_gradients("fourier", spec, *inputs)
     fourier_plan.plan_for.cache_clear()
