@@ -20,7 +20,7 @@ from dashfx.ops.transform import DirectSide, FftSide, Side
 from dashfx.ops.twosteps import TwoStepSide
 
 # Bytes of spectra in one slice: on a CPU they should stay in a core's cache, elsewhere fewer and larger calls win.
-SLICE_CPU, SLICE = 4 << 20, 1 << 28
+SLICE_CPU, SLICE = 2 << 20, 1 << 28
 LEAST = 24  # frequencies in a slice: with fewer, matrices are too thin
 # The longest periods for matrices, beyond which an FFT is faster; a single axis can be done in one step or in two.
 LONGEST_MATRIX = 320
