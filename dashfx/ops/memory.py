@@ -31,8 +31,8 @@ class Bytes:
 def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: int, itemsize: int = 4) -> Bytes:
     """An estimate from the sizes of the tensors that the algorithm makes.
 
-    Within a factor of 2 for the Fourier algorithms and `mixed_results`. Native convs may write out, for one image and
-    group, the input under every tap; whether they do is the library's affair, so for `grouped_dilation` and
+    Within a factor of 2 for the Fourier algorithms and `mixed_results`. Native convs may write out, for an image and
+    group per thread, the input under every tap; whether they do is the library's affair, so for `grouped_dilation` and
     `mixed_weights` it is a bound.
 
     Args:
@@ -86,7 +86,7 @@ def _fourier(spec: ConvSpec, shape: tuple[int, ...], sizes: _Sizes, itemsize: in
 def _native(sizes: _Sizes, taps: list[int], itemsize: int) -> Bytes:
     """One conv per entry of `taps`, each of so many taps."""
     kept = sizes.tap * sum(taps) + (sizes.padded if sizes.padded > sizes.x else 0)
-    under_taps = sizes.group_in * max(taps) * sizes.positions
+    under_taps = torch.get_num_threads() * sizes.group_in * max(taps) * sizes.positions
     relaid = 2 * sizes.tap * max(taps)  # the largest kernel and its gradient, in the library's own layout
     results = max(min(3, len(taps) + 1) * sizes.y, sizes.y + sizes.padded)
     further = results + sizes.tap * sum(taps) + relaid + under_taps + sizes.x + sizes.weights

@@ -179,7 +179,7 @@ def draw(curves: Sequence[Curve], title: str, out: Path) -> None:
             ax.plot([p.x for p in curve.points], [p.milliseconds for p in curve.points], marker=".", label=curve.way)
         ax.set(title=name, yscale="log", ylabel="ms a step: forward, backward, SGD")
         ax.set_xscale("log" if "n" in name.split() else "linear")
-    axes[-1].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     figure.suptitle(title, fontsize="small")
     figure.savefig(out, dpi=120)
 
