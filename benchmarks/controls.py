@@ -5,11 +5,13 @@
 
 Variants retrain from fresh weights with the same recipe, validation split and seed; nothing is chosen on the test
 part. "all-3" has three taps at dilation 1 in every conv, "baby" searches {3, 5} x {1, 2} as the paper's Baby DASH, and
-"tuned" tunes what "searched" has found, by `--trials` trainings, and retrains it with the best options. "inherited" is
-the search again, retrained from the supernet's weights; "held-out" is the search whose architecture parameters learn
-on a held-out share. For a checkpoint (--set checkpoint=FILE), "grown" searches from its weights (in "grown-auto" only
-where it pays, in "grown-one-by-one" deciding site after site), and "fine-tuned" trains it on by the same recipe without
-any change: the control that matters there. "fine-tuned-longer" sees as many rows as search and fine-tuning together.
+"tuned" tunes what "searched" has found, by `--trials` trainings, and retrains it with the best options, whether or not
+they beat those of "searched" in the end: `dashfx search --tune` hands back the better of the two on validation, and
+`benchmarks/results.py` prints it in bold. "inherited" is the search again, retrained from the supernet's weights;
+"held-out" is the search whose architecture parameters learn on a held-out share. For a checkpoint (--set
+checkpoint=FILE), "grown" searches from its weights (in "grown-auto" only where it pays, in "grown-one-by-one" deciding
+site after site), and "fine-tuned" trains it on by the same recipe without any change: the control that matters there.
+"fine-tuned-longer" sees as many rows as search and fine-tuning together.
 A variant whose folder already holds a result is not run again, so an interrupted call can simply be repeated.
 `python benchmarks/table.py runs/controls/*` prints the table, `benchmarks/results.py` runs many data sets, and
 `benchmarks/pretrained.py` has a table for checkpoints.

@@ -10,7 +10,7 @@ import typer
 
 from dashfx.cli import check_data, options, render, tables
 from dashfx.errors import ConfigError
-from dashfx.site import Site, Skip
+from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ def _parts(report: Survey) -> Iterator[Any]:
         if result.name == "canonicalise" and result.modified:
             yield tables.edits(result)
     yield f"{_count(report.sites)} to search, {_count(report.skips)} left alone, {report.parameters:,} parameters"
+    if note := frozen_note(each.site for each in report.sites):
+        yield note
     for each in report.sites:
         if each.site.calls > 1:
             yield f"{each.site.name}: called {each.site.calls} times in a forward pass, and searched as one"

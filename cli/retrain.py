@@ -34,7 +34,7 @@ def retrain(
 
     before, settings = existing_folder(run)
     if before.tuned.is_file():
-        settings = with_values(settings, Tuned.load(before.tuned).values)
+        settings = with_values(settings, Tuned.load(before.tuned).taken)
     settings = options.configuration(ctx.params, settings)
     folder = out or options.free_folder(f"{before.root}-retrain")
     start, genotype = None, Genotype.load(before.genotype)

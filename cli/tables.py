@@ -194,6 +194,9 @@ def run_metrics(facts: Mapping[str, Any]) -> Table:
         made.add_row(f"{name}, handed back" if last else name, *values, style="bold" if last else "")
         if name == kept and facts["onnx_valid"] is not None:
             made.add_row("  through ONNX Runtime", f"{facts['onnx_valid']:.4f}", "")
+        if name == next(iter(models)) and (finals := facts.get("finals")):
+            other = "tuned" if finals["kept"] == "plain" else "plain"
+            made.add_row(f"  retrained by the {other} recipe", f"{finals[other]:.4f}", "")
     return made
 
 

@@ -85,12 +85,31 @@ def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None 
     decision = decided(run.folder)
     if decision is None:
         stages = measured(run, supernet, genotype)
-        (decision,) = broadcast_object_list([decide(run.config, stages, run.elapsed)])
+        decision = _decided_for_all(run, stages)
         if path is not None and run.is_main:
             write_text(path, json.dumps(asdict(decision), indent=2) + "\n")
     run.accelerator.wait_for_everyone()
     run.config = decision.applied(run.config)
     run.note(str(decision))
+
+
+def _decided_for_all(run: Run, stages: Mapping[str, Stage]) -> Decision:
+    """The first process's decision, or its refusal, in every process; a refused run leaves no folder behind.
+
+    Raises:
+        ConfigError: as `decide`.
+    """
+    found: list[Decision | ConfigError]
+    try:
+        found = [decide(run.config, stages, run.elapsed)]
+    except ConfigError as error:
+        found = [error]
+    (first,) = broadcast_object_list(found)
+    if isinstance(first, ConfigError):
+        run.leave_folder()
+        raise first
+    decision: Decision = first
+    return decision
 
 
 def decided(folder: RunFolder | None) -> Decision | None:
@@ -168,7 +187,9 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs = trial_epochs(config.tune, config.retrain.epochs)
         stages["tune"] = Stage(config.tune.trials * share * seconds, epochs)
-    models = 1 if supernet is None else 1 + config.control + config.random_control
+    models = 1
+    if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
+        models += (config.tune.wanted and config.tune.finalist) + config.control + config.random_control
     stages["retrain"] = Stage(models * seconds, config.retrain.epochs)
     return stages
 

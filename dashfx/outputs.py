@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ class Result:
             "control": self.control and {"searched": self.control.searched, "untouched": self.control.untouched},
             "kept": self.control.kept if self.control else None,
             "tuned": dict(self.tuned.values) if self.tuned else None,
+            "finals": asdict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,

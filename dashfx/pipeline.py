@@ -18,11 +18,13 @@ from dashfx.budget import keep_budget
 from dashfx.comparison import Contender, Figures, compare
 from dashfx.config import CONTROLS, RunConfig
 from dashfx.evaluators import specialised_by
+from dashfx.finalists import Retrained, retrained, tuned
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.outputs import Control, Result, write_outputs, write_summary
 from dashfx.preflight import check_search, check_training
 from dashfx.progress import QUIET, Observer
+from dashfx.retraining import fit_stage, plan, retrain, specialised
 from dashfx.rewriting import give_lead, probe, retrained_sites, rewritten, take_algorithms
 from dashfx.run import ModelLike, Run, configured, prepare
 from dashfx.runfolder import write_text
@@ -32,11 +34,10 @@ from dashfx.search.selection import RandomChoice, load_rule
 from dashfx.search.settle import Settling, mixed
 from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
-from dashfx.supernet import as_plain, lowering_passes
 from dashfx.task import Task
 from dashfx.tracing import Program, trace
-from dashfx.train import Fitted, Learner, Supervised, fit, metric_over
-from dashfx.tune import Tuned, check_space, trial_epochs, tune_run, with_values
+from dashfx.train import metric_over
+from dashfx.tune import check_space, trial_epochs
 
 
 def search(
@@ -93,11 +94,11 @@ def search(
 
     if run.config.tune.wanted:
         with run.stage("tune", tuning_plan(run.config)):
-            run, genotype = tuned(run, supernet, genotype)
-    plain = lowered(run, supernet, genotype)  # discretise, lower
+            run.tuned = tuned(run, supernet, genotype)
+    best = retrained(run, supernet, genotype)  # discretise, lower, retrain; where tuned, also without the tuned options
 
-    facts = retrained_sites(run, program), program.skips
-    return finished(run.for_retraining(), plain, genotype, *facts, run.config.control, chance)  # and so on to export
+    facts = retrained_sites(best.run, program), program.skips
+    return finished(best, *facts, run.config.control, chance)  # and so on to export
 
 
 def retrain_genotype(
@@ -134,7 +135,9 @@ def retrain_genotype(
     if run.config.budget:
         with run.stage("budget", run.config.budget):
             keep_budget(run, None, genotype)
-    return finished(run, plain, genotype, program.sites, program.skips, control=False)
+    with run.stage("retrain", plan(f"{run.config.retrain.weights} weights", run.config.retrain.epochs)):
+        best = Retrained(run, genotype, *retrain(run, plain))
+    return finished(best, program.sites, program.skips, control=False)
 
 
 def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
@@ -197,93 +200,27 @@ def settle(run: Run, supernet: nn.Module) -> Genotype:
     return rule.select(sites_of(supernet))
 
 
-def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> tuple[Run, Genotype]:
-    """The run with the options of retraining that did best on the validation part, and the genotype by its rule.
-
-    What the study has found stands in the run's folder, where a resumed run takes it from.
-    """
-
-    def chosen(tried: Run) -> Genotype:
-        same = tried.config.search.rule == run.config.search.rule
-        return genotype if same else load_rule(tried.config.search.rule).select(sites_of(supernet))
-
-    def start(tried: Run) -> nn.Module:
-        return lowered(tried.unheard(), supernet, chosen(tried))
-
-    path = run.folder.tuned if run.folder else None
-    known = path is not None and path.is_file()
-    run.tuned = Tuned.load(path) if path is not None and known else tune_run(run, genotype, start)
-    if path is not None and run.is_main and not known:
-        write_text(path, run.tuned.to_json())
-    run.note(f"tune: trial {run.tuned.number + 1} of {len(run.tuned.trials)} is the best, {run.tuned}")
-    better = run.with_config(with_values(run.config, run.tuned.values))
-    if chosen(better) != genotype and run.folder and run.is_main:
-        write_text(run.folder.genotype, chosen(better).to_json())
-    run.accelerator.wait_for_everyone()
-    return better, chosen(better)
-
-
-def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) -> Fitted:
-    """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
-    fitted = fit(
-        learner,
-        run.data,
-        stage=stage,
-        seed=run.config.seed,
-        folder=run.checkpoints,
-        resume=run.resume,
-        observer=run.observer,
-        from_start=from_start,
-    )
-    run.history += fitted.history
-    return fitted
-
-
-def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
-    """The plain model that retraining starts from."""
-    if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
-        return specialised(run.for_retraining(), genotype)
-    program = trace(supernet, run.example)
-    for step in lowering_passes(genotype, run.config.inherited):
-        with run.stage(step.name):  # discretise, lower
-            run.observer.passed(step(program.graph_module))
-    return as_plain(program)
-
-
-def specialised(run: Run, genotype: Genotype) -> nn.Module:
-    """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
-    with run.stage("lower", "fresh weights" if run.starts_fresh else "the checkpoint's weights"):
-        if run.config.search.strategy == "untouched":
-            return run.start_model()
-        return specialised_by(run, genotype, "lower")
-
-
 def finished(
-    run: Run,
-    plain: nn.Module,
-    genotype: Genotype,
+    best: Retrained,
     sites: dict[str, Site],
     skips: Iterable[Skip],
     control: bool,
     chance: Genotype | None = None,
 ) -> Result:
-    """Retrain, compare with the controls, measure each model on the test part once, export, and write it all down.
+    """Compare with the controls, measure each model on the test part once, export, and write it all down.
 
     Args:
         control: train the untouched model too, and hand back the better one.
         chance: a random choice per site to train too, for comparison only.
     """
-    options = run.config.retrain
-    with run.stage("retrain", _plan(f"{options.weights} weights", options.epochs)):
-        plain, valid = retrain(run, plain)
-    result = Result(genotype, plain, run.task, valid, float("nan"), sites, tuple(skips))
-    strategy = run.config.search.strategy
-    rivals = [Contender(strategy if strategy in CONTROLS else "searched", plain, valid)]
+    run, strategy, epochs = best.run, best.run.config.search.strategy, best.run.config.retrain.epochs
+    result = Result(best.genotype, best.model, run.task, best.valid, float("nan"), sites, tuple(skips))
+    rivals = [Contender(strategy if strategy in CONTROLS else "searched", best.model, best.valid)]
     if control and strategy not in CONTROLS:
-        with run.stage("control", _plan("the untouched model", options.epochs)):
+        with run.stage("control", plan("the untouched model", epochs)):
             rivals.append(never_worse(run, result))
     if chance is not None:
-        with run.stage("random", _plan("a random choice per site", options.epochs)):
+        with run.stage("random", plan("a random choice per site", epochs)):
             rivals.append(Contender("random", *retrain(run, specialised_by(run, chance, "random"), "random")))
     with run.stage("compare", f"{len(rivals)} models"):
         result.models = compared(run, rivals)
@@ -326,24 +263,6 @@ def compared(run: Run, rivals: Sequence[Contender]) -> dict[str, Figures]:
     return compare(tested, run.example[:1], timed=run.folder is not None and run.is_main)
 
 
-def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
-    """The model with the weights of its best epoch on the validation part, and its metric there.
-
-    A trained model may be at its best already: then it stays as it came.
-    """
-    learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-    fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
-    if fitted.best_epoch < 0:
-        run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
-    if fitted.stopped:
-        run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    trained = run.accelerator.unwrap_model(learner.model)
-    trained.load_state_dict(fitted.best_weights)
-    for parameter in trained.parameters():
-        parameter.data = parameter.data.cpu().contiguous()  # files know no other layout
-    return trained.cpu().eval(), fitted.best
-
-
 def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
     accelerator, loader = run.accelerator, run.data.loader(part, 4 * run.config.retrain.batch_size)
@@ -366,13 +285,9 @@ def tuning_plan(config: RunConfig) -> str:
     return f"{options.sampler}, {said}, {trial_epochs(options, config.retrain.epochs)} epochs each"
 
 
-def _plan(what: str, epochs: int) -> str:
-    return f"{what}, {epochs} epochs"
-
-
 def _search_plan(config: RunConfig) -> str:
     if config.trains_supernet:
-        return _plan(config.search.strategy, config.search.epochs)
+        return plan(config.search.strategy, config.search.epochs)
     if config.search.strategy in CONTROLS:
         return config.search.strategy
     return f"{config.search.strategy} by {config.blackbox.evaluator}, {config.blackbox.evaluations} evaluations"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from dashfx.export import ExportReport
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
 from dashfx.outputs import Control, Result, network
-from dashfx.pipeline import lowered, specialised
 from dashfx.progress import QUIET, Epoch, Observer, read_log
-from dashfx.rewriting import rewritten
+from dashfx.retraining import lowered, specialised
+from dashfx.rewriting import probed, rewritten
 from dashfx.run import Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder, write_text
 from dashfx.search.blackbox import Row
@@ -121,8 +121,7 @@ def _row(facts: dict[str, Any]) -> Row[Genotype]:
 
 def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
     """The sites that the run's probe left alone, if it had one."""
-    gained = json.loads(paths.probe.read_text(encoding="utf-8")) if paths.probe.is_file() else {}
-    return left_alone(gained, run.config.space.share)
+    return left_alone(probed(paths), run.config.space.share)
 
 
 def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
@@ -149,6 +148,9 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
 
     with run.stage("tune"):
         found = tune_run(run, genotype, start)
+    before = Tuned.load(paths.tuned) if paths.tuned.is_file() else found
+    if before.values == found.values:
+        found = replace(found, finals=before.finals)  # the best is the one that was retrained in full
     if run.is_main:
         write_text(paths.tuned, found.to_json())
     return found

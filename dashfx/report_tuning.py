@@ -15,10 +15,13 @@ def tuning(found: Tuned | None, task: Task) -> Html:
         return Html("")
     states = [trial.state for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    text = (
-        f"{len(states)} trials ({counts}), judged on the validation part; retraining, and the control beside it, took "
-        f"the options of trial {found.number + 1}: {found}."
-    )
+    best = f"the options of trial {found.number + 1}: {found}"
+    text = f"{len(states)} trials ({counts}), judged on the validation part; "
+    if found.finals:
+        text += f"the best had {best}. Retrained in full by these and by the options as they were, on {found.finals}"
+        text += ", also for the control."
+    else:
+        text += f"retraining, and the control beside it, took {best}."
     ranked = sorted(found.trials, key=lambda trial: rank(trial, task.maximise))
     rows = [(trial.number + 1, *map(shown, trial.values.values()), *outcome(trial)) for trial in ranked]
     columns = ("trial", *found.values, task.metric_name, "state", "epochs", "seconds")

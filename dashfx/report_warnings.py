@@ -152,7 +152,8 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
 
 
 def _retraining(result: Result) -> list[str]:
-    epochs = stage(result.history, "retrain")
+    finals = result.tuned.finals if result.tuned else None
+    epochs = stage(result.history, finals.stage if finals else "retrain")
     if len(epochs) < 2 or not result.task.better(epochs[-1].metric, epochs[best_index(result, epochs[:-1])].metric):
         return []
     return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]

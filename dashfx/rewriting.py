@@ -14,10 +14,10 @@ from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
 from dashfx.ops.tuningtable import cache_file
 from dashfx.run import Run, check_model, note_idle_globs
-from dashfx.runfolder import write_text
+from dashfx.runfolder import RunFolder, write_text
 from dashfx.search.probe import batches_of, gains, left_alone
 from dashfx.search.warmstart import leading_logits
-from dashfx.site import Site
+from dashfx.site import Site, frozen_note
 from dashfx.space import SearchSpace
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.tracing import Program, trace
@@ -48,10 +48,8 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
 
 def _note_frozen(run: Run, program: Program) -> None:
     """A note, once, where weights are searched that the user does not train."""
-    frozen = [name for name, site in program.sites.items() if "weight" in site.frozen]
-    some = ", ".join(frozen[:3]) + (f" and {len(frozen) - 3} more" if len(frozen) > 3 else "")
-    note = f"frozen convs are trained by the search and frozen again after it, unless --exclude names them: {some}"
-    if frozen and note not in run.notes:
+    note = frozen_note(program.sites.values())
+    if note and note not in run.notes:
         run.note(note)
 
 
@@ -92,19 +90,22 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
 
 def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
     """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
-    config, path = run.config, run.folder.probe if run.folder else None
-    gained: dict[str, float] = {}
-    if run.is_main and path is not None and path.is_file():
-        gained = json.loads(path.read_text(encoding="utf-8"))
-    elif run.is_main:
+    config, gained = run.config, probed(run.folder)
+    if run.is_main and not gained:
         batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
         gained = gains(supernet, batches, run.task, run.accelerator.device)
-        if path is not None:
-            write_text(path, json.dumps(gained, indent=2) + "\n")
+        if run.folder:
+            write_text(run.folder.probe, json.dumps(gained, indent=2) + "\n")
     (gained,) = broadcast_object_list([gained])
     alone = left_alone(gained, config.space.share)
     run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
     return alone
+
+
+def probed(folder: RunFolder | None) -> dict[str, float]:
+    """What each site gained in a run's probe; empty where there was none so far."""
+    path = folder.probe if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
 
 
 @torch.no_grad()

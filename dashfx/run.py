@@ -28,7 +28,7 @@ from dashfx.model import ModelSource, build, load_model
 from dashfx.observe import missing_arguments
 from dashfx.processes import check_rows
 from dashfx.progress import QUIET, Epoch, JsonlLog, Observer, Observers
-from dashfx.runfolder import RunFolder, check_folder, make_folder, other_packages
+from dashfx.runfolder import RunFolder, check_folder, make_folder, missing_folders, other_packages, remove_folder
 from dashfx.search.blackbox import Row
 from dashfx.space import SearchSpace, size_text
 from dashfx.task import LossOptions, Task, data_kind, load_task
@@ -76,6 +76,7 @@ class Run:
         self.checkpoint = config.checkpoint
         self._began = began
         self.folder: RunFolder | None = None
+        self._begun: tuple[Path, ...] | None = None  # the folders that were made for a run which has only begun
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
         self._log = JsonlLog()
         self.observer: Observer = Observers([observer, self._log]) if self.is_main else QUIET
@@ -163,12 +164,20 @@ class Run:
     def use_folder(self, path: str | Path) -> None:
         """Make the run's folder, or take up an earlier one: by one process, before any other looks for it."""
         self.accelerator.wait_for_everyone()  # all have seen that the folder is free, or what it holds
+        if self.is_main:
+            self._begun = missing_folders(path)
         self.folder = make_folder(path, self.config) if self.is_main else RunFolder(Path(path))
         if self.is_main:
             self._log.write_to(self.folder.log)
         if self.resume and (changed := other_packages(self.folder)):
             self.note(f"resumed with other versions, so the result may differ in its digits: {'; '.join(changed)}")
         self.accelerator.wait_for_everyone()
+
+    def leave_folder(self) -> None:
+        """Undo `use_folder`, where it has begun a run: what is wrong with its input has shown only now."""
+        if self.is_main and self.folder and self._begun is not None:
+            remove_folder(self.folder, self._begun)
+        self.accelerator.wait_for_everyone()  # a process that ends now would take the others along
 
     def agree(self, genotype: Genotype) -> Genotype:
         """The genotype, after all processes have been seen to hold the same one.
@@ -193,9 +202,11 @@ class Run:
             torch.cuda.reset_peak_memory_stats(self.accelerator.device)
         started = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - started
-        self.memory[name] = torch.cuda.max_memory_allocated(self.accelerator.device) if on_gpu else _resident_peak()
-        self.observer.stage_done(name, self.seconds[name])
+        seconds = time.perf_counter() - started
+        peak = torch.cuda.max_memory_allocated(self.accelerator.device) if on_gpu else _resident_peak()
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds  # some are gone through twice
+        self.memory[name] = max(self.memory.get(name, 0), peak)
+        self.observer.stage_done(name, seconds)
 
 
 def _resident_peak() -> int:

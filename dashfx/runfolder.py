@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -158,6 +160,21 @@ def make_folder(path: str | Path, config: RunConfig) -> RunFolder:
     except OSError as error:
         raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     return folder
+
+
+def missing_folders(path: str | Path) -> tuple[Path, ...] | None:
+    """What `make_folder` would make, innermost first; None where the folder holds a run already."""
+    root = Path(path)
+    return None if RunFolder(root).config.exists() else tuple(p for p in (root, *root.parents) if not p.exists())
+
+
+def remove_folder(folder: RunFolder, made: Iterable[Path]) -> None:
+    """Remove all that a run has written, and the folders that were made for it but for those that others use by now."""
+    for path in folder.root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in made:
+        with contextlib.suppress(OSError):  # another run has begun beside this one
+            path.rmdir()
 
 
 def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dashfx.space import Candidate, Padding, candidate_padding
@@ -122,3 +123,12 @@ class Skip:
 
     name: str
     reason: str
+
+
+def frozen_note(sites: Iterable[Site]) -> str:
+    """What a search does to convs whose weights the user does not train; empty where all are trained."""
+    frozen = [site.name for site in sites if "weight" in site.frozen]
+    if not frozen:
+        return ""
+    some = ", ".join(frozen[:3]) + (f" and {len(frozen) - 3} more" if len(frozen) > 3 else "")
+    return f"frozen convs are trained by the search and frozen again after it, unless --exclude names them: {some}"

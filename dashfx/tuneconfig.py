@@ -39,6 +39,8 @@ class TuneConfig(Strict):
         space: an option of retraining, or "augment", "rule" or "model_args.NAME" -> a list of values, or a range. By
             default the paper's grid for "grid", and else ranges around what `retrain` says.
         storage: a database URL instead of a journal file in the run's folder, for workers on several machines.
+        finalist: where a trial with other options is the best, retrain in full by the options as they are too, and go
+            on with the better of the two on validation.
     """
 
     trials: int = Field(0, ge=0)
@@ -49,6 +51,7 @@ class TuneConfig(Strict):
     fraction: float | None = Field(None, gt=0, le=1)
     space: dict[str, RangeConfig | tuple[Any, ...]] = Field(default_factory=dict)
     storage: str = ""
+    finalist: bool = True
 
     @field_validator("halving")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
-from dashfx.budget import CLOSING, Stage, decide, divided, keep_budget, kept_back
+from dashfx.budget import CLOSING, Stage, decide, divided, keep_budget, kept_back, measured
 from dashfx.config import RunConfig
 from dashfx.errors import ConfigError
-from dashfx.pipeline import rewritten
+from dashfx.genotype import Genotype
+from dashfx.pipeline import retrain_genotype
+from dashfx.rewriting import rewritten
 from dashfx.run import prepare
+from dashfx.runfolder import make_folder
+from dashfx.space import Candidate
 
 DATA = toy_data()
 STAGES = {"search": Stage(2.0, 30), "tune": Stage(6.0, 10), "retrain": Stage(1.0, 60)}
@@ -69,6 +74,58 @@ def test_what_was_decided_before_is_kept(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run" / "budget.json").read_text())
     assert facts["budget"] == 600 and set(facts["measured"]) == {"search", "tune", "retrain"}
     assert epochs() == first
+
+
+def test_the_plain_recipe_is_one_more_model_to_retrain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.budget.epoch_seconds", lambda *_: 25.0)
+
+    def models(**changes: Any) -> float:
+        run = prepare(ToyNet, DATA, config=config(**changes))
+        return measured(run, rewritten(run)[1], None)["retrain"].seconds / 25
+
+    assert models(tune={"trials": 2}) == models(tune={"minutes": 1}) == 2 and models() == 1
+    assert models(tune={"trials": 2, "finalist": False}) == 1 and models(tune={"trials": 2}, control=True) == 3
+
+
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "another run beside it"])
+@pytest.mark.parametrize("again", [False, True], ids=["search", "retraining"])
+def test_a_refused_budget_leaves_nothing(
+    before: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashfx.budget.epoch_seconds", lambda *_: 25.0)
+    out = tmp_path / "runs" / "run"
+    if before == "an empty folder":
+        out.mkdir(parents=True)
+    if before == "another run beside it":
+        monkeypatch.setattr("dashfx.budget.measured", beside(out.parent / "other"))
+    with pytest.raises(ConfigError, match="one epoch of each stage"):
+        if again:
+            genotype = Genotype({"conv1": Candidate(5)})
+            retrain_genotype(ToyNet, DATA, genotype, config=config(budget="30s"), out=out)
+        else:
+            dashfx.search(ToyNet, DATA, config=config(budget="30s"), out=out)
+    left = {"nothing": [], "an empty folder": ["runs", "runs/run"], "another run beside it": ["runs", "runs/other"]}
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == left[before]
+
+
+def beside(folder: Path) -> Callable[..., dict[str, Stage]]:
+    """A measurement during which somebody begins another run in that folder."""
+
+    def begun(*args: Any) -> dict[str, Stage]:
+        folder.mkdir()
+        return measured(*args)
+
+    return begun
+
+
+def test_a_refused_budget_leaves_a_run_that_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.budget.epoch_seconds", lambda *_: 25.0)
+    options, out = config(budget="30s"), tmp_path / "run"
+    make_folder(out, options)
+    (out / "mine.txt").write_text("notes")
+    with pytest.raises(ConfigError, match="one epoch of each stage"):
+        dashfx.search(ToyNet, DATA, config=options, out=out, resume=True)
+    assert {"config.yaml", "env.json", "mine.txt", "checkpoints"} <= {path.name for path in out.iterdir()}
 
 
 def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ TO_OPS = TO_GRAPH | {"ops"}
 TO_TRAIN = TO_OPS | SETTINGS | DATA | PROCESSES | {"train", "averaging", "recipe"}
 TO_OUTPUT = TO_TRAIN | FILES | OUTPUT | {"passes", "search", "proxy", "tune", "supernet"}
 TO_RUN = TO_OUTPUT | {"preflight", "run", "rewriting", "budget"}
-TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known"}
+TO_SEARCHES = TO_RUN | {"evaluators", "blackbox", "known", "retraining", "finalists"}
 TO_PIPELINE = TO_SEARCHES | REPORT | {"outputs", "pipeline", "reopen"}
 
 # What each part may import of dashfx; a new module or folder needs a place here.
@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "run": TO_OUTPUT | {"run"},
     "rewriting": TO_RUN,
     "budget": TO_RUN | {"evaluators"},
-    **dict.fromkeys(("evaluators", "blackbox", "known"), TO_SEARCHES),
+    **dict.fromkeys(("evaluators", "blackbox", "known", "retraining", "finalists"), TO_SEARCHES),
     **dict.fromkeys(REPORT, TO_RUN | REPORT | {"outputs"}),  # of `outputs` its Result, for annotations only
     "outputs": TO_RUN | REPORT | {"outputs"},
     "pipeline": TO_PIPELINE,

@@ -332,7 +332,7 @@ def test_bad_input_is_refused_early_and_leaves_no_folder(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("dashfx.pipeline.fit", no_training)
+    monkeypatch.setattr("dashfx.retraining.fit", no_training)
     with pytest.raises(kind, match=words) as raised:
         search(**changes, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -40,6 +40,14 @@ def test_processes_end_with_the_same_statistics_and_fewer_candidates() -> None:
     assert first["curve"] == second["curve"] and first["metrics"] == second["metrics"]
 
 
+def test_processes_go_on_with_the_same_recipe() -> None:
+    tune = {"trials": 1, "epochs": 1, "sampler": "grid", "space": {"lr": [1e-12]}}
+    first, second = in_ranks(2, searched, Smooth, {**options(8), "tune": tune})
+    assert len(first["curve"]) == 2 * (3 + 2 + 2)  # search, and two whole retrainings
+    assert first["curve"] == second["curve"] and first["metrics"] == second["metrics"]
+    assert all(np.array_equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+
+
 def test_every_row_counts_once_in_a_metric() -> None:
     sizes = (1, 2, 3, 7, 8, 18)  # of two rows a batch and two processes, only 8 divides
     alone = counted(sizes)

@@ -1,7 +1,19 @@
 """Tuning the options of retraining: the space, the study in the run's folder, and the trials."""
 
-from dashfx.tune.space import dimensions, with_values
-from dashfx.tune.study import Trial, Tuned
+from dashfx.tune.space import check_choices, dimensions, is_plain, with_values
+from dashfx.tune.study import PLAIN_STAGE, Finals, Trial, Tuned
 from dashfx.tune.trials import check_space, trial_epochs, tune_run
 
-__all__ = ["Trial", "Tuned", "check_space", "dimensions", "trial_epochs", "tune_run", "with_values"]
+__all__ = [
+    "PLAIN_STAGE",
+    "Finals",
+    "Trial",
+    "Tuned",
+    "check_choices",
+    "check_space",
+    "dimensions",
+    "is_plain",
+    "trial_epochs",
+    "tune_run",
+    "with_values",
+]

@@ -42,9 +42,18 @@ def dimensions(config: RunConfig, model: nn.Module) -> dict[str, Dimension]:
                 "tune an argument of its class as model_args.NAME"
             )
         del space["dropout"]
+    check_choices(space, config)
+    return space
+
+
+def check_choices(space: Mapping[str, Dimension], config: RunConfig) -> None:
+    """Whether each dimension is an option of retraining, and can have its values.
+
+    Raises:
+        ConfigError: one that is not, or cannot.
+    """
     for name, choices in space.items():
         _check(name, choices, config)
-    return space
 
 
 def around(retrain: RetrainConfig) -> dict[str, Dimension]:
@@ -122,6 +131,13 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
             return None
         values[name] = value
     return values
+
+
+def is_plain(values: Mapping[str, Any], config: RunConfig, model: nn.Module) -> bool:
+    """Whether the options with these values are the options as they are, for a model with its own dropout layers."""
+    own = {layer.p for layer in dropouts(model)} if config.retrain.dropout is None else set()
+    varied = {name: value for name, value in values.items() if name != "dropout" or own != {value}}
+    return with_values(config, varied) == config
 
 
 def _block(config: RunConfig, name: str) -> Strict:

@@ -26,6 +26,7 @@ from dashfx.tuneconfig import TuneConfig
 
 ATTEMPTS = 3  # of a trial that is killed again and again
 GRACE = 60  # seconds within which a trial that has begun says who trains it
+PLAIN_STAGE = "retrain-plain"  # retraining with the options as they were, after that with the tuned ones
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -47,13 +48,44 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Finals:
+    """The best trial's options against the options as they were, each after a whole retraining, on the validation part.
+
+    Attributes:
+        kept: "tuned" or "plain".
+    """
+
+    tuned: float
+    plain: float
+    kept: str
+
+    @property
+    def stage(self) -> str:
+        """The stage that trained the one that is kept."""
+        return PLAIN_STAGE if self.kept == "plain" else "retrain"
+
+    def __str__(self) -> str:
+        return f"validation: tuned {self.tuned:.4f}, plain {self.plain:.4f}; the {self.kept} recipe is kept"
+
+
+@dataclass(frozen=True)
 class Tuned:
-    """The best values of a study, their metric on the validation part, and all trials; what `tuned.json` holds."""
+    """The best values of a study, their metric on the validation part, and all trials; what `tuned.json` holds.
+
+    Attributes:
+        finals: how they did in full; None where they were not compared with the options as they were.
+    """
 
     values: Mapping[str, Any]
     metric: float
     number: int
     trials: tuple[Trial, ...] = field(default=())
+    finals: Finals | None = None
+
+    @property
+    def taken(self) -> Mapping[str, Any]:
+        """The values to retrain with: none where the options as they were did better."""
+        return {} if self.finals and self.finals.kept == "plain" else self.values
 
     def __str__(self) -> str:
         short = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.values.items()}
@@ -71,7 +103,8 @@ class Tuned:
         """
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"])})
+            finals = Finals(**facts["finals"]) if facts.get("finals") else None
+            return cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"]), "finals": finals})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunFolderError(f"{path} cannot be read ({error!r}); remove it and tune again") from None
 

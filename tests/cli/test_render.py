@@ -107,12 +107,14 @@ def test_a_run_of_one_model_is_one_row() -> None:
 
 def test_the_model_that_is_handed_back_is_marked() -> None:
     models = {"searched": {"valid": 0.3, "test": 0.4}, "untouched": {"valid": 0.2, "test": 0.5}}
-    facts = result(models=models, kept="untouched", onnx_valid=0.21)
+    finals = {"tuned": 0.31, "plain": 0.3, "kept": "plain"}
+    facts = result(models=models, kept="untouched", onnx_valid=0.21, finals=finals)
     first, *lines = printed(*tables.not_kept(facts), tables.run_metrics(facts))
     assert first.startswith("The untouched model is handed back")
     rows = [line.strip() for line in lines[4:] if line.strip(" ─")]
     assert [re.split(r"  +", row) for row in rows] == [
         ["searched", "0.3000", "0.4000"],
+        ["retrained by the tuned recipe", "0.3100"],
         ["untouched, handed back", "0.2000", "0.5000"],
         ["through ONNX Runtime", "0.2100"],
     ]

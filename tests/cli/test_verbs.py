@@ -76,6 +76,17 @@ def test_check(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "k3 d1,9; k5 d1" in said
 
 
+def test_check_names_frozen_convs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("frozen.py").write_text(f"{NET}\n        self[0].requires_grad_(False)\n")
+    assert run(["check", "frozen.py:Net", "--input", "1x8x8"]) == 0
+    assert "frozen convs are trained by the search and frozen again after it" in capsys.readouterr().out
+    assert run(["check", "frozen.py:Net", "--input", "1x8x8", "--exclude", "0"]) == 0
+    assert "frozen" not in capsys.readouterr().out
+
+
 def test_check_of_a_shape_agrees_with_check_of_data(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "net.py:Net", "--data", "data.npz"]) == 0
     of_data = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from dashfx.report_tuning import tuning
 from dashfx.run import prepare
 from dashfx.runfolder import existing_folder
 from dashfx.train import Fitted, Learner
-from dashfx.tune import Tuned, tune_run
+from dashfx.tune import Finals, Tuned, tune_run
 from dashfx.tune.study import open_study
 from dashfx.tuneconfig import TuneConfig
 
@@ -70,7 +71,9 @@ class Kill(Observer):
 
 def test_a_run_is_tuned_and_trained_with_the_best_options(tmp_path: Path) -> None:
     space = {"lr": [0.02, 1e-9], "model_args.width": [6], "rule": ["argmax", "energy"], "ema": [0, 0.5]}
-    result: Result = dashfx.search(ToyNet, DATA, config=options(space=space, trials=3), out=tmp_path / "run")
+    result: Result = dashfx.search(
+        ToyNet, DATA, config=options(space=space, trials=3, finalist=False), out=tmp_path / "run"
+    )
     found = result.tuned
     assert found is not None and len(found.trials) == 3
     best = max(trial.metric or 0 for trial in found.trials)
@@ -97,9 +100,9 @@ def test_every_trial_has_its_own_augmentation_and_the_model_that_of_the_best(
         return fitting(learner, data, **more)
 
     monkeypatch.setattr("dashfx.tune.trials.fit", watched)
-    monkeypatch.setattr("dashfx.pipeline.fit", watched)
+    monkeypatch.setattr("dashfx.retraining.fit", watched)
     space = {"augment": [None, "jitter"]}
-    chosen = options(space=space, trials=2, sampler="grid")
+    chosen = options(space=space, trials=2, sampler="grid", finalist=False)
     result = dashfx.search(ToyNet, DATA, config=chosen, out=tmp_path / "run")
     assert result.tuned is not None and seen[0] == ("search", False)
     trials = [trial.values["augment"] == "jitter" for trial in result.tuned.trials]
@@ -211,6 +214,22 @@ def test_an_earlier_run_is_tuned_and_retrained(
     assert "cannot be opened" in capsys.readouterr().err
     assert cli(["tune", str(searched), "--set", 'tune.space={"rule": ["energy"]}']) == 2
     assert "give it to dashfx search --tune" in capsys.readouterr().err
+
+
+def test_a_recipe_that_lost_to_the_plain_one_is_not_taken(searched: Path, tmp_path: Path) -> None:
+    _, before = existing_folder(searched)
+    lost = Tuned({"lr": 0.5}, 0.9, 0, (), Finals(0.4, 0.6, "plain"))
+    folder = shutil.copytree(searched, tmp_path / "run")
+    (folder / "tuned.json").write_text(lost.to_json())
+    (folder / "study.journal").unlink(missing_ok=True)  # of another test
+    assert cli(["retrain", str(folder), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    assert f"  lr: {before.retrain.lr}" in (tmp_path / "again" / "config.yaml").read_text()
+    tune = TuneConfig(trials=1, epochs=1, space={"lr": (0.5,)}, sampler="grid")
+    found = tune_folder(folder, before.model_copy(update={"tune": tune}))
+    assert found.finals == lost.finals == Tuned.load(folder / "tuned.json").finals  # the best still is what lost
+    (folder / "study.journal").unlink()
+    tune = tune.model_copy(update={"space": {"lr": (0.25,)}})
+    assert tune_folder(folder, before.model_copy(update={"tune": tune})).finals is None
 
 
 @pytest.mark.slow
