@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dashfx.config import BLACKBOX, RunConfig
+from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.genotable import GenotypeTable
 from dashfx.processes import check_device
 from dashfx.proxy.named import load_proxy
 from dashfx.search.cost import load_cost
 from dashfx.search.selection import load_rule
+from dashfx.task import LossOptions, check_names
+from dashfx.tune import check_choices
 
 TABLES = (".json", ".csv")
 SUPERNET, TRAIN = "supernet", "train"  # evaluators beside proxies and tables
@@ -26,15 +29,20 @@ def check_search(config: RunConfig) -> None:
     _check_sites(config)
     _check_evaluators(config)
     _check_budget(config)
+    _check_tuning(config)
 
 
 def check_training(config: RunConfig) -> None:
     """The same for options that a retraining has too.
 
     Raises:
-        ConfigError: a device that is not here, or options of a checkpoint without one.
+        DashfxError: a device that is not here, a task, metric, loss or augmentation that is not known, or options of a
+            checkpoint without one.
     """
     check_device(config.device, config.amp)
+    check_names(config.task, LossOptions(**config.loss.model_dump()))
+    if config.augment:
+        check_augment(config.augment)
     if config.checkpoint:
         return
     for name in ("new_head", "checkpoint_key"):
@@ -85,3 +93,14 @@ def _check_budget(config: RunConfig) -> None:
             f"--budget divides epochs, and strategy {strategy} by {config.blackbox.evaluator} counts evaluations; "
             "leave it out and set blackbox.evaluations, or search by dash"
         )
+
+
+def _check_tuning(config: RunConfig) -> None:
+    """What the trials vary, as far as it is not the model's own."""
+    if not config.tune.wanted:
+        return
+    check_choices(config.tune.space, config)
+    choices = config.tune.space.get("augment", ())
+    for spec in choices if isinstance(choices, tuple) else ():
+        if spec:
+            check_augment(spec)

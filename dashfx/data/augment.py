@@ -84,18 +84,11 @@ def load_augment(spec: str, kind: Kind, n_outputs: int) -> Augment:
     Raises:
         DataError: no such preset or function, or mixup of a class for each position.
     """
+    check_augment(spec)
     if is_code(spec):
-        made = load_object(spec, DataError)
-        if not callable(made):
-            raise DataError(f"{spec} is not a function; give one (x, y, generator) -> (x, y)")
-        return _checked(made, spec)
+        return _checked(load_object(spec, DataError), spec)
     steps: list[Augment] = []
-    for name in (piece.strip() for piece in spec.split(",")):
-        if name not in PRESETS:
-            raise DataError(
-                f"no augmentation {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}, or give "
-                "file.py:function"
-            )
+    for name in _names(spec):
         if name == "mixup" and kind == "dense-classes":
             raise DataError("augment: mixup mixes rows, and here y is a class for each position; use flip or jitter")
         steps += [
@@ -103,6 +96,28 @@ def load_augment(spec: str, kind: Kind, n_outputs: int) -> Augment:
             for step in PRESETS[name]
         ]
     return partial(_one_after_the_other, tuple(steps))
+
+
+def check_augment(spec: str) -> None:
+    """Whether each name is a preset, or the user's function is there, which imports its file; no data are needed.
+
+    Raises:
+        DataError: it is not.
+    """
+    if is_code(spec):
+        if not callable(load_object(spec, DataError)):
+            raise DataError(f"{spec} is not a function; give one (x, y, generator) -> (x, y)")
+        return
+    for name in _names(spec):
+        if name not in PRESETS:
+            raise DataError(
+                f"no augmentation {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}, or give "
+                "file.py:function"
+            )
+
+
+def _names(spec: str) -> list[str]:
+    return [piece.strip() for piece in spec.split(",")]
 
 
 class Augmented(Dataset[Batch]):

@@ -6,6 +6,7 @@ from dashfx.task.load import KIND_OF, TASKS, data_kind, load_task
 from dashfx.task.losses import LossOptions, relative_l2
 from dashfx.task.metrics import RelativeL2
 from dashfx.task.multilabel import multilabel
+from dashfx.task.names import check_names
 from dashfx.task.regress import regress
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RelativeL2",
     "Score",
     "Task",
+    "check_names",
     "classify",
     "data_kind",
     "dense_classify",

@@ -31,9 +31,7 @@ def classify(data: Data, metric: str = "accuracy", options: LossOptions = USUAL)
 
 def dense_classify(data: Data, metric: str = "iou", options: LossOptions = USUAL) -> Task:
     """The same for every position; the mean IoU over classes, and positions whose class is below 0 left out."""
-    n = data.n_outputs
-    iou = {"iou": Score(lambda: MulticlassJaccardIndex(n, average="macro", ignore_index=IGNORED), True, _numbers)}
-    return _task("dense-classify", data, metric, options, iou | scores(n))
+    return _task("dense-classify", data, metric, options, dense_scores(data.n_outputs))
 
 
 def _task(name: str, data: Data, metric: str, options: LossOptions, known: dict[str, Score]) -> Task:
@@ -62,6 +60,12 @@ def scores(n: int) -> dict[str, Score]:
         "auroc": Score(lambda: LabelMean(binary_auroc), True, _one_against_the_rest),
         "nll": Score(ClassNLL, False),
     }
+
+
+def dense_scores(n: int) -> dict[str, Score]:
+    """The metrics for a class at every position by name."""
+    iou = Score(lambda: MulticlassJaccardIndex(n, average="macro", ignore_index=IGNORED), True, _numbers)
+    return {"iou": iou, **scores(n)}
 
 
 def _numbers(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from dashfx.task.losses import USUAL, LossOptions, binary
 from dashfx.task.metrics import FrameNLL, LabelMean
 
 LOSSES = ("bce", "focal")
+OPTIONS = ("pos_weight", "label_smoothing")
 
 
 def multilabel(
@@ -25,7 +26,7 @@ def multilabel(
     """
     if pos_weight is not None:
         options = LossOptions(options.name, None, pos_weight, options.label_smoothing, options.gamma)
-    options.allow("multilabel", LOSSES, "pos_weight", "label_smoothing")
+    options.allow("multilabel", LOSSES, *OPTIONS)
     metric, score = pick(scores(data.n_outputs), metric, "multilabel")
     loss = binary(data, options)
     return Task("multilabel", loss, score.new, metric, score.maximise, "multilabel", score.prepare)

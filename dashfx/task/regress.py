@@ -11,6 +11,7 @@ from dashfx.task.base import Score, Task, pick
 from dashfx.task.losses import REGRESSION, USUAL, LossOptions, in_units
 from dashfx.task.metrics import MAE8, AbsoluteError, RelativeL2, SquaredError
 
+OPTIONS = ("normalise_targets",)
 SCORES = {
     "relative_l2": Score(RelativeL2, False),
     "mse": Score(SquaredError, False),
@@ -36,7 +37,7 @@ def regress(
     """
     metric, score = pick(SCORES, metric, "regress")
     usual = metric if metric in REGRESSION else "mse"
-    name = options.allow("regress", (usual, *(n for n in REGRESSION if n != usual)), "normalise_targets")
+    name = options.allow("regress", (usual, *(n for n in REGRESSION if n != usual)), *OPTIONS)
     shape = data.target_shape
     if metric == "mae8" and (len(shape) != 3 or shape[0] != 1 or shape[1] != shape[2]):
         raise TaskError(f"metric mae8 is for maps of distances, (1, L, L) a row; {data.name} has {shape}; try mae")

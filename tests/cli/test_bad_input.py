@@ -145,6 +145,16 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
         ("--weights=pretrained", "give --checkpoint"),
         ("--device=tpu", "choose auto, cpu or cuda"),
         ("--device=cpu --amp=fp16", "needs a GPU"),
+        ("--task=clasify", "did you mean 'classify'"),
+        ("--task=classify:acuracy", "did you mean 'accuracy'"),
+        ("--task=never.py:task", "no such file: never.py"),
+        ("--loss=fokal", "no task has a loss 'fokal' (did you mean 'focal'?)"),
+        ("--task=regress --loss=focal", "task regress has no loss 'focal'"),
+        ("--task=regress --set=loss.label_smoothing=0.1", "task regress has no option loss.label_smoothing"),
+        ("--augment=flip,crup", "did you mean 'crop'"),
+        ("--augment=never.py:augment", "no such file: never.py"),
+        ('--tune=3 --set=tune.space={"momentm":[0.9]}', "did you mean 'momentum'"),
+        ('--tune=3 --set=tune.space={"augment":[null,"jiter"]}', "did you mean 'jitter'"),
     ],
 )
 def test_options_are_refused_before_model_and_data_are_read(

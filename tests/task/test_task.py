@@ -1,5 +1,7 @@
 """Losses, metrics over whole sets, the check of outputs, and users' own tasks."""
 
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,19 @@ from torch import Tensor, nn
 
 from dashfx.data import Data, load_data
 from dashfx.errors import TaskError
-from dashfx.task import RelativeL2, Task, data_kind, evaluate, load_task, multilabel, relative_l2
+from dashfx.task import (
+    TASKS,
+    LossOptions,
+    RelativeL2,
+    Task,
+    check_names,
+    data_kind,
+    evaluate,
+    load_task,
+    multilabel,
+    relative_l2,
+)
+from dashfx.task.names import KNOWN
 
 RNG = np.random.default_rng(0)
 X = RNG.random((60, 2, 8)).astype(np.float32)
@@ -153,6 +167,21 @@ def test_unknown_or_unfit(classes: Data, spec: str, words: str) -> None:
     with pytest.raises(TaskError) as caught:
         load_task(spec, classes)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data_name", ["classes", "labels", "dense"])
+def test_names_are_known_without_data(request: pytest.FixtureRequest, data_name: str) -> None:
+    data = request.getfixturevalue(data_name)
+    task = load_task(None, data).name
+    for metric, loss in product(["", *KNOWN[task].scores, "wrong"], [None, *KNOWN[task].losses, "wrong"]):
+        spec, options = f"{task}:{metric}", LossOptions(loss)
+        for look in (partial(check_names, spec, options), partial(load_task, spec, data, options)):
+            if "wrong" in (metric, loss):
+                with pytest.raises(TaskError, match="wrong"):
+                    look()
+            elif metric != "mae8":  # which is for maps
+                look()
+    assert set(KNOWN) == set(TASKS)
 
 
 def test_data_kind() -> None:
