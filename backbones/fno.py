@@ -41,8 +41,8 @@ class SpectralConv(nn.Module):
 class FNO(nn.Module):
     """The Fourier neural operator (Li et al., ICLR 2021): lift, blocks of spectral conv beside a 1x1 conv, project.
 
-    Coordinates are not added; give them as input channels where the task needs them. PyTorch's ONNX
-    exporter refuses the complex spectrum.
+    Coordinates are not added; give them as input channels where the task needs them. `dashfx.export` writes
+    the complex spectrum as pairs of real numbers, which PyTorch's own ONNX exporter does not.
 
     Args:
         modes: lowest frequencies kept per axis.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dashfx.errors import ExportError, VerifyError
 from dashfx.inputs import FlatInputs, as_arguments
 from dashfx.onnxfile import flat_outputs, require_providers
+from dashfx.onnxreal import is_complex_inside
 from dashfx.onnxwrite import Attempt, opset_of, write
 from dashfx.tracing import copy_model
 from dashfx.verify import Axes, Case, VerifyReport, as_inputs, other_sizes, runs, verify
@@ -26,6 +27,7 @@ from dashfx.verify import Axes, Case, VerifyReport, as_inputs, other_sizes, runs
 logger = logging.getLogger(__name__)
 
 MIN_OPSET = 18  # the dynamo exporter writes nothing older
+REAL = "complex numbers are written as pairs of real ones, Fourier transforms as products with matrices"
 VALUES = (
     "the forward depends on the input's values (an if, int() or .item() on a tensor): the file does for every input "
     "what the example led to, and random inputs may not have met another case; torch.where keeps both sides"
@@ -173,11 +175,14 @@ def _attempts(model: nn.Module, inputs: tuple[Tensor, ...], dynamic_size: bool, 
         variants.append((pair, sized))
     if free_batch:
         variants.append((pair, batched))
-    for exporter in ("dynamo", "torchscript"):
+    ways = [("dynamo", False), ("torchscript", False)]
+    if is_complex_inside(model, inputs):
+        ways.insert(1, ("dynamo", True))
+    for exporter, real in ways:
         for example, axes in variants:
-            yield Attempt(exporter, example, axes, opset)
-    for exporter in ("dynamo", "torchscript"):
-        yield Attempt(exporter, inputs, fixed, opset)
+            yield Attempt(exporter, example, axes, opset, real)
+    for exporter, real in ways:
+        yield Attempt(exporter, inputs, fixed, opset, real)
 
 
 def _two_rows(x: Tensor) -> Tensor:
@@ -278,6 +283,8 @@ def _report(
     notes += [str(failure) for failure in failures]
     if opset_of(proto) > attempt.opset:
         notes.append(f"opset {opset_of(proto)} instead of {attempt.opset}: circular padding needs it")
+    if attempt.real:
+        notes.append(REAL)
     if not any(attempt.axes):
         notes.append("every size is fixed, the batch too")
     elif not any(axis > 0 for axes in attempt.axes for axis in axes):

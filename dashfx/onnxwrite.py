@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
 from importlib import metadata as distributions
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from dashfx.errors import ExportError, first_line
 from dashfx.inputs import FlatInputs
 from dashfx.onnxfile import OUTPUTS_KEY, VERSION_KEY, flat_outputs, load_proto, output_kind
+from dashfx.onnxreal import RealModel
+from dashfx.onnxrepair import memory_kept, part_pads_from_pools, translations
 from dashfx.verify import Axes
 
 logger = logging.getLogger(__name__)
@@ -32,16 +34,22 @@ ONE_FILE_LIMIT = 2_000_000_000  # bytes of weights; a protobuf message ends at 2
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to export: with which exporter, on which example, and with which axes free."""
+    """One way to export: with which exporter, on which example, and with which axes free.
+
+    Attributes:
+        real: complex numbers are written as pairs of real ones first (dynamo exporter only).
+    """
 
     exporter: str
     inputs: tuple[Tensor, ...]
     axes: tuple[Axes, ...]
     opset: int
+    real: bool = False
 
     def __str__(self) -> str:
         free = sorted({name for names in self.axes for name in names.values()})
-        return f"{self.exporter} exporter with {', '.join(free) + ' free' if free else 'fixed sizes'}"
+        numbers = " in real numbers" if self.real else ""
+        return f"{self.exporter} exporter{numbers} with {', '.join(free) + ' free' if free else 'fixed sizes'}"
 
 
 def write(model: nn.Module, attempt: Attempt, path: Path, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -58,6 +66,7 @@ def write(model: nn.Module, attempt: Attempt, path: Path, metadata: Mapping[str,
     proto = load_proto(path)
     if opset_of(proto) < WRAP_OPSET and any(_wraps(node) for node in proto.graph.node):
         return write(model, replace(attempt, opset=WRAP_OPSET), path, metadata)
+    part_pads_from_pools(proto)
     _label(proto, {**metadata, **_versions(), OUTPUTS_KEY: output_kind(output)})
     path.write_bytes(proto.SerializeToString())
     return proto
@@ -82,17 +91,20 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
     if not isinstance(output, Tensor):
         model = _Flat(model).eval()
     input_names = _input_names(model, len(attempt.inputs), output_names)
-    shapes: tuple[Any, ...] = tuple(dict(axes) or None for axes in attempt.axes)
     options: dict[str, Any] = {"dynamo": False, "dynamic_axes": _torchscript_axes(attempt, input_names, output_names)}
-    if attempt.exporter == "dynamo":
-        weights = sum(t.nbytes for t in model.state_dict().values())
-        options = {
-            "dynamo": True,
-            "dynamic_shapes": (shapes,) if isinstance(model, _Flat | FlatInputs) else shapes,
-            "external_data": weights > ONE_FILE_LIMIT,
-        }
     try:
-        with _quiet(), nullcontext() if attempt.exporter == "dynamo" else _stdout_closed():
+        with _quiet(), memory_kept(), nullcontext() if attempt.exporter == "dynamo" else _stdout_closed():
+            if attempt.real:
+                axes = ({axis: torch.export.Dim.DYNAMIC for axis in names} for names in attempt.axes)
+                model = RealModel(model, attempt.inputs, _nested(model, axes)).eval()
+            if attempt.exporter == "dynamo":
+                weights = sum(t.nbytes for t in model.state_dict().values())
+                options = {
+                    "dynamo": True,
+                    "dynamic_shapes": _nested(model, map(dict, attempt.axes)),
+                    "external_data": weights > ONE_FILE_LIMIT,
+                    "custom_translation_table": translations(),
+                }
             program = torch.onnx.export(
                 model,
                 attempt.inputs,
@@ -109,6 +121,12 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
             reason = reason.__cause__
         raise ExportError(f"{type(reason).__name__}: {first_line(reason)}") from error
     _require_every_size(program)
+
+
+def _nested(model: nn.Module, axes: Iterable[dict[int, Any]]) -> tuple[Any, ...]:
+    """The free axes of each input as torch.export takes them: those of `*inputs` in a tuple of their own."""
+    shapes = tuple(free or None for free in axes)
+    return (shapes,) if isinstance(model, _Flat | FlatInputs | RealModel) else shapes
 
 
 def _require_every_size(program: Any) -> None:

@@ -15,7 +15,18 @@ GRAPH = {"convs", "hosting", "inputs", "adapters", "observe", "classify", "traci
 SETTINGS = {"config", "tuneconfig", "strict", "configfile", "presets", "schedule", "progress", "tensorboard"}
 DATA = {"data", "task"}
 FILES = {"model", "checkpoint", "checkpointfile", "runfolder"}  # the user's files, and those of a run
-OUTPUT = {"export", "onnxwrite", "onnxfile", "verify", "divergence", "rebuild", "rebuild_own", "comparison"}
+OUTPUT = {
+    "export",
+    "onnxwrite",
+    "onnxreal",
+    "onnxrepair",
+    "onnxfile",
+    "verify",
+    "divergence",
+    "rebuild",
+    "rebuild_own",
+    "comparison",
+}
 REPORT = {
     "profiles",
     "report",
