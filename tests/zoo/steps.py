@@ -210,12 +210,24 @@ def lower(state: Walk) -> None:
 def export(state: Walk) -> None:
     """ONNX Runtime gives PyTorch's answers; raised by `dashfx.export` where not.
 
-    Other sizes than the example's are left out: they double the time, which export takes most of as it is.
+    Other sizes than the example's are left out: they double the time, which export takes most of as it is. Of a refused
+    model, facts tell whether the untouched one is refused too.
     """
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # so that errors name no such folder
-        report = dashfx.export(state.plain, state.inputs, "model.onnx", dynamic_size=False)
+    try:
+        report = _exported(state.plain, state.inputs)
+    except DashfxError:
+        try:
+            _exported(state.model, state.inputs)
+        except DashfxError:
+            state.facts["untouched"] = "refused"
+        raise
     free = {axis for axes in report.dynamic_axes.values() for axis in axes}
     state.facts["export"] = f"{report.exporter}, {'free batch' if free else 'fixed batch'}"
+
+
+def _exported(model: nn.Module, inputs: Inputs) -> dashfx.ExportReport:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # so that errors name no such folder
+        return dashfx.export(model, inputs, "model.onnx", dynamic_size=False)
 
 
 STEPS: Mapping[str, Callable[[Walk], None]] = {

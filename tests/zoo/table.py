@@ -199,10 +199,14 @@ def _failures(run: Sequence[Record]) -> str:
     failed = [r for r in run if outcome(r) != "ok" and not outcome(r).endswith("not run")]
     counts = ", ".join(f"{kind} {count}" for kind, count in Counter(outcome(r) for r in failed).most_common())
     text = FAILURES.format(count=len(failed), kinds=f": {counts}" if counts else "")
-    rows = [[r["package"], r["name"], outcome(r), r.get("error", "").replace("|", "\\|")] for r in failed]
+    rows = [[r["package"], r["name"], _how(r), r.get("error", "").replace("|", "\\|")] for r in failed]
     if rows:
         text += "\n" + _table(["package", "model", "outcome", "first line"], rows)
     return text + _rounding(run)
+
+
+def _how(record: Record) -> str:
+    return outcome(record) + (", and so is the untouched model" if record.get("untouched") == "refused" else "")
 
 
 def _rounding(run: Sequence[Record]) -> str:
