@@ -78,9 +78,9 @@ def _kernel(pool: onnx.NodeProto) -> list[int]:
 
 
 def _constant(graph: onnx.GraphProto, name: str) -> Any:
-    """The value of an initializer or of a Constant node as an array; None for what is computed."""
+    """An initializer or a Constant node as an array; None for what is computed or lies in a second file."""
     for tensor in graph.initializer:
-        if tensor.name == name:
+        if tensor.name == name and tensor.data_location != onnx.TensorProto.EXTERNAL:
             return numpy_helper.to_array(tensor)
     for node in graph.node:
         if name in node.output and node.op_type == "Constant" and node.attribute[0].name == "value":

@@ -19,6 +19,7 @@ from zoo.results import STEPS, Results, outcome
 from zoo.table import render
 
 from dashfx.backbones import TCN, CifarResNet
+from dashfx.errors import ExportError
 
 GIB = 2**30
 RESNET = Entry("ours", "resnet", "resnet", call(CifarResNet, 8), of_shapes((1, 8, 8), (3, 8, 8), (3, 16, 16)))
@@ -42,6 +43,15 @@ def test_backbones_pass(entry: Entry) -> None:
 def test_a_backbone_is_exported() -> None:
     record = walked(TCN_ENTRY, "export")
     assert outcome(record) == "ok" and record["export"] == "dynamo, free batch"
+
+
+def test_a_refused_export_tells_whether_the_untouched_model_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise ExportError("no such operator")
+
+    monkeypatch.setattr(steps.dashfx, "export", refuse)
+    record = walked(TCN_ENTRY, "export")
+    assert outcome(record) == "export refused" and record["untouched"] == "refused"
 
 
 def test_the_smallest_input_that_fits_is_taken() -> None:
@@ -213,7 +223,7 @@ def test_the_page_counts_every_model_once() -> None:
     about = {"package": "timm", "params": 10, "at": 0}
     skips = {"complex weights": 1}
     ran = {"convs": 4, "sites": 3, "skips": skips, "spatial_skips": skips, "opaque": 0}
-    missed = {"steps": {"trace": "ok", "grow": "missed"}, "error": "off | by"}
+    missed = {"steps": {"trace": "ok", "grow": "missed"}, "error": "off | by", "untouched": "refused"}
     ok = dict.fromkeys(("trace", "grow", "train", "lower", "export"), "ok")
     seen = {"still": 2, "rounding": 2e-3, "own_rounding": 1e-3}
     page = render(
@@ -233,6 +243,5 @@ def test_the_page_counts_every_model_once() -> None:
     assert "| timm | 2 | 2 / 2 | 1 / 2 | 1 / 1 | 1 / 1 | 1 / 1 | 1 / 2 50.0 % |" in page
     assert "| timm | 6 | 1 | 1 | 1 | 2 of 3 | 1 of 1 | 1 of 1 |" in page
     assert "| timm | 8 | 8 | 6 | 75.0 % | 0 | 0 |" in page
-    assert (
-        "| timm | bad | grow missed | off \\| by |" in page and "| timm | sold | cannot be built: no weights |" in page
-    )
+    assert "| timm | bad | grow missed, and so is the untouched model | off \\| by |" in page
+    assert "| timm | sold | cannot be built: no weights |" in page

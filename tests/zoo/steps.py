@@ -19,6 +19,7 @@ from zoo.entry import Inputs
 
 import dashfx
 from dashfx.errors import DashfxError, first_line
+from dashfx.export import ExportReport
 from dashfx.ops import AggConv, drop_residuals, sites_of
 
 SPACE = dashfx.SearchSpace.preset("baby").with_original()
@@ -225,7 +226,7 @@ def export(state: Walk) -> None:
     state.facts["export"] = f"{report.exporter}, {'free batch' if free else 'fixed batch'}"
 
 
-def _exported(model: nn.Module, inputs: Inputs) -> dashfx.ExportReport:
+def _exported(model: nn.Module, inputs: Inputs) -> ExportReport:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # so that errors name no such folder
         return dashfx.export(model, inputs, "model.onnx", dynamic_size=False)
 
