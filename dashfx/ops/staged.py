@@ -117,7 +117,8 @@ class StagedSide:
         room = PLANES
         if value.device.type == "cpu":
             room = PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE
-        return pairs(points[0], self.middle[0], max(1, room // (value[:, 0].numel() * value.element_size())))
+        plane = value[:, 0].numel() * value.element_size()
+        return pairs(points[0], self.middle[0], max(1, room // max(1, plane)))
 
     def _inner(self, like: Tensor) -> list[_Inner]:
         return _inner_axes(self, like.dtype, like.device)

@@ -224,6 +224,16 @@ def test_gradients_only_where_asked(name):
 
 
 @pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("stride", [(1,), (2,), (1, 1), (2, 1), (1, 1, 1)])
+def test_an_empty_batch(name, stride):
+    spec = same([Candidate(3, 1), Candidate(5, 3)], stride=stride)
+    inputs = tensors(spec, (9,) * len(stride), (0, 3, 4))
+    (y, to_x, *others), (expected, *_) = (value_and_gradients(each, spec, *inputs) for each in (name, "mixed_results"))
+    assert y.shape == expected.shape and to_x.shape == inputs[0].shape
+    assert all(torch.equal(grad, torch.zeros_like(grad)) for grad in others)
+
+
+@pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("size", [(40,), (300,), (9, 9)], ids=["direct", "two steps", "staged"])
 def test_the_graph_may_be_gone_through_twice(name, size):
     """`retain_graph=True`: a first backward pass may write over what the forward pass kept."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import aggregate, extend
 from dashfx.ops.algorithms.fourier_plan import FourierPlan, Phase, plan_for, wraps
+from dashfx.ops.algorithms.mixed_weights import MixedWeights
 from dashfx.ops.algorithms.products import Dense, Depthwise, product_over_channels
 from dashfx.ops.geometry import ConvSpec
 
@@ -40,6 +41,8 @@ class Fourier:
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
     ) -> Tensor:
+        if not len(x):  # an empty batch, as detectors have: no matrix products of nothing
+            return MixedWeights()(x, weights, coef, spec, bias)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         with torch.autocast(kind, enabled=False):
