@@ -117,7 +117,7 @@ class Progress(Observer):
         self._epoch, self._step, self._steps, self._evaluations = None, 0, 0, (0, 0)
 
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
-        text = f"{name:<12} {seconds:7.1f} s  {detail or self._outcome}"
+        text = f"{name:<13} {seconds:7.1f} s  {detail or self._outcome}"
         self._stage = ""
         if self._live:
             self._live.refresh()  # else the finished display stands below the line until the next refresh

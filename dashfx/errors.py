@@ -59,7 +59,11 @@ class VerifyError(DashfxError):
 
 
 class TrainingError(DashfxError):
-    """Training that cannot go on, such as a loss that is no longer finite."""
+    """Training that cannot go on."""
+
+
+class DivergedError(TrainingError):
+    """Training whose loss or weights are no longer finite."""
 
 
 class ProxyError(DashfxError):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.data import Data
-from dashfx.errors import GenotypeError, TrainingError
+from dashfx.errors import DivergedError, GenotypeError
 from dashfx.genotable import GenotypeTable
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
@@ -72,7 +72,7 @@ class ByTraining(Evaluator):
         learner = Supervised(model, run.task, self._options, run.accelerator)
         try:
             return fit(learner, run.data, stage="evaluate", seed=run.config.seed).best
-        except TrainingError:  # diverged
+        except DivergedError:
             return float("nan")
 
 

@@ -5,10 +5,12 @@ A few short trials hardly tell recipes apart, so their winner has to beat the op
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import nn
 
+from dashfx.errors import DivergedError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.retraining import lowered, plan, retrain
@@ -16,6 +18,8 @@ from dashfx.run import Run
 from dashfx.runfolder import write_text
 from dashfx.search.selection import load_rule
 from dashfx.tune import PLAIN_STAGE, Finals, Tuned, is_plain, tune_run, with_values
+
+Recipe = tuple[Run, Genotype]  # options of retraining in their run, and what their rule has chosen
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,14 @@ def retrained(run: Run, supernet: nn.Module, genotype: Genotype) -> Retrained:
     """
     found = run.tuned
     if found is None:
-        return _by_recipe(run, supernet, genotype, "retrain")
+        return _by_recipe((run, genotype), supernet, "retrain")
     better = run.with_config(with_values(run.config, found.values))
-    best = _by_recipe(better, supernet, _choices(run, better, supernet, genotype), "retrain")
+    recipe = better, _choices(run, better, supernet, genotype)
     if run.config.tune.finalist and not is_plain(found.values, run.config, run.for_retraining().fresh_model()):
-        plain = _by_recipe(run, supernet, genotype, PLAIN_STAGE)
-        wins = run.task.better(best.valid, plain.valid)
-        finals = Finals(best.valid, plain.valid, "tuned" if wins else "plain")
-        best, found = best if wins else plain, replace(found, finals=finals)
-        run.note(f"finalists, retrained in full: {finals}")
+        best, finals = _better_of(recipe, (run, genotype), supernet)
+        found = replace(found, finals=finals)
+    else:
+        best = _by_recipe(recipe, supernet, "retrain")
     best.run.tuned = found
     if run.folder and run.is_main:
         write_text(run.folder.tuned, found.to_json())
@@ -76,7 +79,22 @@ def retrained(run: Run, supernet: nn.Module, genotype: Genotype) -> Retrained:
     return best
 
 
-def _by_recipe(run: Run, supernet: nn.Module, genotype: Genotype, stage: str) -> Retrained:
+def _better_of(tuned: Recipe, plain: Recipe, supernet: nn.Module) -> tuple[Retrained, Finals]:
+    """The recipe that is better after a whole retraining, and how both did; one that diverges only then has lost."""
+    run, best = plain[0], None
+    try:
+        best = _by_recipe(tuned, supernet, "retrain")
+    except DivergedError:
+        run.note("retrain: the tuned recipe, which came through its trial, diverges in the whole retraining")
+    rival = _by_recipe(plain, supernet, PLAIN_STAGE)
+    wins = best is not None and run.task.better(best.valid, rival.valid)
+    finals = Finals(best.valid if best else math.nan, rival.valid, "tuned" if wins else "plain")
+    run.note(f"finalists, retrained in full: {finals}")
+    return best if best and wins else rival, finals
+
+
+def _by_recipe(recipe: Recipe, supernet: nn.Module, stage: str) -> Retrained:
+    run, genotype = recipe
     model, options, wide = lowered(run, supernet, genotype), run.config.retrain, run.for_retraining()
     what = f"{options.weights} weights" + (", the recipe as it was" if stage == PLAIN_STAGE else "")
     with run.stage(stage, plan(what, options.epochs)):

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from dashfx.averaging import Average
 from dashfx.config import FitConfig, RetrainConfig
 from dashfx.data import Data
-from dashfx.errors import RunFolderError, TrainingError, first_line
+from dashfx.errors import DivergedError, RunFolderError, first_line
 from dashfx.processes import DDP, check_agreement, check_device, check_rows, finite, launched, share_buffers, spread
 from dashfx.progress import QUIET, Epoch, Observer
 from dashfx.recipe import make_optimiser, prepared
@@ -215,7 +215,8 @@ def fit(
         from_start: the weights that the learner comes with count too, and are kept where every epoch is worse.
 
     Raises:
-        TrainingError: the loss or a weight is no longer finite, or the processes of the run have drifted apart.
+        DivergedError: the loss or a weight is no longer finite.
+        TrainingError: the processes of the run have drifted apart.
         ConfigError: too few rows for so many processes.
         RunFolderError: a checkpoint that does not fit, or cannot be written.
     """
@@ -284,7 +285,7 @@ def _train_epoch(
     loss = float(accelerator.reduce(total, "mean")) / steps
     if not math.isfinite(loss) or not finite(p for p in learner.plain.parameters() if p.requires_grad):
         wrong = "weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
-        raise TrainingError(
+        raise DivergedError(
             f"stage {stage}: {wrong} in epoch {epoch + 1}, the checkpoint before it is kept; begin another run with a "
             f"lower learning rate (--set {_block(stage)}.lr={config.lr / 10:g}), or look for extreme values in the data"
         )

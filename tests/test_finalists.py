@@ -13,9 +13,13 @@ from torch import nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
+from dashfx import retraining
 from dashfx.config import RunConfig
+from dashfx.data import Data
+from dashfx.errors import DivergedError
 from dashfx.outputs import Result
 from dashfx.progress import Epoch, Observer
+from dashfx.train import Fitted, Learner
 from dashfx.tune import Finals, Tuned
 
 DATA = toy_data()
@@ -139,3 +143,20 @@ def test_an_interrupted_run_ends_as_one_that_was_not(stage: str, straight: Resul
     assert {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()} == {
         p.name for p in (straight.folder / "checkpoints").iterdir()
     }
+
+
+def test_a_tuned_recipe_that_diverges_only_in_full_has_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitting = retraining.fit
+
+    def fit(learner: Learner, data: Data, **more: Any) -> Fitted:
+        if more["stage"] == "retrain":
+            raise DivergedError("the loss is nan")
+        return fitting(learner, data, **more)
+
+    monkeypatch.setattr(retraining, "fit", fit)
+    result = search(None, 0.02, {"lr": [0.01]})
+    assert result.tuned is not None and result.tuned.finals is not None
+    assert result.tuned.finals.kept == "plain" and result.valid == result.tuned.finals.plain
+    assert any("diverges in the whole retraining" in note for note in result.notes)
+    with pytest.raises(DivergedError):
+        search(None, 0.02, {"lr": [0.02], "dropout": [0.1]})  # the recipe as it was has no rival

@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 from torch import nn
 
-from dashfx.errors import ConfigError, TrainingError
+from dashfx.errors import ConfigError, DivergedError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.progress import Epoch, Observer
 from dashfx.run import Run
@@ -161,7 +161,7 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
     try:
         learner = Supervised(start(tried), run.task, tried.config.retrain, run.accelerator)
         return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
-    except (TrainingError, torch.OutOfMemoryError) as error:
+    except (DivergedError, torch.OutOfMemoryError) as error:
         raise optuna.TrialPruned(str(error)) from None
 
 

@@ -47,7 +47,7 @@ def test_without_a_terminal_an_epoch_is_a_plain_line(capsys: pytest.CaptureFixtu
     assert all(len(line) <= 80 for line in lines)
     assert sum(line.startswith("search 30/30  loss 12.3  valid 0.9877  best 0.9912") for line in lines) == 1
     assert "note: a [b]note[/b]" in lines
-    assert lines[-1] == "search          12.3 s  30 epochs, loss 12.3, best valid 0.9912"
+    assert lines[-1] == "search           12.3 s  30 epochs, loss 12.3, best valid 0.9912"
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
