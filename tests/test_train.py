@@ -341,7 +341,7 @@ def test_dropout_and_memory_layout_are_set() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same() -> None:
-    plain, compiled = learner(epochs=1), learner(epochs=1, compile=True)
+    plain, compiled = (learner(epochs=1, dropout=0.0, compile=wanted) for wanted in (False, True))  # each draws its own
     expected, fitted = (fit(each, DATA, stage="retrain") for each in (plain, compiled))
-    assert fitted.history[0].loss == pytest.approx(expected.history[0].loss, rel=1e-2)
+    assert fitted.history[0].loss == pytest.approx(expected.history[0].loss, rel=1e-3)
     assert fitted.best_weights.keys() == expected.best_weights.keys()
