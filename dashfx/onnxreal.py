@@ -82,7 +82,9 @@ def _fold(module: fx.GraphModule) -> None:
         used = any(user not in values for user in node.users)
         if used and isinstance(value, Tensor) and (node.op != "get_attr" or value.is_complex()):
             _keep(module, node, f"constant_{i}", value)
-    module.graph.eliminate_dead_code()
+    for node in reversed(values):  # not only dead code by torch's rules, which keep checks of a constant's dtype
+        if not node.users:
+            module.graph.erase_node(node)
     module.recompile()
 
 
@@ -272,6 +274,7 @@ BY_PARTS = {
 # fmt: on
 
 RULES: dict[Any, Callable[..., Any]] = {
+    aten._assert_tensor_metadata: lambda *args, **kwargs: None,
     aten._conj: lambda x: Pair(x.re, -x.im),
     aten._conj_physical: lambda x: Pair(x.re, -x.im),
     aten._fft_c2c: _fft_c2c,
