@@ -67,7 +67,9 @@ class ExportReport:
         """What `to_dict` gave, also after JSON."""
         check = facts["verification"]
         cases = tuple(Case(tuple(map(tuple, case["shapes"])), case["error"]) for case in check["cases"])
-        verification = VerifyReport(Path(check["path"]), tuple(check["providers"]), check["tolerance"], cases)
+        verification = VerifyReport(
+            Path(check["path"]), tuple(check["providers"]), check["tolerance"], cases, check.get("redrawn", 0)
+        )
         axes = {name: tuple(free) for name, free in facts["dynamic_axes"].items()}
         notes, ops = tuple(facts["notes"]), Counter(facts["ops"])
         changed = {"path": Path(facts["path"]), "dynamic_axes": axes, "notes": notes, "ops": ops}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +218,35 @@ def test_installed_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed_runtimes()  # the tests run on one
     monkeypatch.setattr(onnxfile.metadata, "version", lambda name: "1.0")
     assert installed_runtimes() == ("onnxruntime", "onnxruntime-gpu")
+
+
+class Step(nn.Module):
+    """Its answer jumps where an input is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x > 1).float()
+
+
+def ones_first(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The first inputs are ones, a little more for ONNX Runtime, as rounding in earlier layers may make them."""
+    left, run = iter(range(count)), OnnxModel.run
+    ones = lambda *args: tuple(x if next(left, None) is None else torch.ones_like(x) for x in draw(*args))  # noqa: E731
+    module = importlib.import_module("dashfx.verify")  # `dashfx.verify` may be the function of that name
+    monkeypatch.setattr(module, "draw", ones)
+    monkeypatch.setattr(module, "runs", lambda *args: True)
+    monkeypatch.setattr(OnnxModel, "run", lambda self, *inputs: run(self, *(x * (1 + 1e-6) for x in inputs)))
+
+
+def test_another_input_is_drawn_where_the_answer_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(Step(), torch.randn(1, 2, 8), tmp_path / "model.onnx", dynamic_size=False)
+    ones_first(monkeypatch, 2)
+    report = verify(Step(), tmp_path / "model.onnx", torch.randn(1, 2, 8))
+    assert report.redrawn == 2 and [case.shapes[0][0] for case in report.cases] == [1, 2, 5]
+    assert "on 2 more inputs PyTorch's own answer jumps by rounding" in str(report)
+
+
+def test_a_model_that_jumps_on_every_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(Step(), torch.randn(1, 2, 8), tmp_path / "model.onnx", dynamic_size=False)
+    ones_first(monkeypatch, 100)
+    with pytest.raises(VerifyError, match="differs from PyTorch's by"):
+        verify(Step(), tmp_path / "model.onnx", torch.randn(1, 2, 8))
