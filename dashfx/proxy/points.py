@@ -85,6 +85,8 @@ def graph_points(graph_module: fx.GraphModule, x: Tensor, larger: Tensor) -> lis
     dense = len(answer) == 1 and answer[0] in spatial
     if dense:
         end = without_head(end)
+    elif len(answer) == 1 and _answers(end, here.shapes.get(answer[0])):
+        end = end[:-1]
     sizes = {n.name: math.prod(here.shapes[n.name][2:]) for n in nodes if n.name in spatial}  # type: ignore[index]
     if not sizes:
         return []
@@ -94,6 +96,13 @@ def graph_points(graph_module: fx.GraphModule, x: Tensor, larger: Tensor) -> lis
     if dense and sizes[narrow] < math.prod(end[-1].size):
         return [*points(narrow), end[-1]]
     return end
+
+
+def _answers(points: list[Point], answer: Shape | None) -> bool:
+    """Whether the last point is a layer with weights that gives the answer itself, such as a conv with its pooling."""
+    if len(points) < 2 or answer is None or points[-1].depth == points[-2].depth:
+        return False
+    return math.prod(points[-1].shape) == math.prod(answer)
 
 
 def without_head(points: list[Point]) -> list[Point]:

@@ -157,6 +157,15 @@ def test_pooling_at_the_end_is_no_stage() -> None:
     assert shapes(tapped) == [(3, 32, 32), (3, 16, 16), (3, 8, 8)] and tapped.taps.input_size == (32, 32)
 
 
+def test_a_conv_that_gives_the_classes_is_no_stage() -> None:
+    """Network in Network ends in a 1x1 conv and a pooling of its whole map, which tracing keeps as one module."""
+    body = [layer for i in range(3) for layer in (nn.Conv2d(3 if i == 0 else 8, 8, 3, 2, 1), nn.ReLU())]
+    net = nn.Sequential(*body, nn.Sequential(nn.Conv2d(8, 10, 1), nn.AvgPool2d(8, 1)), nn.Flatten())
+    taps = tap(net, torch.randn(2, 3, 64, 64)).taps
+    assert taps.input_size == (64, 64)
+    assert [point.shape[1:] for point in taps.points] == [(8, 32, 32), (8, 16, 16), (8, 8, 8)]
+
+
 def test_one_conv_has_one_stage_and_takes_the_last_targets() -> None:
     net, x = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 2)), torch.rand(4, 1, 64)
     assert len(tap(net, x).taps.points) == 1
