@@ -140,13 +140,16 @@ def export(
     if not all(isinstance(argument, Tensor) for argument in arguments):
         model = FlatInputs(model, arguments).eval()
         arguments = model.tensors
-    for attempt in _attempts(model, as_inputs(arguments), dynamic_size, opset):
+    attempts = list(_attempts(model, as_inputs(arguments), dynamic_size, opset))
+    for i, attempt in enumerate(attempts):
         with _folder_beside(path) as folder:
             try:
                 proto, verification = _try(model, attempt, folder / path.name, metadata or {}, check)
             except (ExportError, VerifyError) as error:
                 failures.append(Failure(attempt, str(error), isinstance(error, VerifyError)))
                 logger.info("export: %s", failures[-1])
+                if failures[-1].wrong and attempt.exporter == "dynamo" and attempt.optimise:
+                    attempts.insert(i + 1, replace(attempt, optimise=False))
                 continue
             size = _publish(folder, path)
         return _report(path, size, proto, attempt, verification, failures)

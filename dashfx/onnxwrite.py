@@ -38,6 +38,7 @@ class Attempt:
 
     Attributes:
         real: complex numbers are written as pairs of real ones first (dynamo exporter only).
+        optimise: the dynamo exporter's optimiser runs; it takes an epsilon of 1e-8 for zero (onnxscript 0.7).
     """
 
     exporter: str
@@ -45,11 +46,12 @@ class Attempt:
     axes: tuple[Axes, ...]
     opset: int
     real: bool = False
+    optimise: bool = True
 
     def __str__(self) -> str:
         free = sorted({name for names in self.axes for name in names.values()})
-        numbers = " in real numbers" if self.real else ""
-        return f"{self.exporter} exporter{numbers} with {', '.join(free) + ' free' if free else 'fixed sizes'}"
+        how = (" in real numbers" if self.real else "") + ("" if self.optimise else " without its optimiser")
+        return f"{self.exporter} exporter{how} with {', '.join(free) + ' free' if free else 'fixed sizes'}"
 
 
 def write(model: nn.Module, attempt: Attempt, path: Path, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -104,6 +106,7 @@ def _run_exporter(model: nn.Module, attempt: Attempt, path: Path, output_names: 
                     "dynamic_shapes": _nested(model, map(dict, attempt.axes)),
                     "external_data": weights > ONE_FILE_LIMIT,
                     "custom_translation_table": translations(),
+                    "optimize": attempt.optimise,
                 }
             program = torch.onnx.export(
                 model,

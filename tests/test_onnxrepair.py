@@ -56,6 +56,25 @@ def test_padding_as_wide_as_the_kernel_of_the_pooling_after_it(tmp_path: Path, p
     assert report.exporter == "dynamo" and report.ops["Pad"] == 1
 
 
+class Scaled(nn.Module):
+    """Divides by a range that is zero, kept from that by a tiny number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x[..., :1]
+        gap = first.amax(-1, keepdim=True) - first.amin(-1, keepdim=True)
+        return self.conv(x) + gap / (gap + 1e-8)
+
+
+def test_a_tiny_number_is_not_optimised_away(tmp_path: Path) -> None:
+    report = export(Scaled(), torch.randn(2, 1, 8), tmp_path / "model.onnx", dynamic_size=False)
+    assert report.exporter == "dynamo" and report.dynamic_axes == {"x": ("batch",)}
+    assert "dynamo exporter with batch free failed" in report.notes[0], "the optimiser is better: go back to it"
+
+
 class Reversible(torch.autograd.Function):
     """Frees what goes in, as a backward pass that computes it anew allows."""
 
