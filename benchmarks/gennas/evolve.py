@@ -5,8 +5,9 @@ r"""Regularised evolution over NAS-Bench-201 with GenNAS as its only guide; the 
 
 Every seed runs the evolution of `dashfx.search.evolution`; the seeds share the scores of `--out`, which
 `benchmarks.gennas.score` may have filled before, so that no network is scored twice and an interrupted call continues.
-With `--finalists N` the N best of a seed are scored once more at the benchmark's own five cells, and the best of those
-is what the seed ends with. It is looked up in the published results, which guide nothing.
+With `--finalists N` the N best of a seed are scored once more at the benchmark's own five cells; with `--refine M` they
+are the first members of a second evolution, of M evaluations at five cells. The best at five cells is what the seed
+ends with. It is looked up in the published results, which guide nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,11 +23,12 @@ import torch
 from benchmarks.gennas import nb201
 from benchmarks.gennas.score import BENCHMARKS, ROWS, built, images, proxy, scored
 from dashfx.progress import read_log
-from dashfx.search.blackbox import optimise
+from dashfx.search.blackbox import Row, fitness, optimise
 from dashfx.search.evolution import Evolution
 from dashfx.search.genomes import Positions
 
 FULL = 5  # cells a stage, as published
+Genome = tuple[int, ...]
 SPACE = Positions((len(nb201.OPERATIONS),) * 6)
 
 
@@ -70,7 +72,7 @@ def main() -> None:
     for seed in range(options.seeds):
         strategy = Evolution(SPACE, torch.Generator().manual_seed(seed), options.population, options.tournament)
         rows = optimise(strategy, scores, options.evaluations, maximise=scores.maximise)
-        arch = winner(scores, {row.genome: row.fitness for row in rows}, options.finalists)
+        arch = arch_of(winner(rows, scores, options, torch.Generator().manual_seed(seed)))
         ends.append(tuple(table[arch] for table in published.values()))
         distinct = len({row.genome for row in rows})
         print(f"seed {seed}: {distinct} networks, {_line(ends[-1])}  {arch}", flush=True)
@@ -80,11 +82,25 @@ def main() -> None:
     )
 
 
-def winner(scores: Scores, fitness: Mapping[tuple[int, ...], float], finalists: int) -> str:
-    """The best network of a search, by its score at full depth where there are finalists."""
-    best = [arch_of(genome) for genome in sorted(fitness, key=fitness.__getitem__, reverse=True)]
-    sign = -1 if scores.maximise else 1
-    return min(best[:finalists], key=lambda arch: sign * scores.of(arch, FULL)) if finalists else best[0]
+def winner(rows: Sequence[Row], scores: Scores, options: argparse.Namespace, generator: torch.Generator) -> Genome:
+    """What a seed ends with: the best of its search, or the best at full depth of its finalists and their offspring."""
+    best = list(dict.fromkeys(row.genome for row in sorted(rows, key=lambda row: -row.fitness)))
+    if not options.finalists:
+        return best[0]
+
+    def at_full_depth(genomes: Sequence[Genome]) -> list[float]:
+        return [scores.of(arch_of(genome), FULL) for genome in genomes]
+
+    finalists = best[: options.finalists]
+    start = [
+        Row(number, genome, value, fitness(value, scores.maximise), None, 0.0)
+        for number, (genome, value) in enumerate(zip(finalists, at_full_depth(finalists), strict=True))
+    ]
+    start.sort(key=lambda row: row.fitness)  # the best are the youngest
+    tournament = min(options.tournament, len(start))
+    second = Evolution(SPACE, generator, len(start), tournament, start)
+    offspring = optimise(second, at_full_depth, options.refine, maximise=scores.maximise)
+    return max([*start, *offspring], key=lambda row: row.fitness).genome
 
 
 def parse() -> argparse.Namespace:
@@ -94,6 +110,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--proxy", default="combo")
     parser.add_argument("--cells", type=int, default=FULL, help="cells a stage")
     parser.add_argument("--finalists", type=int, default=0, help="of each seed, scored at all five cells")
+    parser.add_argument("--refine", type=int, default=0, help="evaluations at five cells that start from the finalists")
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=150, help="of each seed, repeats included")

@@ -19,20 +19,28 @@ class Evolution(BlackBox[G]):
     """First `population` random genomes, then children; members leave by age alone, however fit they are.
 
     Args:
+        start: rows of an earlier search, which are the first members in place of random genomes, oldest first.
         tournament: how many members are drawn, without repeats, of which the fittest has the child.
 
     Raises:
         ConfigError: a tournament larger than the population.
     """
 
-    def __init__(self, space: Space[G], generator: torch.Generator, population: int = 50, tournament: int = 10) -> None:
+    def __init__(
+        self,
+        space: Space[G],
+        generator: torch.Generator,
+        population: int = 50,
+        tournament: int = 10,
+        start: Sequence[Row[G]] = (),
+    ) -> None:
         if not 1 <= tournament <= population:
             raise ConfigError(
                 f"a tournament of {tournament} out of a population of {population}: draw at most all of it"
             )
         self._space, self._generator, self._size, self._tournament = space, generator, population, tournament
-        self._asked = 0
-        self.population: deque[Row[G]] = deque(maxlen=population)
+        self._asked = len(start)
+        self.population: deque[Row[G]] = deque(start, maxlen=population)
 
     def ask(self, n: int) -> list[Proposal[G]]:
         return [self._propose() for _ in range(n)]

@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.gennas import evolve, nb201, score, table
 from dashfx.progress import read_log
+from dashfx.search.blackbox import Row
 
 
 @pytest.fixture
@@ -92,7 +93,13 @@ def test_finalists_are_decided_at_full_depth(known: Path, tmp_path: Path) -> Non
     options = {"known": known, "proxy": "params", "iterations": 1, "images": "noise", "cells": 1}
     scores = evolve.Scores(argparse.Namespace(out=out, **options))
     small, middle, large = [(1,) * 6, (1, 1, 1, 1, 1, 2), (3,) * 6]  # more parameters from left to right
-    fitness = {small: 3.0, middle: 2.0, large: 1.0}
-    assert evolve.winner(scores, fitness, finalists=0) == evolve.arch_of(small)
-    assert evolve.winner(scores, fitness, finalists=2) == evolve.arch_of(middle)
+    rows = [Row(i, genome, None, 3.0 - i, None, 0.0) for i, genome in enumerate((small, middle, large))]
+
+    def end(**options: int) -> tuple[int, ...]:
+        chosen = argparse.Namespace(**{"finalists": 0, "refine": 0, "tournament": 8, **options})
+        return evolve.winner(rows, scores, chosen, torch.Generator().manual_seed(0))
+
+    assert end() == small and end(finalists=2) == middle
     assert {row["cells"] for row in read_log(out)} == {evolve.FULL}
+    refined = end(finalists=2, refine=8)
+    assert scores.of(evolve.arch_of(refined), evolve.FULL) > scores.of(evolve.arch_of(middle), evolve.FULL)

@@ -90,6 +90,14 @@ def test_members_leave_the_population_by_age() -> None:
         assert row.parent is not None and row.number - 10 <= row.parent < row.number
 
 
+def test_an_evolution_may_start_from_rows_of_another() -> None:
+    start = rows_of("random", n=10)
+    strategy = Evolution(SPACE, torch.Generator().manual_seed(0), population=10, tournament=10, start=start)
+    rows = optimise(strategy, total, 20, maximise=True)
+    assert rows[0].parent == best_of(start).number and best_of(rows).fitness > best_of(start).fitness
+    assert [row.number for row in strategy.population] == list(range(10, 20))
+
+
 def test_the_fittest_of_the_tournament_has_the_child() -> None:
     strategy = Evolution(SPACE, torch.Generator().manual_seed(0), population=10, tournament=10)
     rows = optimise(strategy, total, 11, maximise=True)
