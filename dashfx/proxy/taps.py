@@ -155,8 +155,8 @@ def stages(points: list[Point]) -> list[Point]:
             learned.append(point)
     if len(learned) >= STAGES:
         return learned[-STAGES:]
-    chosen = {_nearest(points, points[-1].depth * i / STAGES): None for i in range(1, STAGES + 1)} if points else {}
-    return list(chosen)
+    at = [p for p in points if p.size in {stage.size for stage in learned}]
+    return list(dict.fromkeys(_nearest(at, at[-1].depth * i / STAGES) for i in range(1, STAGES + 1) if at))
 
 
 def _nearest(points: list[Point], depth: float) -> Point:

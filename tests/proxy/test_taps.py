@@ -157,6 +157,25 @@ def test_pooling_at_the_end_is_no_stage() -> None:
     assert shapes(tapped) == [(3, 32, 32), (3, 16, 16), (3, 8, 8)] and tapped.taps.input_size == (32, 32)
 
 
+class Shortcut(nn.Module):
+    """One shortcut around the whole body leaves cut points before and behind it only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.around = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1, 4)
+        self.body = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        self.pool, self.last = nn.AvgPool2d(8, 1), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(self.pool(self.body(x) + self.around(x)).flatten(1))
+
+
+def test_pooling_at_the_end_is_no_stage_where_few_points_are_left_either() -> None:
+    taps = tap(Shortcut(), torch.randn(2, 3, 32, 32)).taps
+    assert taps.input_size == (32, 32) and [point.size for point in taps.points] == [(32, 32), (8, 8)]
+
+
 def test_a_conv_that_gives_the_classes_is_no_stage() -> None:
     """Network in Network ends in a 1x1 conv and a pooling of its whole map, which tracing keeps as one module."""
     body = [layer for i in range(3) for layer in (nn.Conv2d(3 if i == 0 else 8, 8, 3, 2, 1), nn.ReLU())]
