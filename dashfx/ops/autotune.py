@@ -121,16 +121,16 @@ class _Tuner:
 
     def decide(self, place: Place, fourier: str, free: int | None, share: float) -> Entry:
         """The fastest algorithm that fits into `free` bytes; measured in about `share` seconds where not known."""
-        names, problem = _fitting(place, fourier, free), place.problem
-        times = self._known(problem, names)
+        work, problem = _fitting(place, fourier, free), place.problem
+        times = self._known(problem, work)
         if not times and share > 0:
             started = time.perf_counter()
-            likely = _likely(problem, names, fourier)
+            likely = [name for name, amount in work.items() if amount <= UNLIKELY * min(work.values())]
             times = measure(self.sites[next(iter(place.sites))], problem, likely, started + share)
             self.seconds += time.perf_counter() - started
             self.measured.put(problem, _fastest(times), times)
         self.estimated += not times
-        return self.table.put(problem, _fastest(times) if times else names[0], times)
+        return self.table.put(problem, _fastest(times) if times else next(iter(work)), times)
 
     def _known(self, problem: Problem, names: Iterable[str]) -> dict[str, float]:
         entry = self.cached.get(problem)
@@ -224,11 +224,11 @@ def _fourier_that_fits(places: Iterable[Place], free: int | None) -> str:
     return "fourier" if free is None or kept <= KEPT * free else "fourier_recompute"
 
 
-def _fitting(place: Place, fourier: str, free: int | None) -> list[str]:
-    """The algorithms whose step fits into `free` bytes, the rule's favourite first; of the Fourier ones this one."""
-    problem = place.problem
-    peaks = {name: _bytes(problem, name).peak for name in _work(problem, fourier)}
-    fitting = [name for name, peak in peaks.items() if free is None or peak <= free]
+def _fitting(place: Place, fourier: str, free: int | None) -> dict[str, float]:
+    """`_work` of the algorithms whose step fits into `free` bytes; of the Fourier ones this one is asked."""
+    problem, work = place.problem, _work(place.problem, fourier)
+    peaks = {name: _bytes(problem, name).peak for name in work}
+    fitting = {name: amount for name, amount in work.items() if free is None or peaks[name] <= free}
     if not fitting:
         least = min(peaks, key=peaks.__getitem__)
         assert free is not None
@@ -238,11 +238,6 @@ def _fitting(place: Place, fourier: str, free: int | None) -> list[str]:
             "lower search.batch_size, or exclude the site (space.exclude)"
         )
     return fitting
-
-
-def _likely(problem: Problem, names: Iterable[str], fourier: str) -> list[str]:
-    work = {name: amount for name, amount in _work(problem, fourier).items() if name in names}
-    return [name for name, amount in work.items() if amount <= UNLIKELY * min(work.values())]
 
 
 def _work(problem: Problem, fourier: str = "fourier") -> dict[str, float]:

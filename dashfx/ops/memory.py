@@ -42,7 +42,7 @@ def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: 
     """
     sizes = _Sizes.of(spec, shape, out_channels)
     if name in ("fourier", "fourier_recompute"):
-        return _fourier(spec, shape, sizes, max(4, itemsize), recompute=name == "fourier_recompute")
+        return _fourier(spec, shape, out_channels, sizes, max(4, itemsize), recompute=name == "fourier_recompute")
     if name in ("mixed_weights", "grouped_dilation"):
         padded, size = spec.extended(tuple(shape[2:]))
         dense = name == "mixed_weights"
@@ -74,11 +74,15 @@ class _Sizes:
         return cls(math.prod(shape), extended, y, tap, weights, positions, channels // spec.groups)
 
 
-def _fourier(spec: ConvSpec, shape: tuple[int, ...], sizes: _Sizes, itemsize: int, *, recompute: bool) -> Bytes:
-    plan, channels = plan_for(spec, tuple(shape[2:])), (shape[1], sizes.y // sizes.positions // shape[0])
+def _fourier(
+    spec: ConvSpec, shape: tuple[int, ...], out_channels: int, sizes: _Sizes, itemsize: int, *, recompute: bool
+) -> Bytes:
+    batch, channels, *axes = shape
+    plan = plan_for(spec, tuple(axes))
     frames = sizes.tap * sum(math.prod(lattice.shape) for lattice in plan.lattices)
     kept = frames + (sizes.padded if sizes.padded > sizes.x else 0)
-    opened, held = plan.opened(shape[0], *channels), plan.held(shape[0], *channels, itemsize)
+    opened = plan.opened(batch, channels, out_channels)
+    held = plan.held(batch, channels, out_channels, itemsize)
     peak = kept + opened + held + frames + sizes.y + sizes.padded + sizes.weights
     return Bytes(itemsize * (kept if recompute else kept + opened), itemsize * peak)
 

@@ -154,6 +154,7 @@ class _Inner:
         cos, sin = (half.expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
         found = torch.bmm(cos, re).baddbmm_(sin, im), torch.bmm(cos, im).baddbmm_(sin, re, alpha=-1)
         for target, values in zip(out, found, strict=True):
+            # copied afterwards: into strided memory the products would be done one by one
             values = values.unflatten(0, (-1, count)).transpose(1, 2)
             target.view(values.shape).copy_(values)
 
