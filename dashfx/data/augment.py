@@ -84,11 +84,10 @@ def load_augment(spec: str, kind: Kind, n_outputs: int) -> Augment:
     Raises:
         DataError: no such preset or function, or mixup of a class for each position.
     """
-    check_augment(spec)
     if is_code(spec):
-        return _checked(load_object(spec, DataError), spec)
+        return _checked(_function(spec), spec)
     steps: list[Augment] = []
-    for name in _names(spec):
+    for name in _presets(spec):
         if name == "mixup" and kind == "dense-classes":
             raise DataError("augment: mixup mixes rows, and here y is a class for each position; use flip or jitter")
         steps += [
@@ -104,20 +103,25 @@ def check_augment(spec: str) -> None:
     Raises:
         DataError: it is not.
     """
-    if is_code(spec):
-        if not callable(load_object(spec, DataError)):
-            raise DataError(f"{spec} is not a function; give one (x, y, generator) -> (x, y)")
-        return
-    for name in _names(spec):
+    (_function if is_code(spec) else _presets)(spec)
+
+
+def _function(spec: str) -> Augment:
+    found = load_object(spec, DataError)
+    if not callable(found):
+        raise DataError(f"{spec} is not a function; give one (x, y, generator) -> (x, y)")
+    return found
+
+
+def _presets(spec: str) -> list[str]:
+    names = [piece.strip() for piece in spec.split(",")]
+    for name in names:
         if name not in PRESETS:
             raise DataError(
                 f"no augmentation {name!r}{did_you_mean(name, PRESETS)}; there are {', '.join(PRESETS)}, or give "
                 "file.py:function"
             )
-
-
-def _names(spec: str) -> list[str]:
-    return [piece.strip() for piece in spec.split(",")]
+    return names
 
 
 class Augmented(Dataset[Batch]):
