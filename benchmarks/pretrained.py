@@ -22,8 +22,9 @@ from benchmarks.controls import arguments, run
 from benchmarks.table import with_spread
 from dashfx.ops import drop_residuals
 from dashfx.outputs import onnx_metric
-from dashfx.pipeline import metric_of, rewritten
+from dashfx.pipeline import metric_of
 from dashfx.reopen import lowered_of
+from dashfx.rewriting import probed, rewritten
 from dashfx.run import Run, prepare
 from dashfx.runfolder import RunFolder, existing_folder
 from dashfx.search.probe import left_alone
@@ -66,8 +67,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 def of_search(again: Run, paths: RunFolder) -> dict[str, float]:
     """The test metric before the first step, after the search with what is mixed then, and lowered; the new kernels."""
-    gained = json.loads(paths.probe.read_text()) if paths.probe.is_file() else {}
-    program, supernet = rewritten(again, left_alone(gained, again.config.space.share))
+    program, supernet = rewritten(again, left_alone(probed(paths), again.config.space.share))
     found = {"grown": metric_of(again, supernet, "test")}
     state = torch.load(paths.checkpoints / "search-last.pt", "cpu", weights_only=True)
     supernet.load_state_dict(state["learner"]["model"])
