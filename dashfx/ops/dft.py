@@ -52,6 +52,12 @@ def pairs(points: range, middle: int, at_once: int) -> list[tuple[slice, slice, 
     return groups
 
 
+def for_threads(count: int) -> int:
+    """The next number of matrices that all threads share evenly, where it is at most twice as many."""
+    evenly = count + -count % torch.get_num_threads()
+    return evenly if evenly <= 2 * count else count
+
+
 def fold(values: Tensor, points: range, middle: int) -> Tensor:
     """Even part before odd part along the last axis, (2, *, points kept). A point without a partner is in both."""
     count = len(kept(points, middle))

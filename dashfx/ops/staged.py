@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from dashfx.ops.dft import cos_sin, kept, mirror, pairs
+from dashfx.ops.dft import cos_sin, for_threads, kept, mirror, pairs
 from dashfx.ops.geometry import Points, Size
 
 # Bytes of inputs that are folded at once: a thread alone is fastest plane by plane, several want larger calls to share.
@@ -118,7 +118,8 @@ class StagedSide:
         if value.device.type == "cpu":
             room = PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE
         plane = value[:, 0].numel() * value.element_size()
-        return pairs(points[0], self.middle[0], max(1, room // max(1, plane)))
+        count = max(1, room // max(1, plane))
+        return pairs(points[0], self.middle[0], for_threads(count))
 
     def _inner(self, like: Tensor) -> list[_Inner]:
         return _inner_axes(self, like.dtype, like.device)

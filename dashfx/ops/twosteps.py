@@ -17,6 +17,8 @@ from torch import Tensor
 from dashfx.ops.dft import cos_sin, mirror
 from dashfx.ops.geometry import Points
 
+STRIP = 128  # lines of a matrix that are turned at once
+
 
 @dataclass(frozen=True, eq=False)
 class SingleAxis:
@@ -49,7 +51,7 @@ class TwoStepSide(SingleAxis):
         """(blocks, 2 * p2, rows), real before imaginary parts"""
         (value,) = values
         padded = value.new_empty(self._rounds * self.block, len(value))
-        padded[: value.shape[1]] = value.t()
+        _turn(value, padded[: value.shape[1]])
         padded[value.shape[1] :] = 0
         return (self._first(value) @ padded.view(self._rounds, -1)).view(self.blocks, 2 * self.block, -1)
 
@@ -69,8 +71,10 @@ class TwoStepSide(SingleAxis):
 
     def close(self, gathered: Tensor) -> list[Tensor]:
         rows = gathered.shape[-1]
-        value = self._first(gathered).t() @ gathered.view(2 * self.blocks, -1)
-        return [value.view(-1, rows)[: self._count].t().contiguous()]
+        points = self._first(gathered).t() @ gathered.view(2 * self.blocks, -1)
+        value = gathered.new_empty(rows, self._count)
+        _turn(points.view(-1, rows)[: self._count], value)
+        return [value]
 
     @property
     def _count(self) -> int:
@@ -89,6 +93,12 @@ class TwoStepSide(SingleAxis):
     def _second(self, blocks: range, like: Tensor) -> Tensor:
         """(2, blocks, k2, 2 * p2)"""
         return _second_step(self, like.dtype, like.device)[:, blocks.start : blocks.stop]
+
+
+def _turn(matrix: Tensor, out: Tensor) -> None:
+    """Fills `out` with the transpose, in strips: PyTorch copies a whole transposed matrix on one thread."""
+    for source, target in zip(matrix.split(STRIP), out.split(STRIP, 1), strict=True):
+        target.copy_(source.t())
 
 
 @lru_cache(maxsize=512)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dashfx.ops.algorithms.base import pad
+from dashfx.ops.dft import for_threads
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
 from dashfx.ops.staged import StagedSide
 from dashfx.ops.transform import DirectSide, FftSide, Side
@@ -54,12 +55,29 @@ class Windows:
     def cut(self, x: Tensor) -> Tensor:
         """(batch, channels, n) -> (batch * count, channels, size), zeros where a window sticks out"""
         right = self.start + (self.count - 1) * self.hop + self.size - x.shape[2]
-        pieces = pad(x, ((-self.start, right),)).unfold(2, self.size, self.hop)
-        return pieces.transpose(1, 2).flatten(0, 1)
+        pieces: Tensor = _Overlapping.apply(pad(x, ((-self.start, right),)), self)
+        return pieces
 
     def join(self, y: Tensor, outputs: int) -> Tensor:
         """(batch * count, channels, outputs of a window) -> (batch, channels, outputs)"""
         return y.unflatten(0, (-1, self.count)).transpose(1, 2).flatten(2)[..., :outputs]
+
+
+class _Overlapping(torch.autograd.Function):
+    """The windows of a padded input; PyTorch's own gradient of `unfold` runs on one thread."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, windows: Windows) -> Tensor:
+        ctx.windows, ctx.shape = windows, x.shape
+        return x.unfold(2, windows.size, windows.hop).transpose(1, 2).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        size, hop = ctx.windows.size, ctx.windows.hop
+        total = grad.new_zeros(ctx.shape)
+        for i, piece in enumerate(grad.unflatten(0, (-1, ctx.windows.count)).unbind(1)):
+            total[..., i * hop : i * hop + size] += piece
+        return total, None
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,8 @@ class FourierPlan:
         block, blocks = self.outputs.block, self.outputs.blocks
         room = SLICE_CPU * torch.get_num_threads() if device == "cpu" else SLICE
         fit = max(1, LEAST // block, room // (2 * itemsize * block * rows))
-        return -(-blocks // -(-blocks // fit))  # slices of equal size
+        step = -(-blocks // -(-blocks // fit))  # slices of equal size
+        return min(blocks, for_threads(step)) if device == "cpu" else step
 
     def _images(self, batch: int) -> int:
         return batch * (self.windows.count if self.windows else 1)
