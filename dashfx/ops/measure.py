@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -57,6 +57,29 @@ def timing(
     while len(runs) < repeats and sum(runs) < limit:
         runs.append(seconds(step, device, clock))
     return Timing(tuple(runs))
+
+
+def in_turns(
+    steps: Sequence[Step],
+    device: torch.device,
+    repeats: int = 5,
+    limit: float = 10.0,
+    clock: Clock = time.perf_counter,
+) -> list[Timing]:
+    """As `timing` for each step, in turns, so that what else the machine does slows all of them.
+
+    Each run has a warm-up call of its own: after a step that needs gigabytes the allocator's pools are empty.
+
+    Args:
+        limit: a step sits out once its own runs took so many seconds.
+    """
+    runs: list[list[float]] = [[] for _ in steps]
+    for _ in range(repeats):
+        for step, own in zip(steps, runs, strict=True):
+            if not own or sum(own) < limit:
+                step()
+                own.append(seconds(step, device, clock))
+    return [Timing(tuple(own)) for own in runs]
 
 
 def peak_bytes(step: Step, device: torch.device) -> int:

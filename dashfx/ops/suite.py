@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.autotune import tune
-from dashfx.ops.measure import Clock, Step, Timing, peak_bytes, timing
+from dashfx.ops.measure import Clock, Step, Timing, in_turns, peak_bytes
 from dashfx.space import SearchSpace
 
 PLAIN = "plain conv"  # 3 taps: what the user's network pays for the layer today
@@ -107,17 +107,6 @@ def training_step(module: nn.Module, x: Tensor) -> Step:
     return lambda: torch.autograd.grad(module(inputs[0]), inputs, grad)
 
 
-def measure(
-    layer: Layer, way: str, device: torch.device, repeats: int = 5, clock: Clock = time.perf_counter
-) -> Measured:
-    """The layer by an algorithm's name, by the tuned choice, or as the plain conv."""
-    module, x = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device), layer.input().to(device)
-    if way == AUTO:
-        tune(module, x)
-    step = training_step(module, x)
-    return Measured(way, timing(step, device, repeats, clock=clock), peak_bytes(step, device))
-
-
 def compare(
     layer: Layer,
     ways: Iterable[str] = COMPARED,
@@ -126,4 +115,15 @@ def compare(
     repeats: int = 5,
     clock: Clock = time.perf_counter,
 ) -> list[Measured]:
-    return [measure(layer, way, device, repeats, clock) for way in ways]
+    """The layer by an algorithm's name, by the tuned choice, or as the plain conv; they take turns."""
+    ways, x = list(ways), layer.input().to(device)
+    steps = []
+    for way in ways:
+        module = (layer.plain() if way == PLAIN else layer.aggconv(way)).to(device)
+        if way == AUTO:
+            tune(module, x)
+        steps.append(training_step(module, x))
+    times = in_turns(steps, device, repeats, clock=clock)
+    return [
+        Measured(way, timing, peak_bytes(step, device)) for way, timing, step in zip(ways, times, steps, strict=True)
+    ]

@@ -9,7 +9,6 @@ supernets take turns, so that whatever else the machine does slows all of them; 
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from torch import nn
 from dashfx.backbones import TCN, WRN, ConvNeXt, WRN1d
 from dashfx.ops import sites_of
 from dashfx.ops.autotune import tune
-from dashfx.ops.measure import Step, Timing, peak_bytes, seconds
+from dashfx.ops.measure import Step, Timing, in_turns, peak_bytes
 from dashfx.ops.memory import in_words
 from dashfx.ops.tuningtable import machine
 from dashfx.space import SearchSpace
@@ -69,13 +68,11 @@ def compare(name: str, case: Case, ways: Sequence[str], batch: int, repeats: int
             tuning = tune(supernet, x)
             print(f"{name}: {len(sites_of(supernet))} sites, {tuning}")
         steps[way] = training_step(supernet, x)
-    for step in steps.values():
-        step()  # warm-up
-    turns = [{way: seconds(step, DEVICE) for way, step in steps.items()} for _ in range(repeats)]
+    times = dict(zip(steps, in_turns(list(steps.values()), DEVICE, repeats), strict=True))
     peaks = {way: peak_bytes(step, DEVICE) for way, step in steps.items()}
     for way in ways:
-        ratios = Timing(tuple(turn[way] / turn[""] for turn in turns))
-        medians = [1e3 * statistics.median(turn[key] for turn in turns) for key in ("", way)]
+        ratios = Timing(tuple(b / a for a, b in zip(times[""].runs, times[way].runs, strict=False)))
+        medians = [1e3 * times[key].median for key in ("", way)]
         memory = f"{in_words(peaks[''])} {in_words(peaks[way])}"
         print(
             f"{name:10} {way:18} {medians[0]:9.1f} ms {medians[1]:9.1f} ms {ratios.median:7.2f} {ratios.spread:7.1%} "

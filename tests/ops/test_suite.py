@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dashfx.ops.measure import Timing, timing
+from dashfx.ops.measure import Timing, in_turns, timing
 from dashfx.ops.suite import SUITE, Layer
 
 
@@ -34,3 +34,11 @@ def test_the_warm_up_is_not_timed_and_a_limit_ends_the_runs() -> None:
     calls: list[int] = []
     assert len(timing(lambda: calls.append(1), torch.device("cpu"), 4).runs) == 4 and len(calls) == 5
     assert len(timing(lambda: calls.append(1), torch.device("cpu"), 4, limit=0).runs) == 1
+
+
+def test_steps_take_turns_until_one_has_run_for_long_enough() -> None:
+    calls: list[str] = []
+    clock = iter(range(100)).__next__  # a second between two looks
+    steps = [lambda: calls.append("a"), lambda: calls.append("b")]
+    first, second = in_turns(steps, torch.device("cpu"), 3, limit=2, clock=clock)
+    assert calls == ["a", "a", "b", "b"] * 2 and first.runs == second.runs == (1, 1)
