@@ -68,14 +68,16 @@ def in_turns(
 ) -> list[Timing]:
     """As `timing` for each step, in turns, so that what else the machine does slows all of them.
 
-    Each run has a warm-up call of its own: after a step that needs gigabytes the allocator's pools are empty.
+    Each run has a warm-up call of its own, and every turn begins with another step: one that needs gigabytes leaves the
+    allocator's pools and the caches worse for those that follow.
 
     Args:
         limit: a step sits out once its own runs took so many seconds.
     """
     runs: list[list[float]] = [[] for _ in steps]
-    for _ in range(repeats):
-        for step, own in zip(steps, runs, strict=True):
+    for turn in range(repeats):
+        for i in range(turn, turn + len(steps)):
+            step, own = steps[i % len(steps)], runs[i % len(steps)]
             if not own or sum(own) < limit:
                 step()
                 own.append(seconds(step, device, clock))

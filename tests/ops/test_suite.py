@@ -41,4 +41,4 @@ def test_steps_take_turns_until_one_has_run_for_long_enough() -> None:
     clock = iter(range(100)).__next__  # a second between two looks
     steps = [lambda: calls.append("a"), lambda: calls.append("b")]
     first, second = in_turns(steps, torch.device("cpu"), 3, limit=2, clock=clock)
-    assert calls == ["a", "a", "b", "b"] * 2 and first.runs == second.runs == (1, 1)
+    assert calls == [*"aabb", *"bbaa"] and first.runs == second.runs == (1, 1)
