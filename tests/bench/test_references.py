@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import bench_figures
+import bench_parts
 import bench_supernets
 import pytest
 import torch
@@ -13,6 +14,7 @@ from references import REFERENCES
 
 from dashfx.ops import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.suite import Layer
 from dashfx.space import SearchSpace
 
 SPACE = SearchSpace.product([3, 5], [1, 3])
@@ -53,3 +55,8 @@ def test_the_figures_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_supernets_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     bench_supernets.main(["--models", "TCN", "--batch", "2", "--repeats", "1", "--ways", "fourier"])
     assert "TCN" in capsys.readouterr().out
+
+
+def test_the_parts_of_a_step_add_up_to_it() -> None:
+    found = bench_parts.profile(Layer(4, 4, (9, 8), 2, groups=2), repeats=1)
+    assert found.pop("step") == pytest.approx(sum(found.values())) and min(found.values()) > 0

@@ -1,0 +1,97 @@
+"""Where a training step of the Fourier path spends its time, layer by layer of the suite.
+
+    python tests/bench/bench_parts.py [--layers '2-D*'] [--repeats 9]
+
+The sides and the products of a plan are replaced by ones that read the clock around each call. What is left, "rest", is
+the mixing of kernels, windows, the bias, and Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from dashfx.ops.algorithms import fourier
+from dashfx.ops.algorithms.fourier_plan import FourierPlan
+from dashfx.ops.suite import SUITE, Layer, training_step
+from dashfx.ops.tuningtable import machine
+
+PARTS = ("opening", "slices", "products", "kernels", "rest")
+OF_IMAGES = {"open": "opening", "close": "opening", "blank": "opening", "analyse": "slices", "adjoint": "slices"}
+OF_KERNELS = dict.fromkeys(OF_IMAGES, "kernels")
+OF_PRODUCTS = dict.fromkeys(("output", "grad_input", "grad_kernel"), "products")
+
+
+class Timed:
+    """Another object, of which the calls named in `parts` are timed and added to `spent`."""
+
+    def __init__(self, inner: Any, parts: dict[str, str], spent: Counter[str]) -> None:
+        self._inner, self._parts, self._spent = inner, parts, spent
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return self._around(found, self._parts[name]) if name in self._parts else found
+
+    def _around(self, call: Callable[..., Any], part: str) -> Callable[..., Any]:
+        def timed(*args: Any, **more: Any) -> Any:
+            started = time.perf_counter()
+            result = call(*args, **more)
+            self._spent[part] += time.perf_counter() - started
+            return result
+
+        return timed
+
+
+def timed_plan(plan: FourierPlan, spent: Counter[str]) -> FourierPlan:
+    phases = tuple(
+        dataclasses.replace(
+            phase, inputs=Timed(phase.inputs, OF_IMAGES, spent), taps=Timed(phase.taps, OF_KERNELS, spent)
+        )
+        for phase in plan.phases
+    )
+    return dataclasses.replace(plan, phases=phases, outputs=Timed(plan.outputs, OF_IMAGES, spent))
+
+
+def profile(layer: Layer, repeats: int) -> dict[str, float]:
+    """Milliseconds of each part of a step, the median over repeats; `step` is their sum."""
+    spent: Counter[str] = Counter()
+    plan_for, product = fourier.plan_for, fourier.product_over_channels
+    fourier.plan_for = lambda *facts: timed_plan(plan_for(*facts), spent)
+    fourier.product_over_channels = lambda *facts: Timed(product(*facts), OF_PRODUCTS, spent)
+    try:
+        step = training_step(layer.aggconv("fourier"), layer.input())
+        step()
+        turns = []
+        for _ in range(repeats):
+            spent.clear()
+            started = time.perf_counter()
+            step()
+            whole = time.perf_counter() - started
+            turns.append({**spent, "rest": whole - spent.total(), "step": whole})
+    finally:
+        fourier.plan_for, fourier.product_over_channels = plan_for, product
+    return {part: 1e3 * statistics.median(turn[part] for turn in turns) for part in ("step", *PARTS)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", default="*", metavar="GLOB")
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args(arguments)
+    print(f"{machine(torch.device('cpu'))}; median of {options.repeats}, ms")
+    print("| layer | step |", " | ".join(PARTS), "|")
+    for layer in SUITE:
+        if fnmatchcase(layer.name, options.layers):
+            print(f"| {layer.name} |", " | ".join(f"{ms:.1f}" for ms in profile(layer, options.repeats).values()), "|")
+
+
+if __name__ == "__main__":
+    main()
