@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashfx.ops import staged
+from dashfx.ops import staged, twosteps
 from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, products
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
+from dashfx.ops.dft import for_threads
 from dashfx.ops.geometry import ConvSpec
 from dashfx.ops.transform import DirectSide, FftSide
 from dashfx.ops.twosteps import TwoStepSide
@@ -84,6 +85,7 @@ WAYS = {
     "in two steps": {"LONGEST_STEP": 3},
     "in windows": {"WINDOW": 2, "REACHES": 0},
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
+    "in two steps and strips": {"LONGEST_STEP": 3, "STRIP": 2},
     "in groups of planes": {"PLANES_ALONE": 200, "PLANES_CPU": 200},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
     "as with many channels": {"TINY": 0},
@@ -99,11 +101,16 @@ def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[way].items():
-            patch.setattr(next(m for m in (products, staged, fourier_plan) if hasattr(m, name)), name, value)
+            patch.setattr(next(m for m in (products, staged, twosteps, fourier_plan) if hasattr(m, name)), name, value)
         fourier_plan.plan_for.cache_clear()
         found = value_and_gradients("fourier", spec, *inputs)
     fourier_plan.plan_for.cache_clear()
     assert_same(found, expected)
+
+
+def test_threads_share_matrices_evenly_unless_that_takes_more_than_twice_as_many(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert [for_threads(count) for count in (1, 2, 3, 4, 5)] == [1, 4, 4, 4, 8]
 
 
 def same(choices, stride=(1,), groups=1, mode="zeros"):
