@@ -1,6 +1,6 @@
 """Names of data sets go in; every variant is run on each by one recipe, and the table of results comes out.
 
-    python -m benchmarks.results --data DATA --out runs/table                   # all, small: about an hour of one core
+    python -m benchmarks.results --data DATA --out runs/table                   # all, small: five hours of one core
     python -m benchmarks.results ECG5000 JSB --data DATA --out runs/table --seeds 0 1
     python -m benchmarks.results --full --data DATA --out runs/full             # the paper's settings: for a GPU
 
@@ -13,6 +13,7 @@ searched and the tuned model the one that is best on the validation part, of equ
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -117,12 +118,23 @@ def seconds(results: Results, variant: str, out: Path) -> str:
     """Search + retraining, of the tuned one trials + retraining; medians over seeds."""
     if variant not in results:
         return ""
-    found = {name: [each["seconds"].get(name, 0.0) for each in results[variant]] for name in ("search", "retrain")}
+    folders = sorted(path.parent for path in out.glob(f"{variant}-*/result.json"))
+    logs = [[json.loads(line) for line in RunFolder(folder).log.read_text().splitlines()] for folder in folders]
+    found = {stage: [unpaused(epoch_seconds(log, stage)) for log in logs] for stage in ("search", "retrain")}
     if variant == "tuned":
         studies = [Tuned.load(RunFolder(path.parent).tuned) for path in out.glob("searched-*/tuned.json")]
-        found["search"] = [sum(trial.seconds for trial in study.trials) for study in studies]
+        found["search"] = [unpaused([trial.seconds for trial in study.trials]) for study in studies]
     parts = map(statistics.median, found.values())
     return " + ".join(f"{part:.0f}" for part in parts if round(part))
+
+
+def epoch_seconds(log: list[dict[str, Any]], stage: str) -> list[float]:
+    return [line["seconds"] for line in log if line["event"] == "epoch" and line["stage"] == stage]
+
+
+def unpaused(parts: list[float]) -> float:
+    """What equal parts take together, as if each took their median: a run may have been stopped for a while."""
+    return len(parts) * statistics.median(parts) if parts else 0.0
 
 
 if __name__ == "__main__":

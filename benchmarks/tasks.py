@@ -1,8 +1,8 @@
 """The data sets of the table of results: what each is read from, the network, a recipe for a CPU core, and the paper's.
 
-A small run takes minutes on one core: few rows, epochs and channels, the same for all variants. A full run takes the
-whole data set, and search, space and retraining from the preset of the paper's task that is most like it. Anchors are
-published figures on the whole test part.
+A small run takes minutes to two hours of one core for all variants: few epochs and channels, of the largest sets a part
+of the rows. A full run has all rows, and search, space and retraining from the preset of the paper's task that is most
+like it. Anchors are published figures on the whole test part.
 """
 
 from __future__ import annotations
@@ -118,12 +118,12 @@ def flow(data: str, anchors: str, small: tuple[str, ...], full_data: str = "") -
 TCN_SPACE = ("space.kernels=[3,5,7,9]", "space.dilations=[1,2,4,8,16]")
 
 ENTRIES: dict[str, Entry] = {
-    "ACSF1": series("ACSF1", 10, "ResNet .084, InceptionTime .080, ROCKET .114", 16, recipe(8, 14, 16)),
+    "ACSF1": series("ACSF1", 10, "ResNet .084, InceptionTime .080, ROCKET .114", 16, recipe(20, 60, 16)),
     "ECG5000": series("ECG5000", 5, "ResNet .065, InceptionTime .059, ROCKET .053", 32, recipe(16, 30, 32)),
-    "CricketX": series("CricketX", 12, "ResNet .201, InceptionTime .146, ROCKET .180", 32, recipe(8, 18, 32)),
-    "FaceAll": series("FaceAll", 14, "ResNet .133, InceptionTime .193, ROCKET .053", 32, recipe(12, 30, 32)),
+    "CricketX": series("CricketX", 12, "ResNet .201, InceptionTime .146, ROCKET .180", 32, recipe(20, 60, 32)),
+    "FaceAll": series("FaceAll", 14, "ResNet .133, InceptionTime .193, ROCKET .053", 32, recipe(20, 60, 32)),
     "RefrigerationDevices": series(
-        "RefrigerationDevices", 3, "ResNet .470, InceptionTime .483, ROCKET .463", 32, recipe(5, 10, 16, "limit=160")
+        "RefrigerationDevices", 3, "ResNet .470, InceptionTime .483, ROCKET .463", 32, recipe(10, 30, 16)
     ),
     "peptides": Entry(
         "peptides.npz",
@@ -132,14 +132,12 @@ ENTRIES: dict[str, Entry] = {
         args=("num_classes=21", "in_channels=20"),
         small_args=("width=16",),
         settings=("task=multilabel:map", "normalise=false"),
-        small=recipe(6, 12, 64, "limit=1000"),
+        small=recipe(8, 24, 64),
         anchors="none known",
     ),
-    "darcy-16": flow("darcy16.npz", "none known", recipe(5, 12, 20, "limit=200")),
+    "darcy-16": flow("darcy16.npz", "none known", recipe(5, 12, 20)),
     "JSB": music("jsb", "[150,150]", "TCN 8.10", recipe(10, 24, 16)),
-    "Crop": series(
-        "Crop", 24, "ResNet .257, InceptionTime .228; DASH .123 (Satellite)", 256, recipe(8, 16, 64, "limit=1200")
-    ),
+    "Crop": series("Crop", 24, "ResNet .257, InceptionTime .228; DASH .123 (Satellite)", 256, recipe(6, 12, 64)),
     "PhysioNet": Entry(
         "ecg.npz",
         "dashfx.backbones:WRN1d",
@@ -147,7 +145,7 @@ ENTRIES: dict[str, Entry] = {
         args=("num_classes=4",),
         small_args=("width=8",),
         settings=("task=classify:f1", "reading.window=1000", "loss.class_weights=balanced"),
-        small=recipe(5, 8, 16, "reading.stride=1000", "limit=200"),
+        small=recipe(4, 8, 32, "reading.stride=1000", "limit=3000"),
         full=("reading.stride=250",),
         anchors="WRN .57, DASH .68, expert .72",
     ),
@@ -159,7 +157,7 @@ ENTRIES: dict[str, Entry] = {
         small_args=("width=8",),
         full_args=("width=32",),
         settings=("task=dense-classify:iou",),
-        small=recipe(5, 10, 8, "limit=60"),
+        small=recipe(4, 10, 8),
         full=batches(32),
         anchors="U-Net: P .844, QRS .919, T .864",
     ),
@@ -167,19 +165,17 @@ ENTRIES: dict[str, Entry] = {
         "cifar10_train20k.npz+cifar10_test10k.npz",
         "dashfx.backbones:WRN",
         "cifar100",
-        args=("num_classes=10", "width=1"),
-        small_args=("depth=10",),
-        full_args=("depth=16",),
-        settings=("task=classify:error",),
-        small=recipe(4, 8, 32, "limit=300"),
-        full=("retrain.model_args={width: 4}", "augment=image"),
+        args=("num_classes=10", "width=1", "depth=16"),
+        settings=("task=classify:error", "augment=image"),
+        small=recipe(4, 6, 64, "search.fraction=0.5"),
+        full=("retrain.model_args={width: 4}",),
         anchors="ResNet-20 .083 with all 50,000",
     ),
-    "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(5, 10, 16, "limit=80")),
+    "Nottingham": music("nottingham", "[150,150,150,150]", "TCN 3.07", recipe(6, 15, 16)),
     "darcy": flow(
-        "darcy:169/4/24-8-16",
+        "darcy:169/2/100-20-40",
         "WRN .073, DASH .0079, expert .008",
-        recipe(4, 6, 4),
+        recipe(5, 10, 4),
         "darcy:421/5/900-100-100",
     ),
 }

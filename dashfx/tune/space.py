@@ -42,6 +42,9 @@ def dimensions(config: RunConfig, model: nn.Module) -> dict[str, Dimension]:
                 "tune an argument of its class as model_args.NAME"
             )
         del space["dropout"]
+    ranges = not given and config.tune.sampler != "grid"
+    if ranges and "dropout" in space and len(probabilities(config, model)) > 1:
+        del space["dropout"]  # one probability for all layers would leave out the model as it is
     check_choices(space, config)
     return space
 
@@ -124,8 +127,8 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
     values: dict[str, Any] = {}
     for name, choices in space.items():
         value: Any = getattr(_block(config, name), name, None)
-        if name == "dropout" and value is None:
-            value = dropouts(model)[0].p
+        if name == "dropout" and len(own := probabilities(config, model)) == 1:
+            (value,) = own
         inside = value in choices if isinstance(choices, tuple) else value is not None and _within(choices, value)
         if not inside:
             return None
@@ -135,9 +138,14 @@ def present(space: Mapping[str, Dimension], config: RunConfig, model: nn.Module)
 
 def is_plain(values: Mapping[str, Any], config: RunConfig, model: nn.Module) -> bool:
     """Whether the options with these values are the options as they are, for a model with its own dropout layers."""
-    own = {layer.p for layer in dropouts(model)} if config.retrain.dropout is None else set()
+    own = probabilities(config, model)
     varied = {name: value for name, value in values.items() if name != "dropout" or own != {value}}
     return with_values(config, varied) == config
+
+
+def probabilities(config: RunConfig, model: nn.Module) -> set[float]:
+    """With which the model's dropout layers are retrained."""
+    return {layer.p for layer in dropouts(model)} if config.retrain.dropout is None else {config.retrain.dropout}
 
 
 def _block(config: RunConfig, name: str) -> Strict:

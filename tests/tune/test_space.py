@@ -35,6 +35,14 @@ def test_ranges_hold_what_is_configured() -> None:
     assert present(space, config(), BARE) is None
 
 
+def test_layers_of_different_dropout_keep_theirs_unless_a_grid_or_the_user_says_otherwise() -> None:
+    mixed = nn.Sequential(nn.Conv1d(2, 4, 3), nn.Dropout(0.1), nn.Dropout(0.3))
+    assert set(dimensions(config(), mixed)) == {"lr", "weight_decay", "momentum"}
+    assert "dropout" in dimensions(config(sampler="grid"), mixed)
+    space = dimensions(config(space={"dropout": {"low": 0.0, "high": 0.5}}), mixed)
+    assert present(space, config(), mixed) is None  # no one value stands for the model as it is
+
+
 def test_values_become_options() -> None:
     made = with_values(
         RunConfig.parse({"retrain": {"weights": "fresh"}}), {"lr": 0.5, "rule": "energy", "model_args.width": 3}
