@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -206,6 +207,12 @@ def make_sampler(options: TuneConfig, space: Mapping[str, Dimension], seed: int,
     if options.sampler == "grid":
         return GridSampler({name: choices for name, choices in space.items() if isinstance(choices, tuple)}, seed)
     return RandomSampler(own) if options.sampler == "random" else TPESampler(seed=own, multivariate=True)
+
+
+def planned(options: TuneConfig, space: Mapping[str, Dimension]) -> int:
+    """How many trials there will be: as many as asked, no more than a grid has; 0 where only minutes are given."""
+    grid = math.prod(len(choices) for choices in space.values() if isinstance(choices, tuple))
+    return min(filter(None, [options.trials, grid if options.sampler == "grid" else 0]), default=0)
 
 
 def has_room(study: optuna.Study, options: TuneConfig, sampler: BaseSampler) -> bool:

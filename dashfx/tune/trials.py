@@ -18,7 +18,7 @@ from dashfx.progress import Epoch, Observer
 from dashfx.run import Run
 from dashfx.train import Supervised, fit
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
-from dashfx.tune.study import DONE, Tuned, claim, has_room, make_sampler, open_study, trials_of
+from dashfx.tune.study import DONE, Tuned, claim, has_room, make_sampler, open_study, planned, trials_of
 from dashfx.tuneconfig import TuneConfig
 
 Start = Callable[[Run], nn.Module]  # the model that a run with these options would retrain, anew at every call
@@ -136,7 +136,7 @@ def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start:
         study.optimize(objective, n_trials=1)
         done = study.get_trials(deepcopy=False, states=DONE)
         best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
-        run.observer.evaluated("tune", len(done), max(options.trials, len(done)), best)
+        run.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
 
 
 def _follow(run: Run, start: Start) -> None:

@@ -11,6 +11,7 @@ from toys import ToyNet
 from dashfx.config import RunConfig
 from dashfx.errors import DashfxError
 from dashfx.tune.space import PAPER, dimensions, present, with_values
+from dashfx.tune.study import planned
 
 BARE = nn.Sequential(nn.Conv1d(2, 4, 3))
 
@@ -41,6 +42,20 @@ def test_layers_of_different_dropout_keep_theirs_unless_a_grid_or_the_user_says_
     assert "dropout" in dimensions(config(sampler="grid"), mixed)
     space = dimensions(config(space={"dropout": {"low": 0.0, "high": 0.5}}), mixed)
     assert present(space, config(), mixed) is None  # no one value stands for the model as it is
+
+
+@pytest.mark.parametrize(
+    ("tune", "count"),
+    [
+        ({"trials": 3}, 3),
+        ({"trials": 9, "sampler": "grid", "space": {"lr": [0.1, 0.2], "momentum": [0.5, 0.9]}}, 4),
+        ({"trials": 0, "minutes": 1, "sampler": "grid", "space": {"lr": [0.1, 0.2]}}, 2),
+        ({"trials": 0, "minutes": 1}, 0),
+    ],
+)
+def test_how_many_trials_there_will_be(tune: dict[str, Any], count: int) -> None:
+    options = RunConfig.parse({"tune": tune})
+    assert planned(options.tune, dimensions(options, BARE)) == count
 
 
 def test_values_become_options() -> None:
