@@ -27,7 +27,6 @@ class Bytes:
     peak: int
 
 
-@lru_cache(maxsize=4096)
 def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: int, itemsize: int = 4) -> Bytes:
     """An estimate from the sizes of the tensors that the algorithm makes.
 
@@ -40,6 +39,13 @@ def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: 
         shape: of the input, (batch, in, *size).
         itemsize: bytes a value; the Fourier path computes in 4 at least.
     """
+    return _step_bytes(name, spec, shape, out_channels, itemsize, torch.get_num_threads())
+
+
+@lru_cache(maxsize=4096)
+def _step_bytes(
+    name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: int, itemsize: int, threads: int
+) -> Bytes:
     sizes = _Sizes.of(spec, shape, out_channels)
     if name in ("fourier", "fourier_recompute"):
         return _fourier(spec, shape, out_channels, sizes, max(4, itemsize), recompute=name == "fourier_recompute")
@@ -47,7 +53,7 @@ def step_bytes(name: str, spec: ConvSpec, shape: tuple[int, ...], out_channels: 
         padded, size = spec.extended(tuple(shape[2:]))
         dense = name == "mixed_weights"
         lattices = (dense_lattice(padded, size),) if dense else dilated_lattices(padded, size)
-        return _native(sizes, [math.prod(lattice.shape) for lattice in lattices], itemsize)
+        return _native(sizes, [math.prod(lattice.shape) for lattice in lattices], itemsize, threads)
     return _one_by_one(spec, shape, sizes, itemsize)
 
 
@@ -87,10 +93,10 @@ def _fourier(
     return Bytes(itemsize * (kept if recompute else kept + opened), itemsize * peak)
 
 
-def _native(sizes: _Sizes, taps: list[int], itemsize: int) -> Bytes:
+def _native(sizes: _Sizes, taps: list[int], itemsize: int, threads: int) -> Bytes:
     """One conv per entry of `taps`, each of so many taps."""
     kept = sizes.tap * sum(taps) + (sizes.padded if sizes.padded > sizes.x else 0)
-    under_taps = torch.get_num_threads() * sizes.group_in * max(taps) * sizes.positions
+    under_taps = threads * sizes.group_in * max(taps) * sizes.positions
     relaid = 2 * sizes.tap * max(taps)  # the largest kernel and its gradient, in the library's own layout
     results = max(min(3, len(taps) + 1) * sizes.y, sizes.y + sizes.padded)
     further = results + sizes.tap * sum(taps) + relaid + under_taps + sizes.x + sizes.weights

@@ -97,3 +97,13 @@ def test_free_memory_is_some() -> None:
     free = free_bytes(CPU)
     assert free is None or free > 2**20
     assert in_words(999) == "999 B" and in_words(70_400_000) == "70.4 MB"
+
+
+def test_estimates_follow_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = SUITE[4]
+    facts = layer.aggconv().spec, (layer.batch, layer.in_channels, *layer.size), layer.out_channels
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append([step_bytes(name, *facts).peak for name in ("fourier", "grouped_dilation")])
+    assert all(alone < shared for alone, shared in zip(*found, strict=True))
