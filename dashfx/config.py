@@ -196,6 +196,8 @@ class RetrainConfig(FitConfig):
         dropout: the probability of every nn.Dropout of the model; None leaves each as it is.
         ema: the decay of a moving average over the weights, which is then judged and kept; 0 for none.
         patience: stop after so many epochs without a better metric; 0 never stops early.
+        autotune: measure which large kernels the Fourier path computes faster, and train with it; the model stays the
+            same. Only on a CPU in full precision, without `compile` and `channels_last`.
         channels_last: keep images as NHWC in memory.
         compile: run the model through torch.compile.
     """
@@ -205,6 +207,7 @@ class RetrainConfig(FitConfig):
     dropout: float | None = Field(None, ge=0, lt=1)
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
+    autotune: bool = True
     channels_last: bool = False
     compile: bool = False
 

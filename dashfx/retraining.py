@@ -6,6 +6,7 @@ from torch import nn
 
 from dashfx.evaluators import specialised_by
 from dashfx.genotype import Genotype
+from dashfx.rewriting import quickened
 from dashfx.run import Run
 from dashfx.supernet import as_plain, lowering_passes
 from dashfx.tracing import trace
@@ -36,8 +37,9 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
 
     A trained model may be at its best already: then it stays as it came.
     """
-    learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-    fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
+    with quickened(run, plain):
+        learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
+        fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
     if fitted.best_epoch < 0:
         run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
     if fitted.stopped:

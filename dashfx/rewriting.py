@@ -1,17 +1,22 @@
-"""A run goes in; its model's supernet comes out, with the sites that are worth a search and how each is computed."""
+"""A run goes in; its model's supernet comes out, with the sites that are worth a search and how each is computed.
+
+So are the convs of a plain model while it is trained.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from accelerate.utils import broadcast_object_list
-from torch import nn
+from torch import Tensor, nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
+from dashfx.ops.fourierconv import computed_by, faster_convs
 from dashfx.ops.tuningtable import cache_file
 from dashfx.run import Run, check_model, note_idle_globs
 from dashfx.runfolder import RunFolder, write_text
@@ -124,10 +129,9 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
     sites = sites_of(supernet)
     if run.is_main:
         path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
-        x = run.data.train.__getitems__(list(range(min(run.config.search.batch_size, len(run.data.train)))))[0]
         tuning = tune(
             supernet,
-            x.to(run.accelerator.device),
+            first_rows(run, run.config.search.batch_size).to(run.accelerator.device),
             kept=TuningTable.load(path),
             cache=cache_file() if wanted else None,
             budget=BUDGET if wanted else 0,
@@ -138,3 +142,31 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
     (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
     for name, site in sites.items():
         site.choices = choices[name]
+
+
+@contextmanager
+def quickened(run: Run, model: nn.Module) -> Iterator[None]:
+    """Inside, the Fourier path computes the convs of a plain model that are faster by it, see `dashfx.ops.fourierconv`.
+
+    On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
+    computes as before, and one process chooses for all.
+    """
+    config, choices = run.config.retrain, dict[str, str]()
+    place = run.accelerator
+    other = place.device.type != "cpu" or place.mixed_precision != "no" or config.compile or config.channels_last
+    if config.autotune and not other:
+        if run.is_main:
+            path = run.folder.autotune if run.folder else None
+            x = first_rows(run, config.batch_size)
+            choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
+            if tuning is not None and path is not None:
+                tuning.table.save(path)
+        (choices,) = broadcast_object_list([choices])
+    with computed_by(model, choices):
+        yield
+
+
+def first_rows(run: Run, count: int) -> Tensor:
+    """So many inputs of the train part, or all that there are: a batch to measure with."""
+    x: Tensor = run.data.train.__getitems__(list(range(min(count, len(run.data.train)))))[0]
+    return x

@@ -15,6 +15,7 @@ from torch import nn
 from dashfx.errors import ConfigError, DivergedError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.progress import Epoch, Observer
+from dashfx.rewriting import quickened
 from dashfx.run import Run
 from dashfx.train import Supervised, fit
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
@@ -158,9 +159,11 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
         optuna.TrialPruned: others are better at this epoch, or training diverged or did not fit into memory.
     """
     tried = recipe(run, values)
+    model = start(tried)
     try:
-        learner = Supervised(start(tried), run.task, tried.config.retrain, run.accelerator)
-        return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
+        with quickened(tried, model):
+            learner = Supervised(model, run.task, tried.config.retrain, run.accelerator)
+            return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
     except (DivergedError, torch.OutOfMemoryError) as error:
         raise optuna.TrialPruned(str(error)) from None
 
