@@ -5,6 +5,7 @@ A conv changes its class for the time: parameters, names, hooks and copies stay 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +18,16 @@ from torch.nn.modules.conv import _ConvNd
 from dashfx.convs import read_padding, read_padding_mode
 from dashfx.errors import SpaceError
 from dashfx.hosting import input_of
-from dashfx.ops.aggconv import AggConv
+from dashfx.ops.aggconv import AggConv, sites_of
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.autotune import Tuning, tune
 from dashfx.ops.geometry import ConvSpec
-from dashfx.ops.tuningtable import TuningTable
+from dashfx.ops.tuningtable import Entry, TuningTable
 from dashfx.space import Candidate
 from dashfx.tracing import evaluation
 
 LARGE = 3  # kernels of at most so many taps an axis are left to PyTorch without a measurement
+MARGIN = 1.25  # so many times faster alone: in a network caches and memory are shared
 BY_FOURIER = {"fourier", "fourier_recompute"}
 
 
@@ -69,7 +71,7 @@ def computed_by(model: nn.Module, choices: Mapping[str, str]) -> Iterator[None]:
 def faster_convs(
     model: nn.Module, example: Any, *, kept: TuningTable | None = None, cache: Path | None = None
 ) -> tuple[dict[str, str], Tuning | None]:
-    """Names of convs that the Fourier path computes faster for batches like `example`, each with its algorithm.
+    """Names of convs that the Fourier path computes clearly faster for batches like `example`, with their algorithms.
 
     Forward and backward are measured as `tune` does, with its `kept` and `cache`. No tuning where no conv is large, or
     where memory is short by its estimate.
@@ -77,13 +79,25 @@ def faster_convs(
     uses = _uses(model, example)
     if not uses:
         return {}, None
-    sites = {name: _stand_in(cast(_ConvNd, model.get_submodule(name))) for name in uses}
+    stand_ins = [_stand_in(cast(_ConvNd, model.get_submodule(name))) for name in uses]
+    together = _SideBySide(stand_ins, list(uses.values()))
     try:
-        tuning = tune(_SideBySide(list(sites.values()), list(uses.values())), example, kept=kept, cache=cache)
+        tuning = tune(together, example, kept=kept, cache=cache)
     except SpaceError:
         return {}, None
-    chosen = {name: set(site.choices.values()) for name, site in sites.items()}
-    return {name: found.pop() for name, found in chosen.items() if len(found) == 1 and found <= BY_FOURIER}, tuning
+    name_of = dict(zip(sites_of(together), uses, strict=True))
+    found: dict[str, set[str]] = {name: set() for name in uses}
+    for place in tuning.places:
+        entry = tuning.entry(place)
+        for site in place.sites:
+            found[name_of[site]].add(entry.choice if _pays(entry) else "")
+    return {name: only for name, (only, *others) in found.items() if only and not others}, tuning
+
+
+def _pays(entry: Entry) -> bool:
+    """Whether a Fourier algorithm is faster by more than the measurement of a single conv can be trusted."""
+    own, others = entry.seconds.get(entry.choice), [t for n, t in entry.seconds.items() if n not in BY_FOURIER]
+    return entry.choice in BY_FOURIER and own is not None and MARGIN * own <= min(others, default=math.inf)
 
 
 def _uses(model: nn.Module, example: Any) -> dict[str, list[torch.Size]]:

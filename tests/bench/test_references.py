@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bench_figures
 import bench_parts
+import bench_retraining
 import bench_supernets
 import pytest
 import torch
@@ -60,3 +61,8 @@ def test_supernets_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_parts_of_a_step_add_up_to_it() -> None:
     found = bench_parts.profile(Layer(4, 4, (9, 8), 2, groups=2), repeats=1)
     assert found.pop("step") == pytest.approx(sum(found.values())) and min(found.values()) > 0
+
+
+def test_retraining_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_retraining.main(["--models", "WRN 1-D", "--batch", "2", "--repeats", "1", "--seeds", "0"])
+    assert "WRN 1-D" in capsys.readouterr().out

@@ -93,6 +93,15 @@ def test_large_kernels_are_measured_and_the_faster_ones_named(measured: list[Pro
     assert again == chosen and len(measured) == 4
 
 
+def test_a_conv_that_is_hardly_faster_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(site: object, problem: Problem, names: Iterable[str], deadline: float) -> dict[str, float]:
+        return {name: 0.9 if name.startswith("fourier") else 1.0 for name in names}
+
+    monkeypatch.setattr(autotune, "measure", measure)
+    chosen, tuning = faster_convs(Net(), torch.randn(4, 2, 60))
+    assert chosen == {} and tuning is not None and tuning.measured == 4
+
+
 def test_small_kernels_are_not_even_looked_at(measured: list[Problem]) -> None:
     assert faster_convs(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 1)), torch.zeros(1, 1, 8, 8)) == ({}, None)
     assert not measured
