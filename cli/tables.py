@@ -39,7 +39,7 @@ FILES = {
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
     "config.yaml": "every option of the run",
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
-    "autotune.json": "the algorithm of each mixture, with what was measured",
+    "autotune.json": "the algorithm of each mixture and large kernel, with what was measured",
     "study.journal": "the study, as Optuna keeps it",
     "log.jsonl": "every stage and epoch",
     "tensorboard": "scalars of every epoch for TensorBoard",

@@ -37,7 +37,9 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
 
     A trained model may be at its best already: then it stays as it came.
     """
-    with quickened(run, plain):
+    with quickened(run, plain) as quick:
+        if quick:
+            run.observer.note(f"{stage}: {quick} large kernels go through the Fourier path, which is faster here")
         learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
         fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
     if fitted.best_epoch < 0:

@@ -145,11 +145,14 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
 
 
 @contextmanager
-def quickened(run: Run, model: nn.Module) -> Iterator[None]:
+def quickened(run: Run, model: nn.Module) -> Iterator[int]:
     """Inside, the Fourier path computes the convs of a plain model that are faster by it, see `dashfx.ops.fourierconv`.
 
     On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
     computes as before, and one process chooses for all.
+
+    Yields:
+        how many convs these are.
     """
     config, choices = run.config.retrain, dict[str, str]()
     place = run.accelerator
@@ -163,7 +166,7 @@ def quickened(run: Run, model: nn.Module) -> Iterator[None]:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])
     with computed_by(model, choices):
-        yield
+        yield len(choices)
 
 
 def first_rows(run: Run, count: int) -> Tensor:
