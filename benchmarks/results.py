@@ -123,7 +123,7 @@ def seconds(results: Results, variant: str, out: Path) -> str:
     found = {stage: [unpaused(epoch_seconds(log, stage)) for log in logs] for stage in ("search", "retrain")}
     if variant == "tuned":
         studies = [Tuned.load(RunFolder(path.parent).tuned) for path in out.glob("searched-*/tuned.json")]
-        found["search"] = [unpaused([trial.seconds for trial in study.trials]) for study in studies]
+        found["search"] = [sum(trial.seconds for trial in study.trials) for study in studies]
     parts = map(statistics.median, found.values())
     return " + ".join(f"{part:.0f}" for part in parts if round(part))
 
@@ -132,9 +132,9 @@ def epoch_seconds(log: list[dict[str, Any]], stage: str) -> list[float]:
     return [line["seconds"] for line in log if line["event"] == "epoch" and line["stage"] == stage]
 
 
-def unpaused(parts: list[float]) -> float:
-    """What equal parts take together, as if each took their median: a run may have been stopped for a while."""
-    return len(parts) * statistics.median(parts) if parts else 0.0
+def unpaused(epochs: list[float]) -> float:
+    """What they take together, as if each took their median: a run may have been stopped for a while."""
+    return len(epochs) * statistics.median(epochs) if epochs else 0.0
 
 
 if __name__ == "__main__":
