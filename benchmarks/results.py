@@ -1,6 +1,6 @@
 """Names of data sets go in; every variant is run on each by one recipe, and the table of results comes out.
 
-    python -m benchmarks.results --data DATA --out runs/table                   # all, small: five hours of one core
+    python -m benchmarks.results --data DATA --out runs/table                   # all, small: three hours of one core
     python -m benchmarks.results ECG5000 JSB --data DATA --out runs/table --seeds 0 1
     python -m benchmarks.results --full --data DATA --out runs/full             # the paper's settings: for a GPU
 
