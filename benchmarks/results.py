@@ -13,7 +13,6 @@ searched and the tuned model the one that is best on the validation part, of equ
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from benchmarks.controls import run
 from benchmarks.table import by_variant, with_spread
 from benchmarks.tasks import ENTRIES
+from dashfx.progress import read_log
 from dashfx.runfolder import RunFolder
 from dashfx.tune import Tuned
 
@@ -119,7 +119,7 @@ def seconds(results: Results, variant: str, out: Path) -> str:
     if variant not in results:
         return ""
     folders = sorted(path.parent for path in out.glob(f"{variant}-*/result.json"))
-    logs = [[json.loads(line) for line in RunFolder(folder).log.read_text().splitlines()] for folder in folders]
+    logs = [read_log(RunFolder(folder).log) for folder in folders]
     found = {stage: [unpaused(epoch_seconds(log, stage)) for log in logs] for stage in ("search", "retrain")}
     if variant == "tuned":
         studies = [Tuned.load(RunFolder(path.parent).tuned) for path in out.glob("searched-*/tuned.json")]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dashfx.errors import ModelError, SpaceError
 from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune import BUDGET
-from dashfx.ops.fourierconv import computed_by, faster_convs
+from dashfx.ops.fourierconv import computed_by, faster_convs, large_convs
 from dashfx.ops.tuningtable import cache_file
 from dashfx.run import Run, check_model, note_idle_globs
 from dashfx.runfolder import RunFolder, write_text
@@ -157,7 +157,7 @@ def quickened(run: Run, model: nn.Module) -> Iterator[int]:
     config, choices = run.config.retrain, dict[str, str]()
     place = run.accelerator
     other = place.device.type != "cpu" or place.mixed_precision != "no" or config.compile or config.channels_last
-    if config.autotune and not other:
+    if config.autotune and not other and large_convs(model):
         if run.is_main:
             path = run.folder.autotune if run.folder else None
             x = first_rows(run, config.batch_size)

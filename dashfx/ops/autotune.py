@@ -78,6 +78,7 @@ def tune(
     supernet: nn.Module,
     example: Any,
     *,
+    sites: Mapping[str, AggConv] | None = None,
     kept: TuningTable | None = None,
     cache: Path | None = None,
     budget: float = BUDGET,
@@ -89,13 +90,15 @@ def tune(
     pass; their times come from the file `cache` where it has them. Weights, gradients and random state stay.
 
     Args:
+        sites: what stands for modules of the model, by their names; without it, its own AggConvs.
         budget: seconds after which no further problem is measured; 0 measures nothing.
 
     Raises:
         SpaceError: a conv that no algorithm can run in free memory.
     """
-    places = find_places(supernet, example)
-    tuner = _Tuner(sites_of(supernet), TuningTable(kept.entries if kept else None), TuningTable.load(cache))
+    sites = sites_of(supernet) if sites is None else sites
+    places = find_places(supernet, example, sites)
+    tuner = _Tuner(sites, TuningTable(kept.entries if kept else None), TuningTable.load(cache))
     device = next(supernet.parameters()).device
     free, deadline = free_bytes(device), time.perf_counter() + budget
     fourier = _fourier_that_fits(places, free)
@@ -137,20 +140,24 @@ class _Tuner:
         return {name: entry.seconds[name] for name in names if name in entry.seconds} if entry else {}
 
 
-def find_places(supernet: nn.Module, example: Any) -> list[Place]:
-    """The distinct problems that one forward pass poses to convs with algorithm "auto", the largest first."""
+def find_places(supernet: nn.Module, example: Any, sites: Mapping[str, AggConv] | None = None) -> list[Place]:
+    """The distinct problems that one forward pass poses to sites with algorithm "auto", the largest first."""
+    sites = sites_of(supernet) if sites is None else sites
     found: dict[Problem, dict[str, Use]] = {}
-    sites = {name: site for name, site in sites_of(supernet).items() if site.algorithm == "auto"}
 
-    def record(name: str) -> Any:
-        def hook(site: AggConv, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def record(name: str, site: AggConv) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
             x = input_of((args, options))
             x = x if x.dim() == site.ndim + 2 else x.unsqueeze(0)
             found.setdefault(problem_of(site, x), {})[name] = site.use_of(x)
 
         return hook
 
-    handles = [site.register_forward_pre_hook(record(name), with_kwargs=True) for name, site in sites.items()]
+    handles = [
+        supernet.get_submodule(name).register_forward_pre_hook(record(name, site), with_kwargs=True)
+        for name, site in sites.items()
+        if site.algorithm == "auto"
+    ]
     try:
         with evaluation(supernet):
             supernet(*(example if isinstance(example, tuple) else (example,)))

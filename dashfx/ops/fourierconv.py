@@ -9,22 +9,19 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.convs import read_padding, read_padding_mode
 from dashfx.errors import SpaceError
-from dashfx.hosting import input_of
-from dashfx.ops.aggconv import AggConv, sites_of
-from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.aggconv import AggConv
+from dashfx.ops.algorithms import ALGORITHMS, Algorithm
 from dashfx.ops.autotune import Tuning, tune
 from dashfx.ops.geometry import ConvSpec
 from dashfx.ops.tuningtable import Entry, TuningTable
 from dashfx.space import Candidate
-from dashfx.tracing import evaluation
 
 LARGE = 3  # kernels of at most so many taps an axis are left to PyTorch without a measurement
 MARGIN = 1.25  # so many times faster alone: in a network caches and memory are shared
@@ -32,12 +29,13 @@ BY_FOURIER = {"fourier", "fourier_recompute"}
 
 
 class _ByFourier(_ConvNd):
-    _algorithm: str
+    _algorithm: Algorithm
+    _spec: ConvSpec
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if input.dim() != weight.dim():  # without a batch axis
             return super()._conv_forward(input, weight, bias)
-        return ALGORITHMS[self._algorithm](input, [weight], weight.new_ones(1), _spec_of(self), bias)
+        return self._algorithm(input, [weight], weight.new_ones(1), self._spec, bias)
 
 
 class FourierConv1d(_ByFourier, nn.Conv1d): ...
@@ -55,17 +53,18 @@ KINDS: dict[type, type[_ByFourier]] = {nn.Conv1d: FourierConv1d, nn.Conv2d: Four
 @contextmanager
 def computed_by(model: nn.Module, choices: Mapping[str, str]) -> Iterator[None]:
     """Inside, the convs of these names are computed by these algorithms."""
-    convs = [(model.get_submodule(name), algorithm) for name, algorithm in choices.items()]
-    plain = [type(conv) for conv, _ in convs]
-    for conv, algorithm in convs:
+    convs: dict[Any, type] = {}
+    for name, algorithm in choices.items():
+        conv: Any = model.get_submodule(name)
+        convs[conv] = type(conv)
         conv.__class__ = KINDS[type(conv)]
-        conv._algorithm = algorithm  # type: ignore[assignment]
+        conv._algorithm, conv._spec = ALGORITHMS[algorithm], _spec_of(conv)
     try:
         yield
     finally:
-        for (conv, _), kind in zip(convs, plain, strict=True):
+        for conv, kind in convs.items():
             conv.__class__ = kind
-            del conv._algorithm
+            del conv._algorithm, conv._spec
 
 
 def faster_convs(
@@ -76,52 +75,31 @@ def faster_convs(
     Forward and backward are measured as `tune` does, with its `kept` and `cache`. No tuning where no conv is large, or
     where memory is short by its estimate.
     """
-    uses = _uses(model, example)
-    if not uses:
+    sites = {name: _stand_in(conv) for name, conv in large_convs(model).items()}
+    if not sites:
         return {}, None
-    stand_ins = [_stand_in(cast(_ConvNd, model.get_submodule(name))) for name in uses]
-    together = _SideBySide(stand_ins, list(uses.values()))
     try:
-        tuning = tune(together, example, kept=kept, cache=cache)
+        tuning = tune(model, example, sites=sites, kept=kept, cache=cache)
     except SpaceError:
         return {}, None
-    name_of = dict(zip(sites_of(together), uses, strict=True))
-    found: dict[str, set[str]] = {name: set() for name in uses}
+    found: dict[str, set[str]] = {}
     for place in tuning.places:
         entry = tuning.entry(place)
-        for site in place.sites:
-            found[name_of[site]].add(entry.choice if _pays(entry) else "")
+        for name in place.sites:
+            found.setdefault(name, set()).add(entry.choice if _pays(entry) else "")
     return {name: only for name, (only, *others) in found.items() if only and not others}, tuning
+
+
+def large_convs(model: nn.Module) -> dict[str, _ConvNd]:
+    """The plain convs by name that may be faster by the Fourier path."""
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, _ConvNd)}
+    return {name: conv for name, conv in convs.items() if type(conv) in KINDS and max(conv.kernel_size) > LARGE}
 
 
 def _pays(entry: Entry) -> bool:
     """Whether a Fourier algorithm is faster by more than the measurement of a single conv can be trusted."""
     own, others = entry.seconds.get(entry.choice), [t for n, t in entry.seconds.items() if n not in BY_FOURIER]
     return entry.choice in BY_FOURIER and own is not None and MARGIN * own <= min(others, default=math.inf)
-
-
-def _uses(model: nn.Module, example: Any) -> dict[str, list[torch.Size]]:
-    """Input sizes of the convs with large kernels, by name."""
-    found: dict[str, list[torch.Size]] = {}
-
-    def record(name: str) -> Any:
-        def hook(conv: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            x = input_of((args, options))
-            if x.dim() == cast(_ConvNd, conv).weight.dim():
-                found.setdefault(name, []).append(x.shape)
-
-        return hook
-
-    large = {n: m for n, m in model.named_modules() if type(m) in KINDS and max(cast(_ConvNd, m).kernel_size) > LARGE}
-    handles = [conv.register_forward_pre_hook(record(name), with_kwargs=True) for name, conv in large.items()]
-    try:
-        if large:
-            with evaluation(model):
-                model(*(example if isinstance(example, tuple) else (example,)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
 
 def _spec_of(conv: _ConvNd) -> ConvSpec:
@@ -145,16 +123,3 @@ def _stand_in(conv: _ConvNd) -> AggConv:
         device=conv.weight.device,
         dtype=conv.weight.dtype,
     )
-
-
-class _SideBySide(nn.Module):
-    """Convs that are each called with inputs of the sizes that they had in the model."""
-
-    def __init__(self, sites: list[AggConv], sizes: list[list[torch.Size]]) -> None:
-        super().__init__()
-        self.sites, self._sizes = nn.ModuleList(sites), sizes
-
-    def forward(self, *_: Any) -> None:
-        for site, sizes in zip(self.sites, self._sizes, strict=True):
-            for size in sizes:
-                site(next(site.parameters()).new_zeros(size))

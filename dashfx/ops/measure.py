@@ -33,6 +33,10 @@ class Timing:
         low, _, high = statistics.quantiles(self.runs, n=4, method="inclusive")
         return (high - low) / 2 / self.median
 
+    def over(self, other: Timing) -> Timing:
+        """Run by run relative to another's, which took turns with this."""
+        return Timing(tuple(own / theirs for own, theirs in zip(self.runs, other.runs, strict=False)))
+
 
 def seconds(step: Step, device: torch.device, clock: Clock = time.perf_counter) -> float:
     """Time of one call by the clock, with all that it started on the device."""

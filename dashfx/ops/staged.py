@@ -114,12 +114,14 @@ class StagedSide:
         return zip(views, views, strict=True)
 
     def _pairs(self, points: Points, value: Tensor) -> list[tuple[slice, slice, slice | None]]:
-        room = PLANES
-        if value.device.type == "cpu":
-            room = PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE
-        plane = value[:, 0].numel() * value.element_size()
-        count = max(1, room // max(1, plane))
-        return pairs(points[0], self.middle[0], for_threads(count))
+        def fit(room: int) -> int:
+            return max(1, room // max(1, value[:, 0].numel() * value.element_size()))
+
+        if value.device.type != "cpu":
+            at_once = fit(PLANES)
+        else:
+            at_once = for_threads(fit(PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE))
+        return pairs(points[0], self.middle[0], at_once)
 
     def _inner(self, like: Tensor) -> list[_Inner]:
         return _inner_axes(self, like.dtype, like.device)

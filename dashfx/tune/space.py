@@ -42,9 +42,8 @@ def dimensions(config: RunConfig, model: nn.Module) -> dict[str, Dimension]:
                 "tune an argument of its class as model_args.NAME"
             )
         del space["dropout"]
-    ranges = not given and config.tune.sampler != "grid"
-    if ranges and "dropout" in space and len(probabilities(config, model)) > 1:
-        del space["dropout"]  # one probability for all layers would leave out the model as it is
+    if not given and config.tune.sampler != "grid" and len(probabilities(config, model)) > 1:
+        space.pop("dropout", None)  # one probability for all layers would leave out the model as it is
     check_choices(space, config)
     return space
 

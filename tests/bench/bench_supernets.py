@@ -18,7 +18,7 @@ from torch import nn
 from dashfx.backbones import TCN, WRN, ConvNeXt, WRN1d
 from dashfx.ops import sites_of
 from dashfx.ops.autotune import tune
-from dashfx.ops.measure import Step, Timing, in_turns, peak_bytes
+from dashfx.ops.measure import Step, in_turns, peak_bytes
 from dashfx.ops.memory import in_words
 from dashfx.ops.tuningtable import machine
 from dashfx.space import SearchSpace
@@ -31,6 +31,9 @@ class Case:
     shape: tuple[int, ...]
     batch: int
 
+    def space(self) -> SearchSpace:
+        return SearchSpace.preset("dash1d" if len(self.shape) == 2 else "dash2d")
+
 
 CASES = {
     "WRN-16-1": Case(lambda: WRN(16, 1), (3, 32, 32), 64),
@@ -42,18 +45,28 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser = parser_of(__doc__)
     parser.add_argument("--ways", nargs="+", default=["auto"], help="algorithms of the supernet; auto is tuned")
-    parser.add_argument("--batch", type=int, help="instead of each model's own")
-    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
-    print(f"{machine(DEVICE)}; {options.repeats} turns, spread is half the distance of the quartiles")
+    print(headline(options.repeats))
     print(
         f"{'':10} {'way':18} {'backbone':>12} {'supernet':>12} {'ratio':>7} {'spread':>7} {'memory':>18} {'ratio':>7}"
     )
     for name in options.models:
         compare(name, CASES[name], options.ways, options.batch or CASES[name].batch, options.repeats)
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """What all benchmarks of these models are asked."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--batch", type=int, help="instead of each model's own")
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
+    return parser
+
+
+def headline(repeats: int) -> str:
+    return f"{machine(DEVICE)}; {repeats} turns, spread is half the distance of the quartiles"
 
 
 def compare(name: str, case: Case, ways: Sequence[str], batch: int, repeats: int) -> None:
@@ -62,8 +75,7 @@ def compare(name: str, case: Case, ways: Sequence[str], batch: int, repeats: int
     x = torch.randn(batch, *case.shape, device=DEVICE)
     steps = {"": training_step(plain, x)}
     for way in ways:
-        space = SearchSpace.preset("dash1d" if len(case.shape) == 2 else "dash2d")
-        supernet = rewrite(plain, x[:2], space, "fresh", algorithm=way).train()
+        supernet = rewrite(plain, x[:2], case.space(), "fresh", algorithm=way).train()
         if way == "auto":
             tuning = tune(supernet, x)
             print(f"{name}: {len(sites_of(supernet))} sites, {tuning}")
@@ -71,7 +83,7 @@ def compare(name: str, case: Case, ways: Sequence[str], batch: int, repeats: int
     times = dict(zip(steps, in_turns(list(steps.values()), DEVICE, repeats), strict=True))
     peaks = {way: peak_bytes(step, DEVICE) for way, step in steps.items()}
     for way in ways:
-        ratios = Timing(tuple(b / a for a, b in zip(times[""].runs, times[way].runs, strict=False)))
+        ratios = times[way].over(times[""])
         medians = [1e3 * times[key].median for key in ("", way)]
         memory = f"{in_words(peaks[''])} {in_words(peaks[way])}"
         print(
