@@ -11,6 +11,8 @@ from itertools import accumulate
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from dashfx.ops.algorithms.fourier_slices import release
+
 Step = Callable[[], object]
 Clock = Callable[[], float]
 
@@ -91,8 +93,10 @@ def in_turns(
 def peak_bytes(step: Step, device: torch.device) -> int:
     """The most bytes of tensors that one call holds at once, beyond those that were there.
 
-    Call the step once before, so that caches are filled. What a library takes past torch's allocator is not seen.
+    Call the step once before, so that caches are filled. What the Fourier path keeps from step to step counts too; what
+    a library takes past torch's allocator is not seen.
     """
+    release()
     if device.type == "cuda":
         _synchronise(device)
         before = torch.cuda.memory_allocated(device)

@@ -10,11 +10,11 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from dashfx.ops.dft import cos_sin, for_threads, kept, mirror, pairs
+from dashfx.ops.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.geometry import Points, Size
+from dashfx.ops.products import TINY, memory
 
-# Bytes of inputs that are folded at once: a thread alone is fastest plane by plane, several want larger calls to share.
-PLANES_ALONE, PLANES_CPU, PLANES = 0, 1 << 19, 1 << 28
+FEW_ROWS = 64  # with fewer rows at once, matrices are too thin
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class StagedSide:
     points: tuple[Points, ...]
     middle: Size
     weighted: bool = False
+    in_place = True
 
     @cached_property
     def blocks(self) -> int:
@@ -56,45 +57,37 @@ class StagedSide:
     def held(self, rows: int) -> int:
         return rows * self.blocks * 2 * self._width
 
-    def open(self, values: Sequence[Tensor]) -> Tensor:
+    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
         """The two groups: (2, blocks, width, rows), the even points before the odd ones, set after set."""
-        opened = values[0].new_empty(2, self.blocks, self._width, len(values[0]))
-        sets = zip(values, self.points, self._inner(opened), self._views(opened), strict=True)
-        for value, own, inner, (to_even, to_odd) in sets:
-            for place, right, left in self._pairs(own, value):
-                even = odd = value[:, right]
-                if left is not None:
-                    image = _reversed(value[:, left])
-                    even, odd = even + image, even - image
-                inner.analyse(even, 0, to_even[:, :, place])
-                inner.analyse(odd, 1, to_odd[:, :, place])
+        opened = self.blank(len(values[0]), room)
+        sets = zip(values, self._folds(opened), self._inner(opened), self._views(opened), strict=True)
+        for value, fold, inner, (to_even, to_odd) in sets:
+            for rows in _lots(len(value), fold.numbers, desk):
+                even, odd = fold.split(value[rows], desk)
+                inner.analyse(even, 0, to_even[..., rows])
+                inner.analyse(odd, 1, to_odd[..., rows])
         return opened
 
-    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
-        late = self._late(blocks, opened)
-        for group, target in zip(opened, out, strict=True):
-            source = group[blocks.start : blocks.stop]
-            torch.bmm(late, source, out=target.view(len(blocks), self.block, -1))
+    def blank(self, rows: int, room: Tensor) -> Tensor:
+        return memory(room, 2, self.blocks, self._width, rows)
 
-    def blank(self, rows: int, over: Tensor) -> Tensor:
-        shape = 2, self.blocks, self._width, rows
-        return over if over.shape == shape else over.new_empty(shape)
+    def shares(self, opened: Tensor, step: int) -> Sequence[tuple[Tensor, Tensor]]:
+        real, imag = (group.split(step) for group in opened)
+        return list(zip(real, imag, strict=True))
 
-    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None:
-        late = self._late(blocks, into).transpose(1, 2)
-        for part, target in zip(spectrum, into, strict=True):
-            torch.bmm(late, part.view(len(blocks), self.block, -1), out=target[blocks.start : blocks.stop])
+    def at(self, blocks: range, spectrum: Tensor) -> _StagedSlice:
+        return _StagedSlice(self._late(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
 
-    def close(self, gathered: Tensor) -> list[Tensor]:
-        values = []
-        sets = zip(self.points, self._inner(gathered), self._views(gathered), strict=True)
-        for own, inner, (of_even, of_odd) in sets:
-            value = gathered.new_empty(gathered.shape[-1], *map(len, own))
-            for place, right, left in self._pairs(own, value):
-                even, odd = inner.adjoint(of_even[:, :, place], 0), inner.adjoint(of_odd[:, :, place], 1)
-                torch.add(even, odd, out=value[:, right])
-                if left is not None:
-                    value[:, left] = _reversed(even - odd)
+    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+        values, count = [], gathered.shape[-1]
+        sets = zip(self.points, self._folds(gathered), self._inner(gathered), self._views(gathered), strict=True)
+        for own, fold, inner, (of_even, of_odd) in sets:
+            value = gathered.new_empty(count, *map(len, own))
+            for rows in _lots(count, fold.numbers, desk):
+                parts = fold.parts(len(range(count)[rows]), desk)
+                inner.adjoint(of_even[..., rows], 0, parts[0])
+                inner.adjoint(of_odd[..., rows], 1, parts[1])
+                fold.join(parts, value[rows])
             values.append(value)
         return values
 
@@ -113,15 +106,8 @@ class StagedSide:
         views = iter(opened.split(counts, 2))
         return zip(views, views, strict=True)
 
-    def _pairs(self, points: Points, value: Tensor) -> list[tuple[slice, slice, slice | None]]:
-        def fit(room: int) -> int:
-            return max(1, room // max(1, value[:, 0].numel() * value.element_size()))
-
-        if value.device.type != "cpu":
-            at_once = fit(PLANES)
-        else:
-            at_once = for_threads(fit(PLANES_CPU if torch.get_num_threads() > 1 else PLANES_ALONE))
-        return pairs(points[0], self.middle[0], at_once)
+    def _folds(self, like: Tensor) -> list[_Fold]:
+        return _folds(self, like.dtype, like.device)
 
     def _inner(self, like: Tensor) -> list[_Inner]:
         return _inner_axes(self, like.dtype, like.device)
@@ -131,8 +117,65 @@ class StagedSide:
         return _late_matrix(self, like.dtype, like.device).expand(len(blocks), -1, -1)
 
 
-def _reversed(planes: Tensor) -> Tensor:
-    return planes.flip(1) if planes.shape[1] > 1 else planes
+class _StagedSlice:
+    """A share is a pair (blocks, width, rows), the two groups."""
+
+    def __init__(self, late: Tensor, spectrum: Tensor) -> None:
+        self._to_spectrum, self._from_spectrum = late, late.mT
+        self._re, self._im = spectrum
+
+    def analyse(self, share: tuple[Tensor, Tensor]) -> None:
+        real, imag = share
+        torch.bmm(self._to_spectrum, real, out=self._re)
+        torch.bmm(self._to_spectrum, imag, out=self._im)
+
+    def adjoint(self, share: tuple[Tensor, Tensor]) -> None:
+        real, imag = share
+        torch.bmm(self._from_spectrum, self._re, out=real)
+        torch.bmm(self._from_spectrum, self._im, out=imag)
+
+
+def _lots(count: int, numbers: int, desk: Tensor) -> list[slice]:
+    """So many rows of so many numbers, in parts for which the desk has room unless it is tiny."""
+    fit = len(desk) // numbers
+    step = fit if fit >= FEW_ROWS else count
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+class _Fold:
+    """The even and the odd part of a set along its first axis, as products with a matrix (2 * points kept, points).
+
+    Of small planes PyTorch would do them in loops of its own, so there the matrix acts on all axes at once.
+    """
+
+    def __init__(self, matrix: Tensor, inner: Size) -> None:
+        self._matrix, self._inner = matrix, inner
+        self.numbers = len(matrix) * math.prod(inner)
+        self._small = matrix.numel() * math.prod(inner) < TINY
+        if self._small:
+            self._all = torch.kron(matrix, torch.eye(math.prod(inner)).to(matrix)).t().contiguous()
+
+    def split(self, value: Tensor, desk: Tensor) -> tuple[Tensor, ...]:
+        """(rows, *points) -> even and odd part, each (rows, points kept, *inner)"""
+        out = memory(desk, len(value), len(self._matrix), math.prod(self._inner))
+        if self._small:
+            torch.mm(value.flatten(1), self._all, out=out.flatten(1))
+        else:
+            torch.bmm(self._matrix.expand(len(value), -1, -1), value.flatten(2).contiguous(), out=out)
+        return out.unflatten(2, self._inner).chunk(2, 1)
+
+    def parts(self, rows: int, desk: Tensor) -> Tensor:
+        """Room for the even and the odd part, (2, points kept, rows, *inner)."""
+        return memory(desk, 2, len(self._matrix) // 2, rows, *self._inner)
+
+    def join(self, parts: Tensor, out: Tensor) -> None:
+        """(2, points kept, rows, *inner) -> (rows, *points)"""
+        planes = parts.flatten(0, 1).flatten(2)
+        if self._small:
+            values = torch.mm(self._matrix.t(), planes.flatten(1))
+            out.flatten(2).copy_(values.view(-1, *planes.shape[1:]).transpose(0, 1))
+        else:
+            torch.bmm(self._matrix.t().expand(len(out), -1, -1), planes.transpose(0, 1), out=out.flatten(2))
 
 
 class _Inner:
@@ -161,18 +204,25 @@ class _Inner:
             values = values.unflatten(0, (-1, count)).transpose(1, 2)
             target.view(values.shape).copy_(values)
 
-    def adjoint(self, spectrum: Tensor, part: int) -> Tensor:
-        """(2, blocks, count, rows) -> (rows, count, *points)"""
+    def adjoint(self, spectrum: Tensor, part: int, out: Tensor) -> None:
+        """(2, blocks, count, rows) -> (count, rows, *points)"""
         last, (count, rows) = self._last[part], spectrum.shape[-2:]
         if self._before is None:
             lines = spectrum.view(-1, count, rows).permute(1, 2, 0)
-            return torch.bmm(lines, last.expand(count, -1, -1)).transpose(0, 1)
+            torch.bmm(lines, last.expand(count, -1, -1), out=out)
+            return
         re, im = spectrum.view(2, -1, len(self._before), count, rows).transpose(2, 3).flatten(1, 2)
         cos, sin = (half.t().expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
         done = torch.stack([torch.bmm(cos, re).baddbmm_(sin, im, alpha=-1), torch.bmm(cos, im).baddbmm_(sin, re)])
         lines = done.view(len(last), -1, rows).permute(1, 2, 0)  # count * points, rows, 2 * freq
         value = torch.bmm(lines, last.expand(len(lines), -1, -1))
-        return value.unflatten(0, (count, -1)).permute(2, 0, 1, 3)
+        out.copy_(value.unflatten(0, (count, -1)).transpose(1, 2))
+
+
+@lru_cache(maxsize=512)
+def _folds(side: StagedSide, dtype: torch.dtype, device: torch.device) -> list[_Fold]:
+    sets = [(even_odd(own[0], side.middle[0]), tuple(map(len, own[1:]))) for own in side.points]
+    return [_Fold(parts.flatten(0, 1).to(device, dtype), inner) for parts, inner in sets]
 
 
 @lru_cache(maxsize=512)

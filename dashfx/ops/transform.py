@@ -7,6 +7,9 @@ whose mirror image is not stored, so that its adjoint reads the inverse transfor
 
 A spectrum is (2, freq, rows), real before imaginary parts, and comes slice by slice: some `blocks` of frequencies,
 small enough to stay in a cache between analysis, product and adjoint. So a spectrum never exists as a whole.
+
+What can be made ahead of a slice, matrices and views, is made once in a `Slice`: a training step makes hundreds of
+calls, and Python takes about as long for a view as for a product.
 """
 
 from __future__ import annotations
@@ -15,21 +18,43 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dashfx.ops.dft import cos_sin, fold, kept, mirror, unfold
+from dashfx.ops.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.geometry import Points, Size
+from dashfx.ops.products import memory
 from dashfx.ops.twosteps import SingleAxis
 
 # One step of an FFT on one number costs as much as so many multiplications of a matrix product.
 FFT_STEP = 40.0
 
 
+Share = Any  # of one slice in what a side's `open` or `blank` returned: a tensor or a pair
+
+
+class Slice(Protocol):
+    """One side's spectrum at some blocks of frequencies, in memory that is given once and used again."""
+
+    def analyse(self, share: Share) -> None:
+        """Fills the spectrum from what `open` returned."""
+        ...
+
+    def adjoint(self, share: Share) -> None:
+        """Adds to what `close` makes values of. Where the share came from `open`, its own frequencies are replaced."""
+        ...
+
+
 class Side(Protocol):
-    """The sets of points of one party; `values` holds one tensor (rows, *points) for each set, and the sets add up."""
+    """The sets of points of one party; `values` holds one tensor (rows, *points) for each set, and the sets add up.
+
+    Attributes:
+        in_place: `adjoint` may gather in what `open` returned, slice by slice as each has been analysed.
+    """
+
+    in_place: bool
 
     @property
     def points(self) -> tuple[Points, ...]: ...
@@ -52,21 +77,27 @@ class Side(Protocol):
         """Numbers in what `open` returns."""
         ...
 
-    def open(self, values: Sequence[Tensor]) -> Tensor:
-        """What all blocks share."""
+    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
+        """What all blocks share.
+
+        Args:
+            room, desk: memory that the result may take, and what it is made from, 1-D.
+        """
         ...
 
-    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
-        """Fills `out` (2, blocks * block, rows)."""
+    def blank(self, rows: int, room: Tensor) -> Tensor:
+        """For `adjoint` to gather all blocks in."""
         ...
 
-    def blank(self, rows: int, over: Tensor) -> Tensor:
-        """Room for `adjoint` to gather all blocks in: `over`, from `open`, where its blocks may be replaced in turn."""
+    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
+        """Of what `open` or `blank` returned, what belongs to each slice of `step` blocks."""
         ...
 
-    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None: ...
+    def at(self, blocks: range, spectrum: Tensor) -> Slice:
+        """At these blocks, with `spectrum` (2, blocks * block, rows) as its memory."""
+        ...
 
-    def close(self, gathered: Tensor) -> list[Tensor]:
+    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
         """The values once every block has been gathered."""
         ...
 
@@ -81,6 +112,7 @@ class DirectSide(SingleAxis):
     """
 
     few: bool = False
+    in_place = False
 
     def work(self, rows: int) -> float:
         return 2 * self.blocks * self.block * rows * sum(self._counts)
@@ -88,33 +120,37 @@ class DirectSide(SingleAxis):
     def held(self, rows: int) -> int:
         return (1 + self.few) * rows * sum(self._counts)
 
-    def open(self, values: Sequence[Tensor]) -> Tensor:
+    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
         """(2, rows, points): the even parts of all sets, and the odd ones"""
         if not self.few:
             return values[0].expand(2, -1, -1)
-        parts = [fold(value, axis, self.middle) for value, (axis,) in zip(values, self.points, strict=True)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        opened = memory(room, 2, len(values[0]), sum(self._counts))
+        for value, fold, target in zip(values, self._folds(opened), opened.split(self._counts, 2), strict=True):
+            torch.bmm(value.expand(2, -1, -1), fold.mT, out=target)
+        return opened
 
-    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
-        for part, basis, target in zip(opened, self._basis(blocks, opened), out, strict=True):
-            torch.mm(basis, part.t(), out=target)
+    def blank(self, rows: int, room: Tensor) -> Tensor:
+        return room.new_zeros(1 + self.few, rows, sum(self._counts)).expand(2, -1, -1)
 
-    def blank(self, rows: int, over: Tensor) -> Tensor:
-        return over.new_zeros(1 + self.few, rows, sum(self._counts)).expand(2, -1, -1)
+    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
+        return [opened.mT.unbind()] * -(-self.blocks // step)
 
-    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None:
-        for part, basis, target in zip(spectrum, self._basis(blocks, into), into, strict=True):
-            target.addmm_(part.t(), basis)
+    def at(self, blocks: range, spectrum: Tensor) -> Slice:
+        return _DirectSlice(self._basis(blocks, spectrum), spectrum)
 
-    def close(self, gathered: Tensor) -> list[Tensor]:
+    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
         if not self.few:
             return [gathered[0]]
-        sets = zip(gathered.split(self._counts, 2), self.points, strict=True)
-        return [unfold(parts, axis) for parts, (axis,) in sets]
+        sets = zip(gathered.split(self._counts, 2), self._folds(gathered), strict=True)
+        return [torch.mm(even, to_even).addmm_(odd, to_odd) for (even, odd), (to_even, to_odd) in sets]
 
     @cached_property
     def _counts(self) -> list[int]:
         return [len(self._kept(axis)) for (axis,) in self.points]
+
+    def _folds(self, like: Tensor) -> list[Tensor]:
+        """Per set (2, points kept, points)."""
+        return _fold_matrices(self, like.dtype, like.device)
 
     def _kept(self, axis: range) -> range:
         return kept(axis, self.middle) if self.few else axis
@@ -125,8 +161,28 @@ class DirectSide(SingleAxis):
         return basis[:, blocks.start * self.block : blocks.stop * self.block]
 
 
+class _DirectSlice:
+    """A share is a pair (points, rows): even and odd parts, or the same values twice."""
+
+    def __init__(self, basis: Tensor, spectrum: Tensor) -> None:
+        (self._cos, self._sin), (self._re, self._im) = basis, spectrum
+        self._from_re, self._from_im = basis.mT
+
+    def analyse(self, share: Share) -> None:
+        even, odd = share
+        torch.mm(self._cos, even, out=self._re)
+        torch.mm(self._sin, odd, out=self._im)
+
+    def adjoint(self, share: Share) -> None:
+        even, odd = share
+        even.addmm_(self._from_re, self._re)
+        odd.addmm_(self._from_im, self._im)
+
+
 class FftSide:
     """`torch.fft` on a zero-filled buffer: for periods so long that matrices lose. All frequencies are one block."""
+
+    in_place = True
 
     def __init__(self, period: Size, points: tuple[Points, ...], weighted: bool = False) -> None:
         self.period, self.points, self.weighted = period, points, weighted
@@ -139,7 +195,7 @@ class FftSide:
     def held(self, rows: int) -> int:
         return 2 * rows * self.block
 
-    def open(self, values: Sequence[Tensor]) -> Tensor:
+    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
         buffer = values[0].new_zeros(len(values[0]), *self.period)
         for value, own in zip(values, self.points, strict=True):
             buffer[(slice(None), *self._index(own, buffer))] += value
@@ -148,16 +204,16 @@ class FftSide:
             spectrum *= self._mirror(buffer) / math.prod(self.period)
         return torch.view_as_real(spectrum).flatten(1, -2)  # (rows, freq, 2)
 
-    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
-        out.copy_(opened.permute(2, 1, 0))
+    def blank(self, rows: int, room: Tensor) -> Tensor:
+        return memory(room, rows, self.block, 2)
 
-    def blank(self, rows: int, over: Tensor) -> Tensor:
-        return over.new_empty(rows, self.block, 2)
+    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
+        return [opened.permute(2, 1, 0)]
 
-    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None:
-        into.copy_(spectrum.permute(2, 1, 0))
+    def at(self, blocks: range, spectrum: Tensor) -> Slice:
+        return _FftSlice(spectrum)
 
-    def close(self, gathered: Tensor) -> list[Tensor]:
+    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
         joined = torch.view_as_complex(gathered).view(-1, *self.period[:-1], self.period[-1] // 2 + 1)
         if not self.weighted:
             joined = joined / self._mirror(gathered)  # irfftn counts mirrored frequencies twice
@@ -176,6 +232,24 @@ class FftSide:
 
     def _mirror(self, like: Tensor) -> Tensor:
         return mirror(self.period[-1]).to(like)
+
+
+class _FftSlice:
+    """A share is the whole spectrum (2, freq, rows), as a view of what `torch.fft` made."""
+
+    def __init__(self, spectrum: Tensor) -> None:
+        self._spectrum = spectrum
+
+    def analyse(self, share: Share) -> None:
+        self._spectrum.copy_(share)
+
+    def adjoint(self, share: Share) -> None:
+        share.copy_(self._spectrum)
+
+
+@lru_cache(maxsize=512)
+def _fold_matrices(side: DirectSide, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    return [even_odd(axis, side.middle).to(device, dtype) for (axis,) in side.points]
 
 
 @lru_cache(maxsize=512)

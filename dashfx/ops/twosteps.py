@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dashfx.ops.dft import cos_sin, mirror
 from dashfx.ops.geometry import Points
+from dashfx.ops.products import memory
 
 STRIP = 128  # lines of a matrix that are turned at once
 
@@ -41,37 +42,37 @@ class SingleAxis:
 class TwoStepSide(SingleAxis):
     """The points are range(n); the second step is done block by block."""
 
+    in_place = True
+
     def work(self, rows: int) -> float:
         return 2 * self.blocks * self.block * rows * (self._rounds + 2 * self.block)
 
     def held(self, rows: int) -> int:
         return 2 * rows * self.blocks * self.block
 
-    def open(self, values: Sequence[Tensor]) -> Tensor:
+    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
         """(blocks, 2 * p2, rows), real before imaginary parts"""
         (value,) = values
-        padded = value.new_empty(self._rounds * self.block, len(value))
+        padded = memory(desk, self._rounds * self.block, len(value))
         _turn(value, padded[: value.shape[1]])
         padded[value.shape[1] :] = 0
-        return (self._first(value) @ padded.view(self._rounds, -1)).view(self.blocks, 2 * self.block, -1)
+        opened = self.blank(len(value), room)
+        torch.mm(self._first(value), padded.view(self._rounds, -1), out=opened.view(2 * self.blocks, -1))
+        return opened
 
-    def analyse(self, opened: Tensor, blocks: range, out: Tensor) -> None:
-        source = opened[blocks.start : blocks.stop]
-        for second, target in zip(self._second(blocks, opened), out, strict=True):
-            torch.bmm(second, source, out=target.view(len(blocks), self.block, -1))
+    def blank(self, rows: int, room: Tensor) -> Tensor:
+        return memory(room, self.blocks, 2 * self.block, rows)
 
-    def blank(self, rows: int, over: Tensor) -> Tensor:
-        shape = self.blocks, 2 * self.block, rows
-        return over if over.shape == shape else over.new_empty(shape)
+    def shares(self, opened: Tensor, step: int) -> Sequence[Tensor]:
+        return opened.split(step)
 
-    def adjoint(self, spectrum: Tensor, blocks: range, into: Tensor) -> None:
-        (from_re, from_im), target = self._second(blocks, into).transpose(2, 3), into[blocks.start : blocks.stop]
-        re, im = spectrum.view(2, len(blocks), self.block, -1)
-        torch.bmm(from_re, re, out=target).baddbmm_(from_im, im)
+    def at(self, blocks: range, spectrum: Tensor) -> _TwoStepSlice:
+        return _TwoStepSlice(self._second(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
 
-    def close(self, gathered: Tensor) -> list[Tensor]:
+    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
         rows = gathered.shape[-1]
-        points = self._first(gathered).t() @ gathered.view(2 * self.blocks, -1)
+        points = memory(desk, self._rounds, self.block * rows)
+        torch.mm(self._first(gathered).t(), gathered.view(2 * self.blocks, -1), out=points)
         value = gathered.new_empty(rows, self._count)
         _turn(points.view(-1, rows)[: self._count], value)
         return [value]
@@ -93,6 +94,21 @@ class TwoStepSide(SingleAxis):
     def _second(self, blocks: range, like: Tensor) -> Tensor:
         """(2, blocks, k2, 2 * p2)"""
         return _second_step(self, like.dtype, like.device)[:, blocks.start : blocks.stop]
+
+
+class _TwoStepSlice:
+    """A share is (blocks, 2 * p2, rows)."""
+
+    def __init__(self, second: Tensor, spectrum: Tensor) -> None:
+        (self._to_re, self._to_im), (self._re, self._im) = second, spectrum
+        self._from_re, self._from_im = second.mT
+
+    def analyse(self, share: Tensor) -> None:
+        torch.bmm(self._to_re, share, out=self._re)
+        torch.bmm(self._to_im, share, out=self._im)
+
+    def adjoint(self, share: Tensor) -> None:
+        torch.bmm(self._from_re, self._re, out=share).baddbmm_(self._from_im, self._im)
 
 
 def _turn(matrix: Tensor, out: Tensor) -> None:

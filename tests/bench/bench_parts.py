@@ -15,19 +15,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
+from unittest import mock
 
 import torch
 
 from dashfx.ops.algorithms import fourier
 from dashfx.ops.algorithms.fourier_plan import FourierPlan
+from dashfx.ops.algorithms.fourier_products import Channels
 from dashfx.ops.suite import SUITE, Layer, training_step
+from dashfx.ops.transform import Side
 from dashfx.ops.tuningtable import machine
 
 PARTS = ("opening", "slices", "products", "kernels", "rest")
-OF_IMAGES = {"open": "opening", "close": "opening", "blank": "opening", "analyse": "slices", "adjoint": "slices"}
-OF_KERNELS = dict.fromkeys(OF_IMAGES, "kernels")
-OF_PRODUCTS = dict.fromkeys(("output", "grad_input", "grad_kernel"), "products")
 
 
 class Timed:
@@ -50,23 +51,38 @@ class Timed:
         return timed
 
 
+class TimedSide(Timed):
+    """A side whose slices are timed as well."""
+
+    def __init__(self, inner: Side, spent: Counter[str], whole: str, sliced: str) -> None:
+        super().__init__(inner, dict.fromkeys(("open", "close", "blank", "shares"), whole), spent)
+        self._sliced = sliced
+
+    def at(self, *facts: Any) -> Timed:
+        return Timed(self._inner.at(*facts), dict.fromkeys(("analyse", "adjoint"), self._sliced), self._spent)
+
+
 def timed_plan(plan: FourierPlan, spent: Counter[str]) -> FourierPlan:
+    def images(side: Side) -> TimedSide:
+        return TimedSide(side, spent, "opening", "slices")
+
     phases = tuple(
-        dataclasses.replace(
-            phase, inputs=Timed(phase.inputs, OF_IMAGES, spent), taps=Timed(phase.taps, OF_KERNELS, spent)
-        )
+        dataclasses.replace(phase, inputs=images(phase.inputs), taps=TimedSide(phase.taps, spent, "kernels", "kernels"))
         for phase in plan.phases
     )
-    return dataclasses.replace(plan, phases=phases, outputs=Timed(plan.outputs, OF_IMAGES, spent))
+    return dataclasses.replace(plan, phases=phases, outputs=images(plan.outputs))
 
 
 def profile(layer: Layer, repeats: int) -> dict[str, float]:
     """Milliseconds of each part of a step, the median over repeats; `step` is their sum."""
     spent: Counter[str] = Counter()
-    plan_for, product = fourier.plan_for, fourier.product_over_channels
-    fourier.plan_for = lambda *facts: timed_plan(plan_for(*facts), spent)
-    fourier.product_over_channels = lambda *facts: Timed(product(*facts), OF_PRODUCTS, spent)
-    try:
+    products = dict.fromkeys(("output", "grad_input", "grad_kernel"), "products")
+    product, plan = Channels.product, fourier.plan_for
+    timed = cache(lambda *facts: timed_plan(plan(*facts), spent))
+    with (
+        mock.patch.object(fourier, "plan_for", timed),
+        mock.patch.object(Channels, "product", lambda *facts: Timed(product(*facts), products, spent)),
+    ):
         step = training_step(layer.aggconv("fourier"), layer.input())
         step()
         turns = []
@@ -76,8 +92,6 @@ def profile(layer: Layer, repeats: int) -> dict[str, float]:
             step()
             whole = time.perf_counter() - started
             turns.append({**spent, "rest": whole - spent.total(), "step": whole})
-    finally:
-        fourier.plan_for, fourier.product_over_channels = plan_for, product
     return {part: 1e3 * statistics.median(turn[part] for turn in turns) for part in ("step", *PARTS)}
 
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashfx.ops import staged, twosteps
-from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, products
+from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, fourier_products, fourier_slices
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
-from dashfx.ops.dft import for_threads
 from dashfx.ops.geometry import ConvSpec
+from dashfx.ops.products import for_threads
 from dashfx.ops.transform import DirectSide, FftSide
 from dashfx.ops.twosteps import TwoStepSide
 from dashfx.space import Candidate, candidate_padding
@@ -86,9 +86,11 @@ WAYS = {
     "in windows": {"WINDOW": 2, "REACHES": 0},
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
     "in two steps and strips": {"LONGEST_STEP": 3, "STRIP": 2},
-    "in groups of planes": {"PLANES_ALONE": 200, "PLANES_CPU": 200},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
-    "as with many channels": {"TINY": 0},
+    "in lots of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
+    "as with many channels": {"TINY": 0, "SMALL": 0},
+    "as with few channels": {"TINY": 1 << 20, "SMALL": 1 << 20},
+    "with nothing kept": {"MOST_KEPT": 0},
 }
 
 
@@ -101,7 +103,8 @@ def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[way].items():
-            patch.setattr(next(m for m in (products, staged, twosteps, fourier_plan) if hasattr(m, name)), name, value)
+            modules = (fourier_plan, fourier_products, fourier_slices, staged, twosteps)
+            patch.setattr(next(m for m in modules if hasattr(m, name)), name, value)
         fourier_plan.plan_for.cache_clear()
         found = value_and_gradients("fourier", spec, *inputs)
     fourier_plan.plan_for.cache_clear()

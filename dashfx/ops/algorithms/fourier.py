@@ -13,7 +13,7 @@ more things keep the work small, all exact:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,9 +23,11 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import aggregate, extend
 from dashfx.ops.algorithms.fourier_plan import FourierPlan, Phase, plan_for, wraps
+from dashfx.ops.algorithms.fourier_products import Channels
+from dashfx.ops.algorithms.fourier_slices import workshop_for
 from dashfx.ops.algorithms.mixed_weights import MixedWeights
-from dashfx.ops.algorithms.products import Dense, Depthwise, product_over_channels
 from dashfx.ops.geometry import ConvSpec
+from dashfx.ops.transform import Share
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Fourier:
             if plan.windows:
                 y = plan.windows.join(y, spec.output_size(size)[0])
             if bias is not None:
-                y = y + bias.to(y.dtype).view(-1, *[1] * spec.ndim)
+                y += bias.to(y.dtype).view(-1, *[1] * spec.ndim)
         return y.to(dtype)
 
 
@@ -74,20 +76,20 @@ class _Correlate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: FourierPlan, recompute: bool, x: Tensor, *kernels: Tensor) -> Tensor:
         job = _Job(plan, x, kernels)
+        opened = job.opened()
         ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
-        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(job.opened)))
+        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(opened)))
         if not plan.phases:  # with a stride, taps within reach may still miss every input
             return x.new_zeros(len(x), kernels[0].shape[0], *map(len, plan.outputs.points[0]))
-        out_spectrum = job.room(job.y_rows)
-        # what is not kept may be written over: each block's output takes the place of the input that it came from
-        gathered = plan.outputs.blank(job.y_rows, job.opened[-1][0] if recompute else x.new_empty(0))
-        for blocks in job.slices():
-            y = job.part(out_spectrum, blocks)
-            for i in range(len(plan.phases)):
-                job.channels.output(*job.spectra(i, blocks), y, add=i > 0)
-            plan.outputs.adjoint(y, blocks, gathered)
-        (rows,) = plan.outputs.close(gathered)
-        return job.channels.batch(rows).data  # not as a view: autograd would refuse a ReLU in place on it
+        gathered = plan.outputs.blank(job.channels.y_rows, job.room)
+        for work, target, sources in zip(job.slices, job.output_shares(gathered), job.shares(opened), strict=True):
+            for i, (phase, (source, taps)) in enumerate(zip(work.phases, sources, strict=True)):
+                phase.inputs.analyse(source)
+                phase.taps.analyse(taps)
+                work.product.output(add=i > 0)
+            work.outputs.adjoint(target)
+        (rows,) = plan.outputs.close(gathered, job.desk)
+        return job.channels.unrows(rows).data  # not as a view: autograd would refuse a ReLU in place on it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -95,81 +97,81 @@ class _Correlate(torch.autograd.Function):
         kernels, kept = saved[: ctx.kernels], [] if ctx.recompute else saved[ctx.kernels :]
         # gradients are written over what was kept, past autograd's check, so a second backward pass makes it again
         ctx.recompute, kept = True, [t.data for t in kept]
-        job = _Job(plan, x, kernels, list(zip(kept[::2], kept[1::2], strict=True)))
+        job = _Job(plan, x, kernels)
+        opened = list(zip(kept[::2], kept[1::2], strict=True)) or job.opened()
         to_x, to_kernels = ctx.needs_input_grad[2], any(ctx.needs_input_grad[3:])
-        room_g, room_x, room_k = job.room(job.y_rows), job.room(job.x_rows), job.room(job.k_rows)
-        opened = plan.outputs.open([job.channels.rows(grad.contiguous())])
-        # each block's gradient takes the place of what it was computed from
-        grads = [
-            (phase.inputs.blank(job.x_rows, source), phase.taps.blank(job.k_rows, taps))
-            for phase, (source, taps) in zip(plan.phases, job.opened, strict=True)
-        ]
-        for blocks in job.slices():
-            g = job.part(room_g, blocks)
-            plan.outputs.analyse(opened, blocks, g)
-            for i, phase in enumerate(plan.phases):
-                source, kernel = job.spectra(i, blocks)
-                if to_x:
-                    part = job.part(room_x, blocks)
-                    job.channels.grad_input(g, kernel, part)
-                    phase.inputs.adjoint(part, blocks, grads[i][0])
+        arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.room, job.desk)
+        grads = job.blanks(opened)
+        shares = zip(job.output_shares(arrived), job.shares(opened), job.shares(grads), strict=True)
+        for work, (own, sources, targets) in zip(job.slices, shares, strict=True):
+            work.outputs.analyse(own)
+            for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
                 if to_kernels:
-                    part = job.part(room_k, blocks)
-                    job.channels.grad_kernel(g, source, part)
-                    phase.taps.adjoint(part, blocks, grads[i][1])
+                    phase.inputs.analyse(source)
+                if to_x:
+                    phase.taps.analyse(taps)
+                if to_kernels:
+                    work.product.grad_kernel()
+                    phase.grad_taps.adjoint(to_taps)
+                if to_x:
+                    work.product.grad_input()
+                    phase.inputs.adjoint(to_source)
         grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
         return None, None, grad_x, *(job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels))
 
 
+Opened = Sequence[tuple[Tensor, Tensor]]  # per phase what the sides of inputs and taps returned
+
+
 class _Job:
-    """The tensors of one correlation: what all slices share, and room for the spectra of one."""
+    """The tensors of one correlation, and where it is done."""
 
-    def __init__(
-        self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor], opened: Sequence[tuple[Tensor, Tensor]] = ()
-    ) -> None:
+    def __init__(self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor]) -> None:
         out_channels, group_in = kernels[0].shape[:2]
-        self.plan, self.x, self.kernels = plan, x, kernels
-        self.channels: Dense | Depthwise = product_over_channels(len(x), plan.groups, out_channels, group_in)
-        self.x_rows, self.y_rows = len(x) * x.shape[1], len(x) * out_channels
-        self.k_rows = out_channels * group_in
-        rows = self.x_rows + self.y_rows + self.k_rows
-        self._step = plan.blocks_in_slice(rows, x.element_size(), x.device.type)
-        self.opened = opened or [self._open(phase) for phase in plan.phases]
-        self._room_x, self._room_k = self.room(self.x_rows), self.room(self.k_rows)
+        self.plan, self.x, self.kernels, self._new = plan, x, kernels, x.new_empty(0)
+        self.channels = Channels(len(x), plan.groups, out_channels // plan.groups, group_in)
+        workshop = workshop_for(plan, self.channels, x)
+        self._step, self.slices, self.desk, self.room = workshop.step, workshop.slices, workshop.desk, workshop.room
 
-    def slices(self) -> Iterator[range]:
-        blocks, step = self.plan.outputs.blocks, self._step
-        return (range(start, min(start + step, blocks)) for start in range(0, blocks, step))
+    def opened(self) -> Opened:
+        return [self._open(phase) for phase in self.plan.phases]
 
-    def room(self, rows: int) -> Tensor:
-        """For one slice of a spectrum."""
-        return self.x.new_empty(2, self._step * self.plan.outputs.block, rows)
+    def blanks(self, opened: Opened) -> Opened:
+        """For gradients: where each slice's may take the place of what they were computed from, or new."""
+        rows = self.channels
+        return [
+            (
+                source if phase.inputs.in_place else phase.inputs.blank(rows.x_rows, self._new),
+                taps if phase.taps.in_place else phase.taps.blank(rows.k_rows, self._new),
+            )
+            for phase, (source, taps) in zip(self.plan.phases, opened, strict=True)
+        ]
 
-    def part(self, room: Tensor, blocks: range) -> Tensor:
-        return room[:, : len(blocks) * self.plan.outputs.block]
+    def shares(self, opened: Opened) -> Iterable[Sequence[tuple[Share, Share]]]:
+        """Per slice and phase those of the inputs and of the taps."""
+        phases = [
+            zip(phase.inputs.shares(source, self._step), phase.taps.shares(taps, self._step), strict=True)
+            for phase, (source, taps) in zip(self.plan.phases, opened, strict=True)
+        ]
+        return zip(*phases, strict=True) if phases else [()] * len(self.slices)
 
-    def spectra(self, i: int, blocks: range) -> tuple[Tensor, Tensor]:
-        """Of the inputs and of the kernel of phase i."""
-        phase, (source, taps) = self.plan.phases[i], self.opened[i]
-        x, k = self.part(self._room_x, blocks), self.part(self._room_k, blocks)
-        phase.inputs.analyse(source, blocks, x)
-        phase.taps.analyse(taps, blocks, k)
-        return x, k
+    def output_shares(self, opened: Tensor) -> Sequence[Share]:
+        return self.plan.outputs.shares(opened, self._step)
 
     def grad_x(self, gathered: Sequence[Tensor]) -> Tensor:
-        parts = [p.inputs.close(g)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
+        parts = [p.inputs.close(g, self.desk)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
         if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
-            return self.channels.batch(parts[0])
+            return self.channels.unrows(parts[0])
         covered = sum(part.numel() for part in parts) == self.x.numel()
         grad = (torch.empty_like if covered else torch.zeros_like)(self.x)
         for phase, part in zip(self.plan.phases, parts, strict=True):
-            grad[phase.index] = self.channels.batch(part)
+            grad[phase.index] = self.channels.unrows(part)
         return grad
 
     def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
         grads: dict[int, Tensor] = {}
         for phase, own in zip(self.plan.phases, gathered, strict=True):
-            for (i, place), values in zip(phase.places, phase.taps.close(own), strict=True):
+            for (i, place), values in zip(phase.places, phase.taps.close(own, self.desk), strict=True):
                 values = values.unflatten(0, self.kernels[i].shape[:2])
                 if values.shape == self.kernels[i].shape:  # no other phase has taps of this lattice
                     grads[i] = values
@@ -178,5 +180,6 @@ class _Job:
         return [grads[i] if i in grads else torch.zeros_like(kernel) for i, kernel in enumerate(self.kernels)]
 
     def _open(self, phase: Phase) -> tuple[Tensor, Tensor]:
-        source = phase.inputs.open([self.channels.rows(self.x[phase.index])])
-        return source, phase.taps.open([self.kernels[i][place].flatten(0, 1) for i, place in phase.places])
+        source = phase.inputs.open([self.channels.rows(self.x[phase.index])], self._new, self.desk)
+        taps = [self.kernels[i][place].flatten(0, 1) for i, place in phase.places]
+        return source, phase.taps.open(taps, self._new, self.desk)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dashfx.ops.algorithms.base import pad
-from dashfx.ops.dft import for_threads
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
+from dashfx.ops.products import for_threads
 from dashfx.ops.staged import StagedSide
 from dashfx.ops.transform import DirectSide, FftSide, Side
 from dashfx.ops.twosteps import TwoStepSide
@@ -80,7 +80,7 @@ class _Overlapping(torch.autograd.Function):
         return total, None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FourierPlan:
     """How inputs of one size are convolved: lattices are the taps merged by dilation, phases those of the stride."""
 
@@ -110,8 +110,8 @@ class FourierPlan:
         """Numbers that a backward pass on a CPU holds beside its arguments, results and `opened`."""
         images, tap = self._images(batch), out_channels * channels // self.groups
         rows = images * (channels + out_channels) + tap
-        once = 2 * self.blocks_in_slice(rows, itemsize, "cpu") * self.outputs.block
-        return self.outputs.held(images * out_channels) + once * (2 * rows - images * out_channels)
+        spectra = 2 * self.blocks_in_slice(rows, itemsize, "cpu") * self.outputs.block * (rows + tap)
+        return self.outputs.held(images * out_channels) + spectra
 
     def blocks_in_slice(self, rows: int, itemsize: int, device: str) -> int:
         """How many blocks of frequencies are done at once, for so many rows of all sides together."""

@@ -1,0 +1,23 @@
+"""What keeps PyTorch's matrix products fast: enough of them for all threads, none too small, memory used again."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# PyTorch leaves batched products of fewer multiplications each to loops of its own, which are several times slower.
+TINY = 400
+
+
+def for_threads(count: int) -> int:
+    """The next number of matrices that all threads share evenly, where it is at most twice as many."""
+    evenly = count + -count % torch.get_num_threads()
+    return evenly if evenly <= 2 * count else count
+
+
+def memory(room: Tensor, *shape: int) -> Tensor:
+    """Of this shape, where `room` (1-D) begins if that is large enough, else new; values are arbitrary."""
+    count = math.prod(shape)
+    return room[:count].view(shape) if len(room) >= count else room.new_empty(shape)
