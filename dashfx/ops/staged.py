@@ -40,6 +40,10 @@ class StagedSide:
         return (self.period[-1] // 2 + 1) * math.prod(self.period[1:-1])
 
     @property
+    def volume(self) -> int:
+        return math.prod(self.period)
+
+    @property
     def block(self) -> int:
         return self.period[0]
 

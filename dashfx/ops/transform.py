@@ -60,6 +60,11 @@ class Side(Protocol):
     def points(self) -> tuple[Points, ...]: ...
 
     @property
+    def volume(self) -> int:
+        """The period, over all axes. Frequency 0 comes first."""
+        ...
+
+    @property
     def blocks(self) -> int:
         """The smallest slices of frequencies that can be asked for."""
         ...
@@ -187,7 +192,7 @@ class FftSide:
     def __init__(self, period: Size, points: tuple[Points, ...], weighted: bool = False) -> None:
         self.period, self.points, self.weighted = period, points, weighted
         self.block = math.prod(period[:-1]) * (period[-1] // 2 + 1)
-        self.blocks = 1
+        self.blocks, self.volume = 1, math.prod(period)
 
     def work(self, rows: int) -> float:
         return FFT_STEP * rows * self.block * math.log2(math.prod(self.period))
@@ -198,7 +203,12 @@ class FftSide:
     def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
         buffer = values[0].new_zeros(len(values[0]), *self.period)
         for value, own in zip(values, self.points, strict=True):
-            buffer[(slice(None), *self._index(own, buffer))] += value
+            index = self._index(own, buffer)
+            if isinstance(index[0], slice):
+                buffer[(slice(None), *index)] += value
+            else:  # points a period apart are one
+                rows = torch.arange(len(value), device=value.device).view(-1, *[1] * len(index))
+                buffer.index_put_((rows, *index), value, accumulate=True)
         spectrum = torch.fft.rfftn(buffer, dim=self._axes)
         if self.weighted:
             spectrum *= self._mirror(buffer) / math.prod(self.period)
@@ -225,7 +235,7 @@ class FftSide:
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(1, len(self.period) + 1))
 
-    def _index(self, points: Points, like: Tensor) -> tuple[slice | Tensor, ...]:
+    def _index(self, points: Points, like: Tensor) -> tuple[Any, ...]:
         if all(p[0] >= 0 and p[-1] < n for p, n in zip(points, self.period, strict=True)):
             return tuple(slice(p.start, p.stop, p.step) for p in points)
         return _wrapped(points, self.period, like.device)

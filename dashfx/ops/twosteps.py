@@ -7,6 +7,7 @@ Frequency k = g + N1 k2 stands at place (g, k2) for the period N1 N2, g up to N1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,10 @@ class SingleAxis:
     points: tuple[Points, ...]
     middle: int
     weighted: bool = False
+
+    @property
+    def volume(self) -> int:
+        return math.prod(self.period)
 
     @property
     def blocks(self) -> int:

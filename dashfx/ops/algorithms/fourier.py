@@ -55,11 +55,10 @@ class Fourier:
                 x, _ = extend(x, spec)
             if plan.windows:
                 x = plan.windows.cut(x)
-            y = _Correlate.apply(plan, self.recompute, x, *aggregate(plan.lattices, weights, coef))
+            bias = None if bias is None else bias.to(x.dtype)
+            y = _Correlate.apply(plan, self.recompute, x, bias, *aggregate(plan.lattices, weights, coef))
             if plan.windows:
                 y = plan.windows.join(y, spec.output_size(size)[0])
-            if bias is not None:
-                y += bias.to(y.dtype).view(-1, *[1] * spec.ndim)
         return y.to(dtype)
 
 
@@ -68,25 +67,30 @@ def _at_least_float32(t: Tensor) -> Tensor:
 
 
 class _Correlate(torch.autograd.Function):
-    """y (batch, out, *outputs) from x (batch, in, *size) and one kernel (out, in / groups, *lattice) per lattice.
+    """y (batch, out, *outputs) from x (batch, in, *size), bias (out,) and per lattice a kernel (out, in / groups, *).
 
-    Backward: dX = dY K, dK = X conj(dY), the transposed transforms around them.
+    Backward: dX = dY K, dK = X conj(dY), the transposed transforms around them. A constant is frequency 0 and no other,
+    so there the bias is added, and there its gradient is read.
     """
 
     @staticmethod
-    def forward(ctx: Any, plan: FourierPlan, recompute: bool, x: Tensor, *kernels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, plan: FourierPlan, recompute: bool, x: Tensor, bias: Tensor | None, *kernels: Tensor
+    ) -> Tensor:
         job = _Job(plan, x, kernels)
         opened = job.opened()
         ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
         ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(opened)))
-        if not plan.phases:  # with a stride, taps within reach may still miss every input
-            return x.new_zeros(len(x), kernels[0].shape[0], *map(len, plan.outputs.points[0]))
         gathered = plan.outputs.blank(job.channels.y_rows, job.room)
         for work, target, sources in zip(job.slices, job.output_shares(gathered), job.shares(opened), strict=True):
             for i, (phase, (source, taps)) in enumerate(zip(work.phases, sources, strict=True)):
                 phase.inputs.analyse(source)
                 phase.taps.analyse(taps)
                 work.product.output(add=i > 0)
+            if not work.phases:  # with a stride, taps within reach may still miss every input
+                work.output.zero_()
+            if bias is not None and work is job.slices[0]:
+                job.constants.add_(bias.view(len(job.constants), 1, -1), alpha=plan.outputs.volume)
             work.outputs.adjoint(target)
         (rows,) = plan.outputs.close(gathered, job.desk)
         return job.channels.unrows(rows).data  # not as a view: autograd would refuse a ReLU in place on it
@@ -99,25 +103,28 @@ class _Correlate(torch.autograd.Function):
         ctx.recompute, kept = True, [t.data for t in kept]
         job = _Job(plan, x, kernels)
         opened = list(zip(kept[::2], kept[1::2], strict=True)) or job.opened()
-        to_x, to_kernels = ctx.needs_input_grad[2], any(ctx.needs_input_grad[3:])
+        to_x, to_bias, *to_kernels = ctx.needs_input_grad[2:]
         arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.room, job.desk)
-        grads = job.blanks(opened)
+        grads, grad_bias = job.blanks(opened), None
         shares = zip(job.output_shares(arrived), job.shares(opened), job.shares(grads), strict=True)
         for work, (own, sources, targets) in zip(job.slices, shares, strict=True):
             work.outputs.analyse(own)
+            if to_bias and work is job.slices[0]:
+                grad_bias = plan.outputs.volume * job.constants.sum(1).flatten()
             for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
-                if to_kernels:
+                if any(to_kernels):
                     phase.inputs.analyse(source)
                 if to_x:
                     phase.taps.analyse(taps)
-                if to_kernels:
+                if any(to_kernels):
                     work.product.grad_kernel()
                     phase.grad_taps.adjoint(to_taps)
                 if to_x:
                     work.product.grad_input()
                     phase.inputs.adjoint(to_source)
         grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
-        return None, None, grad_x, *(job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels))
+        grad_kernels = job.grad_kernels([k for _, k in grads]) if any(to_kernels) else [None] * len(kernels)
+        return None, None, grad_x, grad_bias, *grad_kernels
 
 
 Opened = Sequence[tuple[Tensor, Tensor]]  # per phase what the sides of inputs and taps returned
@@ -132,6 +139,7 @@ class _Job:
         self.channels = Channels(len(x), plan.groups, out_channels // plan.groups, group_in)
         workshop = workshop_for(plan, self.channels, x)
         self._step, self.slices, self.desk, self.room = workshop.step, workshop.slices, workshop.desk, workshop.room
+        self.constants = workshop.constants
 
     def opened(self) -> Opened:
         return [self._open(phase) for phase in self.plan.phases]

@@ -54,6 +54,10 @@ class Channels:
             return rows.unflatten(0, (self.batch, self.groups))
         return rows.unflatten(0, (self.groups, self.batch, -1)).transpose(0, 1).flatten(1, 2)
 
+    def outputs(self, row: Tensor) -> Tensor:
+        """(rows of y) -> (groups, batch, channels of a group), or (1, batch, channels)"""
+        return row.view(1 if self.depthwise else self.groups, self.batch, -1)
+
     def product(self, x: Tensor, k: Tensor, y: Tensor, grad_k: Tensor) -> Dense | Depthwise:
         """Between these spectra: of inputs, kernels and outputs, and room for the gradient of the kernels."""
         if self.depthwise:

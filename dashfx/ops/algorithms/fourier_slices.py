@@ -33,6 +33,7 @@ class PhaseSlice:
 class PlanSlice:
     phases: tuple[PhaseSlice, ...]
     outputs: Slice
+    output: Tensor  # the spectrum itself
     product: Dense | Depthwise
 
 
@@ -43,6 +44,7 @@ class Workshop:
     Attributes:
         step: blocks of frequencies in a slice.
         desk: memory of the slices, free for others before the first and after the last.
+        constants: real parts of the outputs at frequency 0, while the first slice is done: (groups, batch, channels).
         room: memory for the half-made spectra of the outputs; empty where that would be too much to keep.
     """
 
@@ -50,6 +52,7 @@ class Workshop:
     slices: list[PlanSlice]
     desk: Tensor
     room: Tensor
+    constants: Tensor
 
 
 def workshop_for(plan: FourierPlan, channels: Channels, like: Tensor) -> Workshop:
@@ -111,5 +114,5 @@ def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> 
             PhaseSlice(phase.inputs.at(blocks, x), phase.taps.at(blocks, k), phase.taps.at(blocks, grad_k))
             for phase in plan.phases
         )
-        slices.append(PlanSlice(phases, plan.outputs.at(blocks, y), channels.product(x, k, y, grad_k)))
-    return Workshop(step, slices, desk, room)
+        slices.append(PlanSlice(phases, plan.outputs.at(blocks, y), y, channels.product(x, k, y, grad_k)))
+    return Workshop(step, slices, desk, room, channels.outputs(spectra[2][0, 0]))
