@@ -3,7 +3,7 @@
     python tests/bench/bench_parts.py [--layers '2-D*'] [--repeats 9]
 
 The sides and the products of a plan are replaced by ones that read the clock around each call. What is left, "rest", is
-the mixing of kernels, windows, the bias, and Python.
+the mixing of kernels, windows, and Python.
 """
 
 from __future__ import annotations
