@@ -91,9 +91,16 @@ def faster_convs(
 
 
 def large_convs(model: nn.Module) -> dict[str, _ConvNd]:
-    """The plain convs by name that may be faster by the Fourier path."""
-    convs = {name: module for name, module in model.named_modules() if isinstance(module, _ConvNd)}
-    return {name: conv for name, conv in convs.items() if type(conv) in KINDS and max(conv.kernel_size) > LARGE}
+    """The plain convs by name that may be faster by the Fourier path.
+
+    Depthwise ones are not among them: where they are faster alone, a network with them is slower.
+    """
+    convs = {name: module for name, module in model.named_modules() if type(module) in KINDS}
+    return {name: conv for name, conv in convs.items() if max(conv.kernel_size) > LARGE and not _depthwise(conv)}
+
+
+def _depthwise(conv: _ConvNd) -> bool:
+    return conv.groups == conv.in_channels > 1
 
 
 def _pays(entry: Entry) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 
 from dashfx.ops import TuningTable, autotune
 from dashfx.ops.autotune import Problem
-from dashfx.ops.fourierconv import computed_by, faster_convs
+from dashfx.ops.fourierconv import computed_by, faster_convs, large_convs
 
 CASES: list[tuple[nn.Module, tuple[int, ...]]] = [
     (nn.Conv1d(3, 4, 9, padding="same", dilation=3), (40,)),
@@ -48,6 +48,11 @@ def test_an_error_gives_the_classes_back() -> None:
     with pytest.raises(KeyError), computed_by(model, {"0": "fourier"}):
         raise KeyError
     assert type(model[0]) is nn.Conv1d
+
+
+def test_small_kernels_and_depthwise_convs_are_left_alone() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 4, 3), nn.Conv1d(4, 4, 9, groups=4), nn.Conv1d(4, 4, 9, groups=2))
+    assert list(large_convs(model)) == ["2"]
 
 
 class Net(nn.Module):
