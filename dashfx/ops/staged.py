@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dashfx.ops.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.geometry import Points, Size
-from dashfx.ops.products import TINY, memory
+from dashfx.ops.matrices import TINY, memory
 
 FEW_ROWS = 64  # with fewer rows at once, matrices are too thin
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dashfx.ops.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.geometry import Points, Size
-from dashfx.ops.products import memory
+from dashfx.ops.matrices import memory
 from dashfx.ops.twosteps import SingleAxis
 
 # One step of an FFT on one number costs as much as so many multiplications of a matrix product.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dashfx.ops.dft import cos_sin, mirror
 from dashfx.ops.geometry import Points
-from dashfx.ops.products import memory
+from dashfx.ops.matrices import memory
 
 STRIP = 128  # lines of a matrix that are turned at once
 

@@ -10,7 +10,7 @@ from dashfx.ops.algorithms import ALGORITHMS, fourier_plan, fourier_products, fo
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
 from dashfx.ops.geometry import ConvSpec
-from dashfx.ops.products import for_threads
+from dashfx.ops.matrices import for_threads
 from dashfx.ops.transform import DirectSide, FftSide
 from dashfx.ops.twosteps import TwoStepSide
 from dashfx.space import Candidate, candidate_padding

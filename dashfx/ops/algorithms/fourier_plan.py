@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import pad
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
-from dashfx.ops.products import for_threads
+from dashfx.ops.matrices import for_threads
 from dashfx.ops.staged import StagedSide
 from dashfx.ops.transform import DirectSide, FftSide, Side
 from dashfx.ops.twosteps import TwoStepSide

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dashfx.ops.products import TINY
+from dashfx.ops.matrices import TINY
 
 SMALL = 2 * TINY  # multiplications, below which products are done two at once
 
