@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             curves.append(curve)
     options.out.mkdir(parents=True, exist_ok=True)
-    facts = {"machine": machine(DEVICE), "options": {k: str(v) for k, v in vars(options).items()}}
+    facts = {"machine": machine(DEVICE), "options": {k: str(v) for k, v in vars(options).items() if k != "out"}}
     (options.out / "figures.json").write_text(json.dumps({**facts, "curves": [asdict(c) for c in curves]}, indent=1))
     draw(curves, facts["machine"], options.out / "figures.png")
     print(f"{facts['machine']}\n{options.out / 'figures.png'}")
