@@ -103,7 +103,8 @@ class _Correlate(torch.autograd.Function):
         ctx.recompute, kept = True, [t.data for t in kept]
         job = _Job(plan, x, kernels)
         opened = list(zip(kept[::2], kept[1::2], strict=True)) or job.opened()
-        to_x, to_bias, *to_kernels = ctx.needs_input_grad[2:]
+        _, _, to_x, to_bias, *wanted = ctx.needs_input_grad
+        to_kernels = any(wanted)
         arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.room, job.desk)
         grads, grad_bias = job.blanks(opened), None
         shares = zip(job.output_shares(arrived), job.shares(opened), job.shares(grads), strict=True)
@@ -112,18 +113,19 @@ class _Correlate(torch.autograd.Function):
             if to_bias and work is job.slices[0]:
                 grad_bias = plan.outputs.volume * job.constants.sum(1).flatten()
             for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
-                if any(to_kernels):
+                # both are read before a gradient takes the place of either
+                if to_kernels:
                     phase.inputs.analyse(source)
                 if to_x:
                     phase.taps.analyse(taps)
-                if any(to_kernels):
+                if to_kernels:
                     work.product.grad_kernel()
                     phase.grad_taps.adjoint(to_taps)
                 if to_x:
                     work.product.grad_input()
                     phase.inputs.adjoint(to_source)
         grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
-        grad_kernels = job.grad_kernels([k for _, k in grads]) if any(to_kernels) else [None] * len(kernels)
+        grad_kernels = job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels)
         return None, None, grad_x, grad_bias, *grad_kernels
 
 
