@@ -235,7 +235,7 @@ def _inner_axes(side: StagedSide, dtype: torch.dtype, device: torch.device) -> l
     for own in side.points:
         cos, sin = cos_sin(half, torch.arange(half // 2 + 1), own[-1], side.middle[-1])
         if side.weighted:
-            weight = mirror(half)[:, None] / math.prod(side.period)
+            weight = mirror(half)[:, None] / side.volume
             cos, sin = cos * weight, sin * weight
         last = torch.stack([torch.cat([cos, -sin]), torch.cat([-sin, -cos])])
         axes = zip(side.period[1:-1], own[1:-1], side.middle[1:-1], strict=True)

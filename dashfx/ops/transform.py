@@ -195,7 +195,7 @@ class FftSide:
         self.blocks, self.volume = 1, math.prod(period)
 
     def work(self, rows: int) -> float:
-        return FFT_STEP * rows * self.block * math.log2(math.prod(self.period))
+        return FFT_STEP * rows * self.block * math.log2(self.volume)
 
     def held(self, rows: int) -> int:
         return 2 * rows * self.block
@@ -211,7 +211,7 @@ class FftSide:
                 buffer.index_put_((rows, *index), value, accumulate=True)
         spectrum = torch.fft.rfftn(buffer, dim=self._axes)
         if self.weighted:
-            spectrum *= self._mirror(buffer) / math.prod(self.period)
+            spectrum *= self._mirror(buffer) / self.volume
         return torch.view_as_real(spectrum).flatten(1, -2)  # (rows, freq, 2)
 
     def blank(self, rows: int, room: Tensor) -> Tensor:

@@ -81,18 +81,18 @@ class _Correlate(torch.autograd.Function):
         opened = job.opened()
         ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
         ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(opened)))
-        gathered = plan.outputs.blank(job.channels.y_rows, job.room)
-        for work, target, sources in zip(job.slices, job.output_shares(gathered), job.shares(opened), strict=True):
+        gathered = plan.outputs.blank(job.channels.y_rows, job.shop.room)
+        for work, target, sources in zip(job.shop.slices, job.output_shares(gathered), job.shares(opened), strict=True):
             for i, (phase, (source, taps)) in enumerate(zip(work.phases, sources, strict=True)):
                 phase.inputs.analyse(source)
                 phase.taps.analyse(taps)
                 work.product.output(add=i > 0)
             if not work.phases:  # with a stride, taps within reach may still miss every input
                 work.output.zero_()
-            if bias is not None and work is job.slices[0]:
-                job.constants.add_(bias.view(len(job.constants), 1, -1), alpha=plan.outputs.volume)
+            if bias is not None and work is job.shop.slices[0]:
+                job.shop.constants.add_(bias.view(len(job.shop.constants), 1, -1), alpha=plan.outputs.volume)
             work.outputs.adjoint(target)
-        (rows,) = plan.outputs.close(gathered, job.desk)
+        (rows,) = plan.outputs.close(gathered, job.shop.desk)
         return job.channels.unrows(rows).data  # not as a view: autograd would refuse a ReLU in place on it
 
     @staticmethod
@@ -105,13 +105,13 @@ class _Correlate(torch.autograd.Function):
         opened = list(zip(kept[::2], kept[1::2], strict=True)) or job.opened()
         _, _, to_x, to_bias, *wanted = ctx.needs_input_grad
         to_kernels = any(wanted)
-        arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.room, job.desk)
+        arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.shop.room, job.shop.desk)
         grads, grad_bias = job.blanks(opened), None
         shares = zip(job.output_shares(arrived), job.shares(opened), job.shares(grads), strict=True)
-        for work, (own, sources, targets) in zip(job.slices, shares, strict=True):
+        for work, (own, sources, targets) in zip(job.shop.slices, shares, strict=True):
             work.outputs.analyse(own)
-            if to_bias and work is job.slices[0]:
-                grad_bias = plan.outputs.volume * job.constants.sum(1).flatten()
+            if to_bias and work is job.shop.slices[0]:
+                grad_bias = plan.outputs.volume * job.shop.constants.sum(1).flatten()
             for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
                 # both are read before a gradient takes the place of either
                 if to_kernels:
@@ -139,9 +139,7 @@ class _Job:
         out_channels, group_in = kernels[0].shape[:2]
         self.plan, self.x, self.kernels, self._new = plan, x, kernels, x.new_empty(0)
         self.channels = Channels(len(x), plan.groups, out_channels // plan.groups, group_in)
-        workshop = workshop_for(plan, self.channels, x)
-        self._step, self.slices, self.desk, self.room = workshop.step, workshop.slices, workshop.desk, workshop.room
-        self.constants = workshop.constants
+        self.shop = workshop_for(plan, self.channels, x)
 
     def opened(self) -> Opened:
         return [self._open(phase) for phase in self.plan.phases]
@@ -160,16 +158,16 @@ class _Job:
     def shares(self, opened: Opened) -> Iterable[Sequence[tuple[Share, Share]]]:
         """Per slice and phase those of the inputs and of the taps."""
         phases = [
-            zip(phase.inputs.shares(source, self._step), phase.taps.shares(taps, self._step), strict=True)
+            zip(phase.inputs.shares(source, self.shop.step), phase.taps.shares(taps, self.shop.step), strict=True)
             for phase, (source, taps) in zip(self.plan.phases, opened, strict=True)
         ]
-        return zip(*phases, strict=True) if phases else [()] * len(self.slices)
+        return zip(*phases, strict=True) if phases else [()] * len(self.shop.slices)
 
     def output_shares(self, opened: Tensor) -> Sequence[Share]:
-        return self.plan.outputs.shares(opened, self._step)
+        return self.plan.outputs.shares(opened, self.shop.step)
 
     def grad_x(self, gathered: Sequence[Tensor]) -> Tensor:
-        parts = [p.inputs.close(g, self.desk)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
+        parts = [p.inputs.close(g, self.shop.desk)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
         if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
             return self.channels.unrows(parts[0])
         covered = sum(part.numel() for part in parts) == self.x.numel()
@@ -181,7 +179,7 @@ class _Job:
     def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
         grads: dict[int, Tensor] = {}
         for phase, own in zip(self.plan.phases, gathered, strict=True):
-            for (i, place), values in zip(phase.places, phase.taps.close(own, self.desk), strict=True):
+            for (i, place), values in zip(phase.places, phase.taps.close(own, self.shop.desk), strict=True):
                 values = values.unflatten(0, self.kernels[i].shape[:2])
                 if values.shape == self.kernels[i].shape:  # no other phase has taps of this lattice
                     grads[i] = values
@@ -190,6 +188,6 @@ class _Job:
         return [grads[i] if i in grads else torch.zeros_like(kernel) for i, kernel in enumerate(self.kernels)]
 
     def _open(self, phase: Phase) -> tuple[Tensor, Tensor]:
-        source = phase.inputs.open([self.channels.rows(self.x[phase.index])], self._new, self.desk)
+        source = phase.inputs.open([self.channels.rows(self.x[phase.index])], self._new, self.shop.desk)
         taps = [self.kernels[i][place].flatten(0, 1) for i, place in phase.places]
-        return source, phase.taps.open(taps, self._new, self.desk)
+        return source, phase.taps.open(taps, self._new, self.shop.desk)

@@ -43,9 +43,10 @@ class Workshop:
 
     Attributes:
         step: blocks of frequencies in a slice.
+        slices: all of them, in order.
         desk: memory of the slices, free for others before the first and after the last.
-        constants: real parts of the outputs at frequency 0, while the first slice is done: (groups, batch, channels).
         room: memory for the half-made spectra of the outputs; empty where that would be too much to keep.
+        constants: real parts of the outputs at frequency 0, while the first slice is done: (groups, batch, channels).
     """
 
     step: int
@@ -60,7 +61,7 @@ def workshop_for(plan: FourierPlan, channels: Channels, like: Tensor) -> Worksho
     rows = channels.x_rows + channels.y_rows + channels.k_rows
     step = plan.blocks_in_slice(rows, like.element_size(), like.device.type)
     if like.device.type != "cpu":
-        return _built(plan, channels, step, like.new_empty(_numbers(plan, channels, step)))
+        return _built(plan, channels, step, like.new_empty(sum(_sizes(plan, channels, step))))
     key = plan, channels, step, like.dtype
     found = _kept.workshops.get(key)
     if found is None:
@@ -85,27 +86,26 @@ _kept = _Kept()
 
 def _build_kept(plan: FourierPlan, channels: Channels, step: int, dtype: torch.dtype) -> Workshop:
     held = plan.outputs.held(channels.y_rows)
-    count = _numbers(plan, channels, step) + (held if held * dtype.itemsize <= MOST_KEPT else 0)
+    count = sum(_sizes(plan, channels, step)) + (held if held * dtype.itemsize <= MOST_KEPT else 0)
     size = count * dtype.itemsize
-    if size > len(_kept.memory) or len(_kept.workshops) == PLANS:
-        size = max(size, len(_kept.memory))
-        release()
-        with torch.inference_mode(False):  # a tensor made in inference mode could not be used outside of it
-            _kept.memory = torch.empty(size, dtype=torch.uint8)
-    with torch.inference_mode(False):
-        return _built(plan, channels, step, _kept.memory[: count * dtype.itemsize].view(dtype))
+    with torch.inference_mode(False):  # a tensor made in inference mode could not be used outside of it
+        if size > len(_kept.memory) or len(_kept.workshops) == PLANS:
+            most = max(size, len(_kept.memory))
+            release()
+            _kept.memory = torch.empty(most, dtype=torch.uint8)
+        return _built(plan, channels, step, _kept.memory[:size].view(dtype))
 
 
-def _numbers(plan: FourierPlan, channels: Channels, step: int) -> int:
-    rows = channels.x_rows + channels.y_rows + 2 * channels.k_rows
-    return 2 * step * plan.outputs.block * rows
+def _sizes(plan: FourierPlan, channels: Channels, step: int) -> list[int]:
+    """Numbers in a slice of the inputs, the kernels, the outputs, and the kernels' gradients."""
+    rows = channels.x_rows, channels.k_rows, channels.y_rows, channels.k_rows
+    return [2 * step * plan.outputs.block * count for count in rows]
 
 
 def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> Workshop:
-    rows = channels.x_rows, channels.k_rows, channels.y_rows, channels.k_rows
-    sizes = [2 * step * plan.outputs.block * count for count in rows]
+    sizes = _sizes(plan, channels, step)
     desk, room = memory.split([sum(sizes), len(memory) - sum(sizes)])
-    spectra = [part.view(2, -1, count) for part, count in zip(desk.split(sizes), rows, strict=True)]
+    spectra = [part.view(2, step * plan.outputs.block, -1) for part in desk.split(sizes)]
     slices = []
     for start in range(0, plan.outputs.blocks, step):
         blocks = range(start, min(start + step, plan.outputs.blocks))
