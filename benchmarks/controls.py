@@ -27,14 +27,14 @@ from typing import Any
 import torch
 
 import dashfx
-from dashfx.config import RunConfig
-from dashfx.configfile import assign
+from dashfx.config.files import assign
+from dashfx.config.run import RunConfig
 from dashfx.genotype import Genotype
-from dashfx.outputs import Result
 from dashfx.pipeline import retrain_genotype
-from dashfx.progress import Epoch, Observer
-from dashfx.reopen import tune_folder
-from dashfx.runfolder import existing_folder
+from dashfx.run.folder import existing_folder
+from dashfx.stages.export import Result
+from dashfx.stages.reopen import tune_folder
+from dashfx.train.progress import Epoch, Observer
 from dashfx.tune import with_values
 
 

@@ -23,16 +23,16 @@ import torch
 from torch import Tensor, nn
 
 import dashfx
-from dashfx.config import FitConfig, RetrainConfig, RunConfig
-from dashfx.configfile import assign
+from dashfx.config.files import assign
+from dashfx.config.run import FitConfig, RetrainConfig, RunConfig
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.pipeline import rewritten
-from dashfx.run import Run, prepare
-from dashfx.search.base import Engine
-from dashfx.search.dash import STRATEGIES
-from dashfx.search.selection import Argmax
-from dashfx.search.settle import Settling, settling_config
-from dashfx.train import Batch, Learner, Supervised, fit, validate
+from dashfx.run.run import Run, prepare
+from dashfx.strategies.engine import Engine
+from dashfx.strategies.one_by_one import Settling, settling_config
+from dashfx.strategies.rules import Argmax
+from dashfx.strategies.updates import STRATEGIES
+from dashfx.train.fit import Batch, Learner, Supervised, fit, validate
 
 Losses = dict[str, list[float]]
 # Few steps, so architecture parameters have to move faster than by default.

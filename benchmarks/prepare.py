@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dashfx.data.darcy import with_coordinates
+from dashfx.data.sets.darcy import with_coordinates
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 LONGEST = 50  # residues of a peptide

@@ -21,13 +21,13 @@ import torch
 from benchmarks.controls import arguments, run
 from benchmarks.table import with_spread
 from dashfx.ops import drop_residuals
-from dashfx.outputs import onnx_metric
 from dashfx.pipeline import metric_of
-from dashfx.reopen import lowered_of
-from dashfx.rewriting import probed, rewritten
-from dashfx.run import Run, prepare
-from dashfx.runfolder import RunFolder, existing_folder
-from dashfx.search.probe import left_alone
+from dashfx.run.folder import RunFolder, existing_folder
+from dashfx.run.run import Run, prepare
+from dashfx.stages.export import onnx_metric
+from dashfx.stages.reopen import lowered_of
+from dashfx.stages.rewrite import probed, rewritten
+from dashfx.strategies.probe import left_alone
 
 STATES = ("checkpoint", "grown", "searched", "lowered", "fine-tuned", "ONNX")
 

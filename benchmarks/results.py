@@ -23,8 +23,8 @@ import torch
 from benchmarks.controls import run
 from benchmarks.table import by_variant, with_spread
 from benchmarks.tasks import ENTRIES
-from dashfx.progress import read_log
-from dashfx.runfolder import RunFolder
+from dashfx.run.folder import RunFolder
+from dashfx.train.progress import read_log
 from dashfx.tune import Tuned
 
 COLUMNS = {

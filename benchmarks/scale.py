@@ -21,13 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dashfx import SearchSpace, rewrite
 from dashfx.backbones import TCN, WRN, WRN1d
-from dashfx.config import RetrainConfig, SearchConfig
+from dashfx.config.run import RetrainConfig, SearchConfig
 from dashfx.data import load_data
-from dashfx.search.base import Engine
-from dashfx.search.dash import OneLevel
 from dashfx.space import preset_lists
+from dashfx.strategies.engine import Engine
+from dashfx.strategies.updates import OneLevel
 from dashfx.task import load_task
-from dashfx.train import Learner, Supervised, make_accelerator
+from dashfx.train.fit import Learner, Supervised, make_accelerator
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "WRN-16-1": (lambda: WRN(16, 1), (3, 32, 32), "dash2d"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from dashfx import presets
+from dashfx.config import presets
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dashfx.cli import options, render, tables
 from dashfx.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from dashfx.ops.suite import Layer, Measured
+    from dashfx.ops.autotune.suite import Layer, Measured
 
 Layers = Annotated[list[str] | None, typer.Option(help="only layers whose name fits, such as '1-D*'", metavar="GLOB")]
 Ways = Annotated[
@@ -38,9 +38,9 @@ def bench_ops(
     """Time the algorithms on this machine, layer by layer: forward + backward, beside a plain conv of 3 taps."""
     if out.suffix != ".png" or not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: give a .png file in a folder that exists")
-    from dashfx.ops.suite import COMPARED, PLAIN, SUITE, WAYS, compare
-    from dashfx.ops.tuningtable import machine
-    from dashfx.train import make_accelerator
+    from dashfx.ops.autotune.suite import COMPARED, PLAIN, SUITE, WAYS, compare
+    from dashfx.ops.autotune.table import machine
+    from dashfx.train.fit import make_accelerator
 
     chosen = [layer for layer in SUITE if not layers or any(fnmatchcase(layer.name, glob) for glob in layers)]
     if not chosen:

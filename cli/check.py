@@ -16,7 +16,7 @@ from dashfx.space import Candidate
 if TYPE_CHECKING:
     import torch
 
-    from dashfx.config import RunConfig
+    from dashfx.config.run import RunConfig
     from dashfx.data import Data
     from dashfx.ops import Tuning
     from dashfx.passes import PassResult
@@ -53,9 +53,9 @@ def check(
 
     With --data, also what stands in the data, part by part, for which no MODEL is needed.
     """
-    from dashfx.model import build, load_model
+    from dashfx.frontend.model import build, load_model
+    from dashfx.frontend.tracing import trace
     from dashfx.supernet import as_supernet
-    from dashfx.tracing import trace
 
     settings = options.configuration(ctx.params)
     wanted = data is not None or input is None  # else a preset's data, which may have to be generated, are not needed
@@ -67,7 +67,7 @@ def check(
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     network = build(source, settings.seed)
     if settings.checkpoint:
-        from dashfx.checkpoint import load_checkpoint
+        from dashfx.frontend.checkpoint import load_checkpoint
 
         key, new_head = settings.checkpoint_key, settings.new_head
         for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
@@ -114,9 +114,9 @@ class Survey:
 
 def survey(program: Any, settings: RunConfig) -> Survey:
     """Run the passes up to the search on a traced model, which becomes a supernet."""
-    from dashfx.analysis import site_receptive_fields
+    from dashfx.cost.counts import macs_of, parameters_of
+    from dashfx.frontend.analysis import site_receptive_fields
     from dashfx.ops import sites_of
-    from dashfx.search.cost import macs_of, parameters_of
     from dashfx.supernet import rewriting_passes
 
     parameters = sum(parameter.numel() for parameter in program.model.parameters())
@@ -144,8 +144,8 @@ def tuned(supernet: Any, example: torch.Tensor, settings: RunConfig) -> Tuning:
     import torch
 
     from dashfx.ops import tune
-    from dashfx.ops.tuningtable import cache_file
-    from dashfx.train import make_accelerator
+    from dashfx.ops.autotune.table import cache_file
+    from dashfx.train.fit import make_accelerator
 
     accelerator = make_accelerator(settings.device, settings.amp)
     supernet.to(accelerator.device)
@@ -193,7 +193,7 @@ def _count(found: list[Any]) -> str:
 
 
 def _warn_of_two_runtimes() -> None:
-    from dashfx.onnxfile import installed_runtimes
+    from dashfx.deploy.runtime import installed_runtimes
 
     if len(found := installed_runtimes()) > 1:
         render.warn(

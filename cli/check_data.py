@@ -10,7 +10,7 @@ from dashfx.space import size_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dashfx.config import RunConfig
+    from dashfx.config.run import RunConfig
     from dashfx.data import Data
     from dashfx.data.survey import Survey
 
@@ -19,7 +19,7 @@ SHOWN = 30  # classes; the others are summed up
 
 def load(settings: RunConfig) -> Data:
     """The data as a run with these settings would have it."""
-    from dashfx.run import load_run_data
+    from dashfx.run.run import load_run_data
 
     return load_run_data(settings, settings.data)
 

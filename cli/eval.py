@@ -14,7 +14,7 @@ from dashfx.space import size_text
 
 if TYPE_CHECKING:
     from dashfx.data import Data
-    from dashfx.onnxfile import OnnxModel
+    from dashfx.deploy.runtime import OnnxModel
     from dashfx.task import Task
 
 Source = Annotated[
@@ -46,10 +46,10 @@ Scores = list[tuple[str, float]]
 def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tuple[Task, str, Scores]:
     """On the run's own data, or on other data that is read and normalised like it."""
     from dashfx.data import load_data
-    from dashfx.outputs import onnx_metric
     from dashfx.pipeline import metric_of
-    from dashfx.reopen import model_of
-    from dashfx.runfolder import RunFolder
+    from dashfx.run.folder import RunFolder
+    from dashfx.stages.export import onnx_metric
+    from dashfx.stages.reopen import model_of
     from dashfx.task import data_kind, load_task
 
     run, model, _ = model_of(folder)
@@ -78,8 +78,8 @@ def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: in
     """On data that is normalised as the file's metadata says."""
     from dashfx.data import Normalisation, load_data
     from dashfx.data.reading import Reading
-    from dashfx.onnxfile import OnnxModel, read_metadata
-    from dashfx.outputs import onnx_metric
+    from dashfx.deploy.runtime import OnnxModel, read_metadata
+    from dashfx.stages.export import onnx_metric
     from dashfx.task import data_kind, load_task
 
     if file.suffix != ".onnx" and file.is_file():

@@ -38,7 +38,7 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Write the model of RUN as ONNX again, checked against PyTorch."""
-    from dashfx.export import export as export_model
+    from dashfx.deploy.export import export as export_model
 
     path = out or (source if source.is_dir() else source.parent) / "model.onnx"
     settings: dict[str, Any] = {"opset": opset} if opset else {}
@@ -57,8 +57,8 @@ def export(
 
 def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
-    from dashfx.outputs import metadata
-    from dashfx.reopen import model_of
+    from dashfx.stages.export import metadata
+    from dashfx.stages.reopen import model_of
 
     run, model, genotype = model_of(folder)
     settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
@@ -104,7 +104,7 @@ def load(file: Path) -> nn.Module:
 
 def _facts_beside(file: Path) -> dict[str, str]:
     """The metadata of a model.onnx in the same folder, without the versions of what wrote it."""
-    from dashfx.onnxfile import read_metadata
+    from dashfx.deploy.runtime import read_metadata
 
     try:
         facts = read_metadata(file.with_name("model.onnx"))

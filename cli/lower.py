@@ -14,7 +14,7 @@ from dashfx.errors import RunFolderError
 if TYPE_CHECKING:
     from torch import nn
 
-    from dashfx.config import RunConfig
+    from dashfx.config.run import RunConfig
     from dashfx.genotype import Genotype
 
 Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/lowered", show_default=False)]
@@ -22,8 +22,8 @@ Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/low
 
 def lower(run: options.Folder, out: Out = None, quiet: options.Quiet = False) -> None:
     """Write RUN's searched model as torch.nn layers only, with the weights that the search left."""
-    from dashfx.reopen import lowered_of
-    from dashfx.runfolder import existing_folder
+    from dashfx.run.folder import existing_folder
+    from dashfx.stages.reopen import lowered_of
 
     _, settings = existing_folder(run)
     folder = new_folder(out or run / "lowered")
@@ -35,8 +35,8 @@ def lower(run: options.Folder, out: Out = None, quiet: options.Quiet = False) ->
 
 def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folder: Path) -> None:
     """Weights, genotype, and the file that rebuilds the model without dashfx."""
-    from dashfx.model import build, load_model
-    from dashfx.rebuild import save_weights, write_loader
+    from dashfx.deploy.loader import save_weights, write_loader
+    from dashfx.frontend.model import build, load_model
 
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     save_weights(model, folder / "model.safetensors")

@@ -13,7 +13,7 @@ import typer
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dashfx.config import RunConfig
+    from dashfx.config.run import RunConfig
 
 T = TypeVar("T")
 
@@ -176,8 +176,8 @@ def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> 
     Raises:
         ConfigError: an unknown option, or a value that cannot be used.
     """
-    from dashfx.config import RunConfig
-    from dashfx.configfile import assign, read_yaml
+    from dashfx.config.files import assign, read_yaml
+    from dashfx.config.run import RunConfig
 
     options: dict[str, Any] = before.model_dump(mode="json") if before else {}
     if flags.get("config") is not None:
@@ -230,7 +230,7 @@ def named_values(texts: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: a text without "=".
     """
-    from dashfx.configfile import parse_value
+    from dashfx.config.files import parse_value
 
     values = {}
     for pair in (pair for text in texts for pair in re.split(r"[,\s]+(?=\w+=)", text.strip())):

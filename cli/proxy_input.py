@@ -11,7 +11,7 @@ from dashfx.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dashfx.config import RunConfig
+    from dashfx.config.run import RunConfig
 
 NO_INPUT = "no input: give --data, or --input 3x32x32 for noise of that shape in its place"
 USED = ("reading", "task", "normalise", "limit", "valid_fraction")  # the options of a run that say how data are read
@@ -28,8 +28,8 @@ def proxy_input(flags: Mapping[str, Any], rows: int) -> tuple[Tensor, ...]:
     """
     settings = _settings(flags)
     if settings.data is not None:
-        from dashfx.evaluators import proxy_batch
-        from dashfx.run import load_run_data
+        from dashfx.run.run import load_run_data
+        from dashfx.stages.evaluators import proxy_batch
 
         return proxy_batch(load_run_data(settings, settings.data), rows, settings.seed)
     if flags["input"] is None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashfx.cli import tables
-from dashfx.progress import Epoch, Observer
+from dashfx.train.progress import Epoch, Observer
 
 if TYPE_CHECKING:
     from dashfx.passes import PassResult
@@ -52,7 +52,7 @@ def error(text: str) -> None:
 
 
 # Data that are generated or converted once, which can take minutes.
-SLOW_DATA = ("dashfx.data.darcy", "dashfx.data.nb360")
+SLOW_DATA = ("dashfx.data.sets.darcy", "dashfx.data.nb360")
 
 
 def show_log(*names: str) -> None:

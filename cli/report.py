@@ -31,9 +31,9 @@ def report(runs: Runs, method: Method = "strategy", out: Out = Path("profiles"))
 
 
 def rebuilt(folder: Path) -> None:
-    from dashfx.reopen import result_of
-    from dashfx.report import write_report
-    from dashfx.runfolder import RunFolder
+    from dashfx.report.page import write_report
+    from dashfx.run.folder import RunFolder
+    from dashfx.stages.reopen import result_of
 
     run, result = result_of(folder)
     path = RunFolder(folder).report
@@ -43,8 +43,8 @@ def rebuilt(folder: Path) -> None:
 
 def profiles(runs: list[Path], method: str, out: Path) -> None:
     from dashfx.cli.tables import standings as shown
-    from dashfx.profiles import standings
-    from dashfx.report_profiles import write_profiles
+    from dashfx.report.profiles import standings
+    from dashfx.report.profiles_page import write_profiles
 
     found = standings(runs, "folder" if method == "folder" else "strategy")
     for task, missing in found.missing:

@@ -7,7 +7,7 @@ import typer
 from dashfx.cli import options, render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.search import show_result, writers
-from dashfx.progress import Observers
+from dashfx.train.progress import Observers
 
 
 def retrain(
@@ -28,8 +28,8 @@ def retrain(
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
     from dashfx.genotype import Genotype
     from dashfx.pipeline import retrain_genotype
-    from dashfx.reopen import lowered_of
-    from dashfx.runfolder import existing_folder
+    from dashfx.run.folder import existing_folder
+    from dashfx.stages.reopen import lowered_of
     from dashfx.tune import Tuned, with_values
 
     before, settings = existing_folder(run)

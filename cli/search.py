@@ -10,11 +10,11 @@ import typer
 from dashfx.cli import options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
-from dashfx.progress import Observer, Observers
+from dashfx.train.progress import Observer, Observers
 
 if TYPE_CHECKING:
-    from dashfx.config import RunConfig
-    from dashfx.outputs import Result
+    from dashfx.config.run import RunConfig
+    from dashfx.stages.export import Result
 
 
 def search(
@@ -85,7 +85,7 @@ def writers(folder: Path) -> list[Observer]:
     Raises:
         ConfigError: TensorBoard is not installed.
     """
-    from dashfx.tensorboard import TensorBoard  # imports TensorBoard, which few want
+    from dashfx.train.tensorboard import TensorBoard  # imports TensorBoard, which few want
 
     return [TensorBoard(folder / "tensorboard")]
 
@@ -99,7 +99,7 @@ def show_result(result: Result, folder: Path) -> None:
 
 
 def _settings_to_resume(out: Path | None) -> RunConfig:
-    from dashfx.runfolder import existing_folder
+    from dashfx.run.folder import existing_folder
 
     if out is None:
         raise ConfigError("--resume needs --out: the folder of the run to continue")

@@ -52,9 +52,9 @@ def search_task(
     _check_out(out, history, resume)
     how = f"continue with the same command and --resume; the history is {history}"
     with render.progress(quiet) as observer, interruptible(how):
-        from dashfx.known import known_models
+        from dashfx.blackbox.base import best_of
         from dashfx.proxy.tasksearch import Options, search_task
-        from dashfx.search.blackbox import best_of
+        from dashfx.run.known import known_models
 
         batch = proxy_input(ctx.params, batch_size)
         pairs = known_models(known, batch[0], column, not lower_is_better)

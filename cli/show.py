@@ -45,7 +45,7 @@ def show(source: Source) -> None:
 
 def choices_of(folder: Path) -> Path:
     """The file of what a run's search chose, also where the untouched model was handed back in its place."""
-    from dashfx.runfolder import RunFolder  # which waits for torch
+    from dashfx.run.folder import RunFolder  # which waits for torch
 
     paths = RunFolder(folder)
     return paths.searched if paths.searched.is_file() else paths.genotype

@@ -20,9 +20,9 @@ from dashfx.space import Candidate, Padding, axis_text, size_text
 if TYPE_CHECKING:
     from dashfx.cli.check import SiteFacts
     from dashfx.ops import Tuning
-    from dashfx.ops.suite import Layer, Measured
+    from dashfx.ops.autotune.suite import Layer, Measured
     from dashfx.passes import PassResult
-    from dashfx.profiles import Standings
+    from dashfx.report.profiles import Standings
     from dashfx.tune import Tuned
 
 # What a run's folder may hold, in the order in which a reader wants it.

@@ -38,9 +38,9 @@ def tune(
 
     The study stays in the folder: the same command carries it on, also at the same time on other machines.
     """
-    from dashfx.budget import decided
-    from dashfx.reopen import tune_folder
-    from dashfx.runfolder import existing_folder
+    from dashfx.run.folder import existing_folder
+    from dashfx.stages.budget import decided
+    from dashfx.stages.reopen import tune_folder
 
     own = [f"tune.{name}={value}" for name, value in (("sampler", sampler), ("storage", storage)) if value is not None]
     flags = {**ctx.params, "tune": trials, "tune_minutes": minutes, "assignments": [*own, *(assignments or ())]}
@@ -74,7 +74,7 @@ def _together(workers: int) -> None:
 
 def show_trials(folder: Path) -> None:
     """The study's table, where the run has one."""
-    from dashfx.runfolder import RunFolder
+    from dashfx.run.folder import RunFolder
     from dashfx.tune import Tuned
 
     path = RunFolder(folder).tuned

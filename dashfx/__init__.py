@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dashfx.adapters import register_conv as register_conv
-    from dashfx.config import RunConfig as RunConfig
+    from dashfx.config.run import RunConfig as RunConfig
     from dashfx.data import Data as Data
     from dashfx.data import load_data as load_data
+    from dashfx.deploy.export import export as export
     from dashfx.errors import DashfxError as DashfxError
-    from dashfx.export import export as export
+    from dashfx.frontend.adapters import register_conv as register_conv
+    from dashfx.frontend.tracing import Program as Program
+    from dashfx.frontend.tracing import trace as trace
     from dashfx.genotype import Genotype as Genotype
     from dashfx.ops import AggConv as AggConv
-    from dashfx.outputs import Result as Result
     from dashfx.pipeline import search as search
     from dashfx.site import Site as Site
     from dashfx.site import Skip as Skip
     from dashfx.space import Candidate as Candidate
     from dashfx.space import SearchSpace as SearchSpace
+    from dashfx.stages.export import Result as Result
     from dashfx.supernet import Supernet as Supernet
     from dashfx.supernet import lower as lower
     from dashfx.supernet import rewrite as rewrite
     from dashfx.supernet import specialise as specialise
     from dashfx.task import Task as Task
-    from dashfx.tracing import Program as Program
-    from dashfx.tracing import trace as trace
 
 try:
     __version__ = version("dashfx")
@@ -42,22 +40,22 @@ _HOME = {
     "Data": "data",
     "DashfxError": "errors",
     "Genotype": "genotype",
-    "Program": "tracing",
-    "Result": "outputs",
-    "RunConfig": "config",
+    "Program": "frontend.tracing",
+    "Result": "stages.export",
+    "RunConfig": "config.run",
     "SearchSpace": "space",
     "Site": "site",
     "Skip": "site",
     "Supernet": "supernet",
     "Task": "task",
-    "export": "export",
+    "export": "deploy.export",
     "load_data": "data",
     "lower": "supernet",
-    "register_conv": "adapters",
+    "register_conv": "frontend.adapters",
     "rewrite": "supernet",
     "search": "pipeline",
     "specialise": "supernet",
-    "trace": "tracing",
+    "trace": "frontend.tracing",
 }
 __all__ = sorted(_HOME)
 
@@ -67,17 +65,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'dashfx' has no attribute {name!r}")
     return getattr(import_module(f"dashfx.{_HOME[name]}"), name)
-
-
-class _Package(ModuleType):
-    """Keeps `dashfx.search` and `dashfx.export` the functions that they are documented to be.
-
-    Importing a submodule binds it on its package, which would put the modules of the same names in their place.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

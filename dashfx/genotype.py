@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dashfx.drawing.html import snippet
+from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError
-from dashfx.report_html import snippet
-from dashfx.report_kernels import choices
 from dashfx.space import Candidate
 
 VERSION = 1

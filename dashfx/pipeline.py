@@ -13,30 +13,30 @@ from typing import Any
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.blackbox import best_genotype, check_evaluators, warm_start
-from dashfx.budget import keep_budget
-from dashfx.comparison import Contender, Figures, compare
-from dashfx.config import CONTROLS, RunConfig
-from dashfx.evaluators import specialised_by
-from dashfx.finalists import Retrained, retrained, tuned
+from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.cost.latency import Contender, Figures, compare
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals, sites_of
-from dashfx.outputs import Control, Result, write_outputs, write_summary
-from dashfx.preflight import check_search, check_training
-from dashfx.progress import QUIET, Observer
-from dashfx.retraining import fit_stage, plan, retrain, specialised
-from dashfx.rewriting import give_lead, probe, retrained_sites, rewritten, take_algorithms
-from dashfx.run import ModelLike, Run, configured, prepare
-from dashfx.runfolder import write_text
-from dashfx.search.base import Engine
-from dashfx.search.dash import STRATEGIES
-from dashfx.search.selection import RandomChoice, load_rule
-from dashfx.search.settle import Settling, mixed
+from dashfx.run.folder import write_text
+from dashfx.run.preflight import check_search, check_training
+from dashfx.run.run import ModelLike, Run, configured, prepare
 from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
+from dashfx.stages.budget import keep_budget
+from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.export import Control, Result, write_outputs, write_summary
+from dashfx.stages.finalists import Retrained, retrained, tuned
+from dashfx.stages.retrain import fit_stage, plan, retrain, specialised
+from dashfx.stages.rewrite import give_lead, probe, retrained_sites, rewritten, take_algorithms
+from dashfx.stages.search import best_genotype, check_evaluators, warm_start
+from dashfx.strategies.engine import Engine
+from dashfx.strategies.one_by_one import Settling, mixed
+from dashfx.strategies.rules import RandomChoice, load_rule
+from dashfx.strategies.updates import STRATEGIES
 from dashfx.task import Task
-from dashfx.tracing import Program, trace
-from dashfx.train import metric_over
+from dashfx.train.fit import metric_over
+from dashfx.train.progress import QUIET, Observer
 from dashfx.tune import check_space, trial_epochs
 
 
@@ -116,8 +116,8 @@ def retrain_genotype(
     """Train and export `model` with the kernels of a genotype that is known already.
 
     Args:
-        start: the lowered model to start from, such as `dashfx.reopen.lowered_of(folder)`; without it the model's
-            fresh weights, or its checkpoint's.
+        start: the lowered model to start from, such as `dashfx.stages.reopen.lowered_of(folder)`; without it the
+            model's fresh weights, or its checkpoint's.
 
     Raises:
         DashfxError: bad input, or a genotype of another model.

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ModelError, SpaceError
+from dashfx.frontend.inputs import mapped
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
-from dashfx.inputs import mapped
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
 from dashfx.passes.substitute import Init
-from dashfx.search.selection import SelectionRule, load_rule
 from dashfx.space import SearchSpace
-from dashfx.tracing import Program, trace
+from dashfx.strategies.rules import SelectionRule, load_rule
 
 
 class Supernet(nn.Module):

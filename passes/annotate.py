@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashfx.analysis import receptive_fields, stages
+from dashfx.frontend.analysis import receptive_fields, stages
+from dashfx.frontend.tracing import Program
 from dashfx.passes.base import AbstractPass, Edit, PassResult
-from dashfx.tracing import Program
 
 
 class Annotate(AbstractPass):

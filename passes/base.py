@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 from torch import fx
 
 from dashfx.errors import PassError
+from dashfx.frontend.tracing import Program
 from dashfx.site import Skip
-from dashfx.tracing import Program
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from torch.nn.modules.conv import _ConvNd
 
-from dashfx.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
-from dashfx.hosting import without_norm
-from dashfx.observe import is_searchable
+from dashfx.frontend.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
+from dashfx.frontend.custom_forward import without_norm
+from dashfx.frontend.recording import is_searchable
+from dashfx.frontend.tracing import Program
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.passes.causal import causal_evidence
-from dashfx.tracing import Program
 
 
 class Canonicalise(AbstractPass):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from dashfx.frontend.tracing import Program
 from dashfx.site import Site
-from dashfx.tracing import Program
 
 
 def causal_evidence(program: Program, site: Site) -> str | None:

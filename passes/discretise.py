@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 
 from dashfx.errors import GenotypeError, did_you_mean
+from dashfx.frontend.recording import own_modules
+from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
-from dashfx.observe import own_modules
 from dashfx.ops import AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.space import Candidate
-from dashfx.tracing import Program
 
 Weights = Literal["inherit", "own", "fresh"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from dashfx.adapters import adapter_of
-from dashfx.convs import freeze, plain_conv, unfold_weight_norm
+from dashfx.frontend.adapters import adapter_of
+from dashfx.frontend.convs import freeze, plain_conv, unfold_weight_norm
+from dashfx.frontend.tracing import Program
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
-from dashfx.tracing import Program
 
 
 class Lower(AbstractPass):

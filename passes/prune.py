@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dashfx.adapters import adapter_of, as_plain, refusal
 from dashfx.errors import SpaceError
+from dashfx.frontend.adapters import adapter_of, as_plain, refusal
+from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
 from dashfx.space import Candidate
-from dashfx.tracing import Program, random_state_kept
 
 
 class Prune(AbstractPass):

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dashfx.adapters import adapter_of, as_plain
-from dashfx.convs import unfold_weight_norm
+from dashfx.frontend.adapters import adapter_of, as_plain
+from dashfx.frontend.convs import unfold_weight_norm
+from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.ops.hosted import settings_of
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate, SearchSpace
-from dashfx.tracing import Program, random_state_kept
 
 Init = Literal["grow", "fresh"]
 

@@ -10,12 +10,12 @@ from toys import SIZE, ToyNet, toy_data
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.config import SearchConfig
-from dashfx.progress import Epoch, Observer
-from dashfx.search.base import Engine
-from dashfx.search.dash import STRATEGIES
+from dashfx.config.run import SearchConfig
+from dashfx.strategies.engine import Engine
+from dashfx.strategies.updates import STRATEGIES
 from dashfx.task import load_task
-from dashfx.train import make_accelerator
+from dashfx.train.fit import make_accelerator
+from dashfx.train.progress import Epoch, Observer
 
 DATA = toy_data()
 TASK = load_task(None, DATA)

@@ -21,10 +21,10 @@ from toys import ToyNet, toy_data
 import dashfx
 from dashfx.cli.main import run
 from dashfx.task import load_task
-from dashfx.train import fit, make_accelerator, metric_over
+from dashfx.train.fit import fit, make_accelerator, metric_over
 
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["dashfx.pipeline", "dashfx.cli.main", "dashfx.export", "dashfx.verify"])
+FORK.set_forkserver_preload(["dashfx.pipeline", "dashfx.cli.main", "dashfx.export", "dashfx.deploy.verify"])
 
 
 def started(function: Callable[..., Any], *args: Any) -> BaseProcess:

@@ -16,13 +16,13 @@ from pydantic import BaseModel
 
 from dashfx.cli.main import VERBS
 from dashfx.cli.options import KEYS
-from dashfx.config import FitConfig, RunConfig
+from dashfx.config.presets import PRESETS as TASK_PRESETS
+from dashfx.config.run import FitConfig, RunConfig
+from dashfx.cost.counts import COSTS
 from dashfx.data import load_data
-from dashfx.data.named import NAMED
-from dashfx.presets import PRESETS as TASK_PRESETS
-from dashfx.search.cost import COSTS
-from dashfx.search.selection import RULES
+from dashfx.data.sets.named import NAMED
 from dashfx.space import PRESETS
+from dashfx.strategies.rules import RULES
 from dashfx.task import TASKS, evaluate, load_task
 from dashfx.task.classify import scores as class_scores
 from dashfx.task.losses import REGRESSION

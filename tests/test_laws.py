@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cnns import Layer, Network, cnns, spaces
 from hypothesis import given, settings
 from hypothesis.strategies import integers
-from strategies import Layer, Network, cnns, spaces
 from torch import Tensor, nn
 
 import dashfx

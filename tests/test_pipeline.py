@@ -25,12 +25,12 @@ from dashfx.errors import (
     SpaceError,
     TaskError,
 )
-from dashfx.outputs import Result
 from dashfx.pipeline import metric_of, retrain_genotype
-from dashfx.progress import Observer
-from dashfx.reopen import lowered_of
-from dashfx.run import prepare
+from dashfx.run.run import prepare
+from dashfx.stages.export import Result
+from dashfx.stages.reopen import lowered_of
 from dashfx.task import load_task
+from dashfx.train.progress import Observer
 
 DATA = toy_data()
 
@@ -113,7 +113,7 @@ def test_a_probe_leaves_sites_alone_and_says_why(tmp_path: Path, monkeypatch: py
     assert {searched, alone.name} == {"conv1", "conv2"} and alone.reason.startswith("the probe ranks it 2 of 2, gain ")
     assert result.model.get_submodule(alone.name).kernel_size == (3,) and "probe" in result.seconds
     assert result.notes[-1] == "the probe leaves 1 of 2 sites alone"
-    monkeypatch.setattr("dashfx.rewriting.gains", lambda *_: pytest.fail("it was probed before"))
+    monkeypatch.setattr("dashfx.stages.rewrite.gains", lambda *_: pytest.fail("it was probed before"))
     assert dashfx.search(ToyNet, DATA, config=settings(**auto), out=tmp_path / "run", resume=True).skips == (alone,)
 
 
@@ -332,7 +332,7 @@ def test_bad_input_is_refused_early_and_leaves_no_folder(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("dashfx.retraining.fit", no_training)
+    monkeypatch.setattr("dashfx.stages.retrain.fit", no_training)
     with pytest.raises(kind, match=words) as raised:
         search(**changes, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.model import load_model
+from dashfx.frontend.model import load_model
 from dashfx.ops import sites_of
 
 FOLDER = Path(__file__).parent / "strangers"

@@ -20,7 +20,7 @@ import yaml
 from ranks import command, started
 from toys import SPACE, arrays
 
-from dashfx.progress import read_log
+from dashfx.train.progress import read_log
 
 # Every stage that trains or writes: probe, search, settle, retrain, control, export.
 CONFIG: dict[str, Any] = {

@@ -17,13 +17,13 @@ from torch import nn
 from toys import FAST, SIZE, arrays
 
 import dashfx
+from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.errors import RunFolderError
-from dashfx.onnxfile import OnnxModel, read_metadata
-from dashfx.outputs import Result, onnx_metric
 from dashfx.pipeline import retrain_genotype
-from dashfx.progress import Epoch, Observer, read_log
-from dashfx.reopen import lowered_of, model_of, result_of
-from dashfx.report import write_report
+from dashfx.report.page import write_report
+from dashfx.stages.export import Result, onnx_metric
+from dashfx.stages.reopen import lowered_of, model_of, result_of
+from dashfx.train.progress import Epoch, Observer, read_log
 
 NET = """
 import torch

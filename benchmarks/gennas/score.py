@@ -26,8 +26,8 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
 from benchmarks.gennas import macro, nb101, nb201
-from dashfx.progress import read_log
 from dashfx.proxy import PROXIES, GenNAS, Proxy, load_proxy
+from dashfx.train.progress import read_log
 
 SIDE = 32
 ROWS, PEER_ROWS = 16, 64  # images of a batch: GenNAS', and that of proxies that see it once

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dashfx.progress import read_log
 from dashfx.proxy import correlate
+from dashfx.train.progress import read_log
 
 
 @dataclass

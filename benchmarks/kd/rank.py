@@ -24,14 +24,14 @@ import torch
 
 from benchmarks.kd.load import Trained, between_seeds, first_seed, load
 from benchmarks.kd.train import RECIPE, SPACE, VALID_FRACTION, WIDTH, model_of, read
-from dashfx.config import SpaceConfig
+from dashfx.config.run import SpaceConfig
 from dashfx.data import Data
-from dashfx.evaluators import BySupernet, proxy_batch
 from dashfx.genotype import Genotype
 from dashfx.pipeline import rewritten, train_mixtures
-from dashfx.progress import read_log
 from dashfx.proxy import GenNAS, correlate, load_proxy
-from dashfx.run import prepare
+from dashfx.run.run import prepare
+from dashfx.stages.evaluators import BySupernet, proxy_batch
+from dashfx.train.progress import read_log
 
 PROXIES = ("combo", "single", "synflow", "snip", "grasp", "fisher", "grad_norm", "jacob_cov", "naswot")
 SUPERNET = "supernet"

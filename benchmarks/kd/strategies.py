@@ -17,12 +17,12 @@ import torch
 
 from benchmarks.kd.load import first_seed, load
 from benchmarks.kd.train import CONVS, SPACE
+from dashfx.blackbox.base import BlackBox, best_of, optimise
+from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
+from dashfx.blackbox.local import LocalSearch
+from dashfx.blackbox.random import RandomSearch
 from dashfx.genotype import Genotype
-from dashfx.search.blackbox import BlackBox, best_of, optimise
-from dashfx.search.evolution import Evolution
-from dashfx.search.genomes import GenotypeSpace, Listed, Space, kernels_apart
-from dashfx.search.local import LocalSearch
-from dashfx.search.sampling import RandomSearch
 
 STRATEGIES: dict[str, Callable[[Space[Genotype], torch.Generator], BlackBox[Genotype]]] = {
     "random-search": RandomSearch,

@@ -27,12 +27,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dashfx import Candidate, Genotype, SearchSpace
 from dashfx.backbones import WRN1d
-from dashfx.config import RetrainConfig
+from dashfx.config.run import RetrainConfig
 from dashfx.data import Data, load_data
-from dashfx.ops.measure import timing
+from dashfx.ops.autotune.timing import timing
 from dashfx.supernet import specialise
 from dashfx.task import load_task
-from dashfx.train import Supervised, derive_seed, fit, make_accelerator, validate
+from dashfx.train.fit import Supervised, derive_seed, fit, make_accelerator, validate
 
 SPACE = SearchSpace.preset("dash1d")
 WIDTH = 16

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dashfx.data.normalisation import Normalisation
+from dashfx.data.readers.rows import Rows, Values
 from dashfx.data.reading import USUAL, Reading
-from dashfx.data.rows import Rows, Values
 from dashfx.errors import DataError
 
 Kind = Literal["classes", "multilabel", "dense", "dense-classes"]

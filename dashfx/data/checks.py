@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashfx.data.base import pieces
-from dashfx.data.rows import Values
+from dashfx.data.readers.rows import Values
 from dashfx.data.source import Source
 from dashfx.errors import DataError
 

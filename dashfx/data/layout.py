@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashfx.data.rows import Rows, Values
+from dashfx.data.readers.rows import Rows, Values
 from dashfx.space import size_text
 
 

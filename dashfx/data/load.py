@@ -11,14 +11,14 @@ import numpy as np
 from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
 from dashfx.data.checks import check_source
-from dashfx.data.fitting import as_rows
 from dashfx.data.labels import Targets, read_targets
 from dashfx.data.layout import channels_first, describe, scale_of
 from dashfx.data.leaks import leaks
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.read import Spec, read
+from dashfx.data.readers.fitting import as_rows
+from dashfx.data.readers.rows import Rows
 from dashfx.data.reading import USUAL, Reading
-from dashfx.data.rows import Rows
 from dashfx.data.source import Source
 from dashfx.data.split import complete, limited
 from dashfx.errors import DataError

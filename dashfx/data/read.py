@@ -13,17 +13,17 @@ import torch
 
 from dashfx.data.base import Data
 from dashfx.data.code import is_code, load_object
-from dashfx.data.folders import has
-from dashfx.data.images import read_folder
-from dashfx.data.named import NAMED
-from dashfx.data.npz import read_npy_folder, read_npz
+from dashfx.data.readers.datasets import read_saved
+from dashfx.data.readers.folders import has
+from dashfx.data.readers.images import read_folder
+from dashfx.data.readers.npz import read_npy_folder, read_npz
+from dashfx.data.readers.ucr import read_ucr
+from dashfx.data.readers.wav import SUFFIXES as SOUNDS
+from dashfx.data.readers.wav import read_waves
+from dashfx.data.readers.webdataset import read_shards
 from dashfx.data.reading import Reading
-from dashfx.data.saved import read_saved
-from dashfx.data.shards import read_shards
+from dashfx.data.sets.named import NAMED
 from dashfx.data.source import Source, from_mapping, from_tuple, join
-from dashfx.data.ucr import read_ucr
-from dashfx.data.wav import SUFFIXES as SOUNDS
-from dashfx.data.wav import read_waves
 from dashfx.errors import DataError, did_you_mean
 
 Spec = str | Path | Data | Mapping[str, Any] | tuple[Any, ...]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dashfx.data.records import Flat, Listed, Records
-from dashfx.data.rows import Values
+from dashfx.data.readers.records import Flat, Listed, Records
+from dashfx.data.readers.rows import Values
 from dashfx.errors import DataError
 
 PARTS = ("train", "valid", "test")

@@ -1,10 +1,10 @@
 """The aggregated conv: a mixture of convs that differ in kernel size and dilation."""
 
 from dashfx.ops.aggconv import AggConv, drop_residuals, sites_of
-from dashfx.ops.autotune import Tuning, tune
+from dashfx.ops.autotune.choose import Tuning, tune
+from dashfx.ops.autotune.table import TuningTable
 from dashfx.ops.hosted import AdaptedConv, HostedConv
-from dashfx.ops.relaxation import Relaxation, SoftGumbel, Softmax
-from dashfx.ops.tuningtable import TuningTable
+from dashfx.ops.relaxations import Relaxation, SoftGumbel, Softmax
 
 __all__ = [
     "AdaptedConv",

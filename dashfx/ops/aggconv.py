@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from dashfx.errors import SpaceError
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
+from dashfx.ops.autotune.estimate import choose
 from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
 from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
-from dashfx.ops.relaxation import Relaxation, SoftGumbel
-from dashfx.ops.rule import choose
+from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.site import Site
 from dashfx.space import Candidate, candidate_padding
 
@@ -46,7 +46,7 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
-        choices: for algorithm "auto": what `dashfx.ops.autotune` measured to be fastest; the rule has the rest.
+        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; the rule has the rest.
 
     Raises:
         SpaceError: settings that cannot hold together.

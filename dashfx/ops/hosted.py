@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ModelError
-from dashfx.hosting import ConvRecorder, Recorded, input_of, reshaped, tensor_of, with_parameter
+from dashfx.frontend.custom_forward import ConvRecorder, Recorded, input_of, reshaped, tensor_of, with_parameter
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.geometry import ConvSpec, lattice_on

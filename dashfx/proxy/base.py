@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ProxyError
+from dashfx.frontend.tracing import copy_model, random_state_kept
 from dashfx.space import size_text
-from dashfx.tracing import copy_model, random_state_kept
 
 Batch = Tensor | Sequence[Tensor]  # inputs, or (inputs, labels) for the proxies that use labels
 

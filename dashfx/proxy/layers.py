@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from dashfx.errors import ModelError, ProxyError, first_line
-from dashfx.observe import tensors_in
+from dashfx.frontend.recording import tensors_in
 from dashfx.space import size_text
 
 

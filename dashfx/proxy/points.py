@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 from torch import Tensor, fx, nn
 
-from dashfx.observe import tensors_in
+from dashfx.frontend.recording import tensors_in
 
 Shape = tuple[int, ...]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dashfx.tracing import evaluation
+from dashfx.frontend.tracing import evaluation
 
 
 @dataclass(frozen=True)

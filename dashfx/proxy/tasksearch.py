@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from dashfx.blackbox.base import History, Row, best_of, optimise
+from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.genomes import Space
 from dashfx.errors import ProxyError
 from dashfx.proxy.base import Batch
 from dashfx.proxy.correlation import LEAST, Correlation, correlate
@@ -17,9 +20,6 @@ from dashfx.proxy.gennas import GenNAS
 from dashfx.proxy.scoring import Model, rank
 from dashfx.proxy.signals import BANDS, KINDS
 from dashfx.proxy.tasks import NOISES, Noise, Signal, Stage, Task
-from dashfx.search.blackbox import History, Row, best_of, optimise
-from dashfx.search.evolution import Evolution
-from dashfx.search.genomes import Space
 
 LEVELS = (0.25, 0.5, 1.0)
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -8,12 +8,12 @@ from typing import Any
 import optuna
 from torch import nn
 
-from dashfx.config import RetrainConfig, RunConfig
+from dashfx.config.base import Strict
+from dashfx.config.run import RetrainConfig, RunConfig
+from dashfx.config.tuning import RangeConfig
 from dashfx.errors import ConfigError, did_you_mean
-from dashfx.recipe import dropouts
-from dashfx.search.selection import load_rule
-from dashfx.strict import Strict
-from dashfx.tuneconfig import RangeConfig
+from dashfx.strategies.rules import load_rule
+from dashfx.train.recipe import dropouts
 
 Dimension = RangeConfig | tuple[Any, ...]
 

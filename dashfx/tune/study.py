@@ -20,10 +20,10 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, RunFolderError, first_line
-from dashfx.train import derive_seed
+from dashfx.train.fit import derive_seed
 from dashfx.tune.space import Dimension
-from dashfx.tuneconfig import TuneConfig
 
 ATTEMPTS = 3  # of a trial that is killed again and again
 GRACE = 60  # seconds within which a trial that has begun says who trains it

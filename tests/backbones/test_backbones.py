@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import dashfx.tracing
+import dashfx.frontend.tracing
 from dashfx.backbones import FNO, TCN, WRN, CifarResNet, ConvNeXt, ResNet18, UNet, WRN1d
 from dashfx.backbones.fno import SpectralConv
 
@@ -208,7 +208,7 @@ def test_spectral_conv_drops_frequencies_above_its_modes() -> None:
 @every_backbone
 def test_traced_equals_eager(case: Case) -> None:
     model = case.model().eval()
-    program = dashfx.tracing.trace(model, case.input())
+    program = dashfx.frontend.tracing.trace(model, case.input())
     assert program.opaque == {}
     for size in (case.size, case.odd_size):
         x = case.input(size)
@@ -217,7 +217,7 @@ def test_traced_equals_eager(case: Case) -> None:
 
 def graph_text(case: Case) -> str:
     """A line per node: name, what it does, what feeds it, output shape; then a line per conv that can be searched."""
-    program = dashfx.tracing.trace(case.model().eval(), case.input())
+    program = dashfx.frontend.tracing.trace(case.model().eval(), case.input())
     lines = []
     for node in program.graph_module.graph.nodes:
         target = node.target if isinstance(node.target, str) else node.target.__name__

@@ -29,9 +29,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dashfx.backbones import WRN1d
 from dashfx.ops import sites_of
-from dashfx.ops.autotune import tune
-from dashfx.ops.measure import peak_bytes, timing
-from dashfx.ops.tuningtable import machine
+from dashfx.ops.autotune.choose import tune
+from dashfx.ops.autotune.table import machine
+from dashfx.ops.autotune.timing import peak_bytes, timing
 from dashfx.space import SearchSpace
 from dashfx.supernet import rewrite
 

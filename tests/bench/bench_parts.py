@@ -21,12 +21,12 @@ from unittest import mock
 
 import torch
 
-from dashfx.ops.algorithms import fourier
-from dashfx.ops.algorithms.fourier_plan import FourierPlan
-from dashfx.ops.algorithms.fourier_products import Channels
-from dashfx.ops.suite import SUITE, Layer, training_step
-from dashfx.ops.transform import Side
-from dashfx.ops.tuningtable import machine
+from dashfx.ops.autotune.suite import SUITE, Layer, training_step
+from dashfx.ops.autotune.table import machine
+from dashfx.ops.fourier import algorithm
+from dashfx.ops.fourier.plan import FourierPlan
+from dashfx.ops.fourier.products import Channels
+from dashfx.ops.fourier.sides import Side
 
 PARTS = ("opening", "slices", "products", "kernels", "rest")
 
@@ -77,10 +77,10 @@ def profile(layer: Layer, repeats: int) -> dict[str, float]:
     """Milliseconds of each part of a step, the median over repeats; `step` is their sum."""
     spent: Counter[str] = Counter()
     products = dict.fromkeys(("output", "grad_input", "grad_kernel"), "products")
-    product, plan = Channels.product, fourier.plan_for
+    product, plan = Channels.product, algorithm.plan_for
     timed = cache(lambda *facts: timed_plan(plan(*facts), spent))
     with (
-        mock.patch.object(fourier, "plan_for", timed),
+        mock.patch.object(algorithm, "plan_for", timed),
         mock.patch.object(Channels, "product", lambda *facts: Timed(product(*facts), products, spent)),
     ):
         step = training_step(layer.aggconv("fourier"), layer.input())

@@ -16,9 +16,9 @@ from torch import nn
 
 from dashfx import lower, rewrite
 from dashfx.ops import sites_of
-from dashfx.ops.fourierconv import computed_by, faster_convs
-from dashfx.ops.measure import in_turns
-from dashfx.search.selection import RandomChoice
+from dashfx.ops.autotune.timing import in_turns
+from dashfx.ops.fourier.plain_convs import computed_by, faster_convs
+from dashfx.strategies.rules import RandomChoice
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

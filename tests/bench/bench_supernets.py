@@ -17,10 +17,10 @@ from torch import nn
 
 from dashfx.backbones import TCN, WRN, ConvNeXt, WRN1d
 from dashfx.ops import sites_of
-from dashfx.ops.autotune import tune
-from dashfx.ops.measure import Step, in_turns, peak_bytes
-from dashfx.ops.memory import in_words
-from dashfx.ops.tuningtable import machine
+from dashfx.ops.autotune.choose import tune
+from dashfx.ops.autotune.memory import in_words
+from dashfx.ops.autotune.table import machine
+from dashfx.ops.autotune.timing import Step, in_turns, peak_bytes
 from dashfx.space import SearchSpace
 from dashfx.supernet import rewrite
 

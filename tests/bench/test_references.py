@@ -15,7 +15,7 @@ from references import REFERENCES
 
 from dashfx.ops import AggConv
 from dashfx.ops.algorithms import ALGORITHMS
-from dashfx.ops.suite import Layer
+from dashfx.ops.autotune.suite import Layer
 from dashfx.space import SearchSpace
 
 SPACE = SearchSpace.product([3, 5], [1, 3])

@@ -14,10 +14,10 @@ import torch
 from benchmarks.kd import rank, strategies, train
 from benchmarks.kd.load import between_seeds, first_seed, load
 from dashfx.backbones import WRN1d
-from dashfx.evaluators import ByTable
+from dashfx.blackbox.base import best_of, optimise
+from dashfx.blackbox.evolution import Evolution
 from dashfx.ops import sites_of
-from dashfx.search.blackbox import best_of, optimise
-from dashfx.search.evolution import Evolution
+from dashfx.stages.evaluators import ByTable
 from dashfx.supernet import rewrite
 
 TABLES = sorted((Path(train.__file__).parent).glob("*.json"))

@@ -13,7 +13,7 @@ from toys import ToyNet, arrays
 
 from benchmarks import pretrained
 from benchmarks.music import CONTEXT, WINDOW, windows
-from dashfx.runfolder import existing_folder
+from dashfx.run.folder import existing_folder
 
 TOYS = Path(__file__).parents[1] / "toys.py"
 

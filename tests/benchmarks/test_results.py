@@ -16,9 +16,9 @@ from benchmarks.results import call, metrics, seconds
 from benchmarks.table import by_variant
 from benchmarks.tasks import ENTRIES
 from dashfx import Candidate, Genotype
-from dashfx.config import RunConfig
-from dashfx.configfile import assign
-from dashfx.model import load_model
+from dashfx.config.files import assign
+from dashfx.config.run import RunConfig
+from dashfx.frontend.model import load_model
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from benchmarks.gennas import evolve, nb201, score, table
-from dashfx.progress import read_log
-from dashfx.search.blackbox import Row
+from dashfx.blackbox.base import Row
+from dashfx.train.progress import read_log
 
 
 @pytest.fixture

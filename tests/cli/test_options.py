@@ -8,7 +8,7 @@ import pytest
 
 from dashfx.cli import options
 from dashfx.cli.main import separate_values
-from dashfx.config import RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 
 

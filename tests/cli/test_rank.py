@@ -11,7 +11,7 @@ import pytest
 
 from dashfx.cli.main import run
 from dashfx.cli.proxy_input import proxy_input
-from dashfx.genotable import GenotypeTable
+from dashfx.strategies.genotype_table import GenotypeTable
 
 NETS = """
 import torch.nn as nn

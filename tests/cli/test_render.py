@@ -11,9 +11,9 @@ from rich.console import Console
 from dashfx.cli import render, tables
 from dashfx.cli.drawing import common_scale, drawings, support
 from dashfx.genotype import Genotype
-from dashfx.progress import Epoch
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
+from dashfx.train.progress import Epoch
 
 MIXTURES = {f"layer{i}.0.conv1": (0.1 + 0.02 * i, "k15 d15") for i in range(30)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashfx.cli.main import run
-from dashfx.ops import suite
+from dashfx.ops.autotune import suite
 
 NET = """
 import torch.nn as nn

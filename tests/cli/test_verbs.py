@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dashfx.cli.main import run
-from dashfx.onnxfile import read_metadata
+from dashfx.deploy.runtime import read_metadata
 
 NET = """
 import torch.nn as nn

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.base import IGNORED
-from dashfx.data.npz import read_npz
+from dashfx.data.readers.npz import read_npz
 from dashfx.errors import DataError
 
 

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from dashfx.frontend.tracing import trace
 from dashfx.passes import Annotate
-from dashfx.tracing import trace
 
 MODEL = nn.Sequential(nn.Conv1d(1, 1, 3, stride=2), nn.ReLU(), nn.Conv1d(1, 1, 5), nn.Conv1d(1, 1, 1))
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from dashfx.errors import PassError
+from dashfx.frontend.tracing import Program, trace
 from dashfx.passes import AbstractPass, Edit, PassManager, PassResult
 from dashfx.site import Skip
-from dashfx.tracing import Program, trace
 
 
 class Freeze(AbstractPass):

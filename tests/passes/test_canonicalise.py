@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, weight_norm
 
+from dashfx.frontend.tracing import Program, trace
 from dashfx.passes import Canonicalise
-from dashfx.tracing import Program, trace
 
 X = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from dashfx.errors import GenotypeError
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.passes import Discretise, Prune, Substitute
 from dashfx.space import Candidate, SearchSpace
-from dashfx.tracing import Program, trace
 
 CHOICES = {"0": Candidate(5), "2": Candidate(3)}
 

@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, weight_norm
 
 from dashfx.errors import PassError
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.passes import Canonicalise, Discretise, Lower, PassManager, Substitute
 from dashfx.space import Candidate, SearchSpace
-from dashfx.tracing import Program, trace
 
 X = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(0))
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from dashfx.errors import SpaceError
+from dashfx.frontend.tracing import Program, trace
 from dashfx.passes import Prune, Substitute
 from dashfx.passes.prune import survivors
 from dashfx.site import Site
 from dashfx.space import Candidate, SearchSpace
-from dashfx.tracing import Program, trace
 
 
 def site(size: int, mode: str = "zeros", stride: int = 1, padding: int = 1, kernel: int = 3) -> Site:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from dashfx.errors import PassError
+from dashfx.frontend.tracing import Program, trace
 from dashfx.ops import AggConv
 from dashfx.passes import Canonicalise, Substitute
 from dashfx.space import Candidate, SearchSpace
-from dashfx.tracing import Program, trace
 
 X = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(0))
 SPACE = SearchSpace.product([3, 5], [1, 2])

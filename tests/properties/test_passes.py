@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from cnns import Network, cnns, spaces
 from hypothesis import given, settings
-from strategies import Network, cnns, spaces
 from torch import Tensor, nn
 
-from dashfx.analysis import topology
+from dashfx.frontend.analysis import topology
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.space import SearchSpace
-from dashfx.tracing import Program, trace
 
 # Each chain ends with the pass under test; those before it make what it requires.
 Chain = Callable[[SearchSpace, Program], list[AbstractPass]]

@@ -12,7 +12,7 @@ from toys import FAST
 
 import dashfx
 from dashfx.cli.eval import _of_file
-from dashfx.onnxfile import read_metadata
+from dashfx.deploy.runtime import read_metadata
 
 SIZE = 24
 

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 from toys import ToyNet
 
-from dashfx.config import RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError
 from dashfx.tune.space import PAPER, dimensions, present, with_values
 from dashfx.tune.study import planned

@@ -18,8 +18,8 @@ from zoo.build import NotForTheZoo, answers, is_spatial, numbers
 from zoo.entry import Inputs
 
 import dashfx
+from dashfx.deploy.export import ExportReport
 from dashfx.errors import DashfxError, first_line
-from dashfx.export import ExportReport
 from dashfx.ops import AggConv, drop_residuals, sites_of
 
 SPACE = dashfx.SearchSpace.preset("baby").with_original()

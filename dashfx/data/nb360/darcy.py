@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashfx.data.darcy import SCALE, with_coordinates
 from dashfx.data.nb360.files import Files
+from dashfx.data.sets.darcy import SCALE, with_coordinates
 from dashfx.data.source import Pair, Source
 
 EVERY = 5

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from dashfx.data.npz import read_npz
+from dashfx.data.readers.npz import read_npz
 from dashfx.errors import DataError
 
 BENCHMARK = "https://nb360.ml.cmu.edu"

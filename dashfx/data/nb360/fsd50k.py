@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dashfx.data.cache import cached
-from dashfx.data.logmel import log_mel
 from dashfx.data.nb360.files import Files
+from dashfx.data.readers.logmel import log_mel
+from dashfx.data.sets.cache import cached
 from dashfx.data.source import Source, from_mapping
 from dashfx.errors import DataError
 

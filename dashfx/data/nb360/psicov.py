@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dashfx.data.cache import cached
 from dashfx.data.nb360.files import Files
-from dashfx.data.npz import read_npz
+from dashfx.data.readers.npz import read_npz
+from dashfx.data.sets.cache import cached
 from dashfx.data.source import Source, from_mapping
 from dashfx.errors import DataError
 

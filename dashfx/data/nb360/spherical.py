@@ -14,9 +14,9 @@ import logging
 
 import numpy as np
 
-from dashfx.data.cache import cached
 from dashfx.data.nb360.cifar import read
 from dashfx.data.nb360.files import Files
+from dashfx.data.sets.cache import cached
 from dashfx.data.source import Source, from_mapping
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
 """The algorithms that compute an aggregated conv, by name."""
 
 from dashfx.ops.algorithms.base import Algorithm
-from dashfx.ops.algorithms.fourier import Fourier
 from dashfx.ops.algorithms.grouped_dilation import GroupedDilation
 from dashfx.ops.algorithms.mixed_results import MixedResults
 from dashfx.ops.algorithms.mixed_weights import MixedWeights
+from dashfx.ops.fourier.algorithm import Fourier
 
 ALGORITHMS: dict[str, Algorithm] = {
     "mixed_results": MixedResults(),

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dashfx.frontend.tracing import evaluation
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.layers import forward
-from dashfx.tracing import evaluation
 
 
 def parameters_of(module: nn.Module) -> int:

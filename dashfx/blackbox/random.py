@@ -1,0 +1,29 @@
+"""Random search: uniform draws from a space, as a floor for every other strategy."""
+
+from __future__ import annotations
+
+import torch
+
+from dashfx.blackbox.base import BlackBox, Proposal
+from dashfx.blackbox.genomes import G, Space
+
+TRIES = 20  # draws until one is new; in a space that is nearly used up repeats are let through
+
+
+class RandomSearch(BlackBox[G]):
+    """Uniform draws, each new where a few tries find one that is."""
+
+    def __init__(self, space: Space[G], generator: torch.Generator) -> None:
+        self._space, self._generator = space, generator
+        self._seen: set[G] = set()
+
+    def ask(self, n: int) -> list[Proposal[G]]:
+        return [Proposal(self._draw()) for _ in range(n)]
+
+    def _draw(self) -> G:
+        for _ in range(TRIES):
+            genome = self._space.sample(self._generator)
+            if genome not in self._seen:
+                break
+        self._seen.add(genome)
+        return genome

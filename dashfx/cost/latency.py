@@ -1,0 +1,143 @@
+"""Trained models of one run go in; their size, work and ONNX Runtime latency, measured alike, come out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from torch import Tensor, nn
+
+from dashfx.deploy.exporters import Attempt, write
+from dashfx.deploy.runtime import CPU
+from dashfx.frontend.tracing import copy_model
+from dashfx.proxy.peers import flops_of, parameters_of
+
+logger = logging.getLogger(__name__)
+
+EXPORTER, OPSET = "torchscript", 18  # a tenth of a second a model; ONNX Runtime fuses both exporters' graphs alike
+REPEATS, WARM_UP = 30, 3
+SECONDS = 2.0  # for all models together; a slow one is called less often
+LEAST = 5  # calls of each model, whatever they take
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One row of input through ONNX Runtime on the CPU.
+
+    Attributes:
+        median, low, high: seconds: the median and the quartiles of `n` calls.
+        threads: of ONNX Runtime.
+    """
+
+    median: float
+    low: float
+    high: float
+    n: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A trained model of the run and how good it is.
+
+    Attributes:
+        name: "searched", "untouched" or "random".
+        valid, test: the task's metric on the two parts; the latter NaN until it is measured.
+    """
+
+    name: str
+    model: nn.Module
+    valid: float
+    test: float = math.nan
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a contender is worth and what it costs.
+
+    Attributes:
+        flops: of one row, see `flops_of`.
+        latency: None where ONNX Runtime was not asked or does not take the model.
+    """
+
+    valid: float
+    test: float
+    parameters: int
+    flops: int
+    latency: Latency | None = None
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Figures:
+        """What `dataclasses.asdict` gave."""
+        latency = facts.get("latency")
+        return cls(**{**facts, "latency": Latency(**latency) if latency else None})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(contenders: Sequence[Contender], x: Tensor, timed: bool) -> dict[str, Figures]:
+    """Name -> figures, in the order of `contenders`.
+
+    Args:
+        x: (1, C, *size), the row that all are run on.
+        timed: measure the latency too.
+    """
+    times = latencies([each.model for each in contenders], x) if timed else [None] * len(contenders)
+    return {
+        each.name: Figures(each.valid, each.test, parameters_of(each.model), flops_of(each.model, x), latency)
+        for each, latency in zip(contenders, times, strict=True)
+    }
+
+
+def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
+    """How long each model takes for `x` in ONNX Runtime on one CPU thread; None where it cannot be written.
+
+    All are written by the same exporter and called in turn, so that what else the machine does slows all of them.
+    """
+    calls = [_call(model, x) for model in models]
+    running = [call for call in calls if call]
+    for call in running * WARM_UP:
+        call()
+    seconds: dict[int, list[float]] = {id(call): [] for call in running}
+    end = time.perf_counter() + SECONDS
+    for turn in range(REPEATS):
+        if turn >= LEAST and time.perf_counter() > end:
+            break
+        for call in running:
+            started = time.perf_counter()
+            call()
+            seconds[id(call)].append(time.perf_counter() - started)
+    return [_latency(seconds[id(call)]) if call else None for call in calls]
+
+
+def _latency(seconds: Sequence[float]) -> Latency:
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Latency(median, low, high, len(seconds), threads=1)
+
+
+def _call(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
+    """A call of the model in ONNX Runtime, or None where the exporter does not take it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    plain = copy_model(model).cpu().float().eval().requires_grad_(False)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            write(plain, Attempt(EXPORTER, (x,), ({},), OPSET), path, {})
+            session = onnxruntime.InferenceSession(path, options, providers=[CPU])
+    except Exception as error:  # ONNX Runtime raises classes of its own without a common base
+        logger.info("latency not measured: %s", error)
+        return None
+    names = [output.name for output in session.get_outputs()]
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(names, feed)

@@ -1,0 +1,197 @@
+"""A finished run goes in; what its reader should doubt comes out, one sentence each with what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import mode
+from typing import TYPE_CHECKING
+
+from dashfx.config.run import RunConfig
+from dashfx.data import Data
+from dashfx.data.leaks import MARK
+from dashfx.passes.prune import survivors
+from dashfx.report.figures import changes
+from dashfx.space import Candidate
+from dashfx.train.progress import Epoch
+
+if TYPE_CHECKING:
+    from dashfx.stages.export import Result
+
+EVEN_SHARES = 1.5  # a top coefficient below this many even shares has not won
+FEW_ROWS = 100
+ONNX_GAP = 0.01  # relative
+
+
+def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
+    """Everything that speaks against taking the result at its word; empty where nothing was found."""
+    epochs = stage(result.history, "search")
+    return [
+        *_leaks(data),
+        *_beaten(result),
+        *_choices(result, config),
+        *_cheapest(result, config),
+        *_undecided(result, config, epochs),
+        *_moving(epochs),
+        *_retraining(result),
+        *_metrics(result),
+        *_little_data(result, config, data),
+    ]
+
+
+def stage(history: Sequence[Epoch], name: str) -> list[Epoch]:
+    return [epoch for epoch in history if epoch.stage == name]
+
+
+def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
+    """The epoch whose weights were kept: the last with the best metric."""
+    best = 0
+    for i, epoch in enumerate(epochs):
+        best = best if result.task.better(epochs[best].metric, epoch.metric) else i
+    return best
+
+
+def candidates_left(result: Result, config: RunConfig) -> dict[str, Sequence[Candidate]]:
+    """The candidates that the configuration's space leaves at each site after pruning."""
+    if not result.sites:
+        return {}
+    space = config.space.build(mode(site.ndim for site in result.sites.values()))
+    return {name: survivors(site, space.for_site(name, site.original))[0] for name, site in result.sites.items()}
+
+
+def _choices(result: Result, config: RunConfig) -> list[str]:
+    if config.search.strategy != "dash" or not result.chosen:
+        return []
+    if all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items()):
+        return [
+            "Every site kept its own kernel and dilation, so the search changed nothing: widen the space, or search "
+            "longer (search.epochs)."
+        ]
+    choices = set(map(str, result.chosen.values()))
+    if len(choices) > 1 or len(result.chosen) == 1:
+        return []
+    cheap, left = _at_the_lowest_cost(result, config)
+    penalty = f"the cost penalty (search.cost_weight={config.search.cost_weight:g}) or " if 2 * cheap > left else ""
+    return [
+        f"All {len(result.chosen)} sites chose {choices.pop()}, which {penalty}the initialisation can cause as well as "
+        f"the data: repeat with another seed{' and with search.cost_weight=0' if penalty else ''}, and compare with "
+        "--strategy random."
+    ]
+
+
+def _leaks(data: Data) -> list[str]:
+    """What the data's own check has found: rows that stand in two parts make every figure too good."""
+    return [f"A leak: {note.removeprefix(MARK)}" for note in data.notes if note.startswith(MARK)]
+
+
+def _beaten(result: Result) -> list[str]:
+    """Controls that are as good as the searched model on validation."""
+    searched = result.models.get("searched")
+    rivals = {"untouched": result.control.untouched} if result.control else {}
+    if searched and "random" in result.models:
+        rivals["random"] = result.models["random"].valid
+    own = result.control.searched if result.control else searched.valid if searched else math.nan
+    lost = [f"{name} ({value:.4g})" for name, value in rivals.items() if not result.task.better(own, value)]
+    if not lost or math.isnan(own):
+        return []
+    return [
+        f"On the validation part the searched model ({own:.4g}) did not beat {' and '.join(lost)}: the search has not "
+        "paid here; repeat with other seeds, a longer search (search.epochs) or another space before relying on it."
+    ]
+
+
+def _cheapest(result: Result, config: RunConfig) -> list[str]:
+    """Choices that the cost penalty alone would make too."""
+    if config.search.strategy != "dash" or not config.search.cost_weight or len(result.chosen) < 2:
+        return []
+    own = all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items())
+    if own or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
+        return []
+    cheap, left = _at_the_lowest_cost(result, config)
+    if 2 * cheap <= left:
+        return []
+    return [
+        f"{cheap} of {left} sites took the candidate with the lowest {config.search.cost}, which the cost "
+        f"penalty (search.cost_weight={config.search.cost_weight:g}) can decide without the data: repeat with "
+        "search.cost_weight=0."
+    ]
+
+
+def _at_the_lowest_cost(result: Result, config: RunConfig) -> tuple[int, int]:
+    """How many sites took their cheapest candidate, where there is a penalty, and how many had a choice."""
+    size = (lambda c: c.taps) if config.search.cost == "taps" else (lambda c: sum(c.span))
+    left = {name: found for name, found in candidates_left(result, config).items() if len(found) > 1}
+    cheap = [n for n, c in result.chosen.items() if n in left and size(c) == min(map(size, left[n]))]
+    return len(cheap) if config.search.cost_weight else 0, len(left)
+
+
+def _undecided(result: Result, config: RunConfig, epochs: Sequence[Epoch]) -> list[str]:
+    if not epochs:
+        return []
+    left = {name: len(found) for name, found in candidates_left(result, config).items()}
+    names = [n for n, (share, _) in epochs[-1].mixtures.items() if left.get(n, 1) > 1 and share < EVEN_SHARES / left[n]]
+    if not names:
+        return []
+    return [
+        f"{_sites(names)} undecided when the search ended, with a top coefficient below {EVEN_SHARES:g} times an even "
+        "share: search longer (search.epochs), or raise search.alpha_lr."
+    ]
+
+
+def _moving(epochs: Sequence[Epoch]) -> list[str]:
+    """Choices that changed in the last tenth of the search."""
+    tail = math.ceil(len(epochs) / 10)
+    names = list(dict.fromkeys(name for i, name in changes(epochs) if i >= len(epochs) - tail))
+    if not names:
+        return []
+    period = "epoch" if tail == 1 else f"{tail} epochs"
+    return [
+        f"{_sites(names)} still changing the leading candidate in the last {period} of the search: search longer "
+        "(search.epochs)."
+    ]
+
+
+def _retraining(result: Result) -> list[str]:
+    finals = result.tuned.finals if result.tuned else None
+    epochs = stage(result.history, finals.stage if finals else "retrain")
+    if len(epochs) < 2 or not result.task.better(epochs[-1].metric, epochs[best_index(result, epochs[:-1])].metric):
+        return []
+    return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]
+
+
+def _metrics(result: Result) -> list[str]:
+    found = []
+    for part, value in (("validation", result.valid), ("test", result.test)):
+        if math.isnan(value):
+            found.append(
+                f"There is no {result.task.metric_name} on the {part} part: check that the part holds every class, or "
+                "choose another metric (--task)."
+            )
+    gap = abs(result.valid - result.onnx_valid) if result.onnx_valid is not None else 0.0
+    if gap > ONNX_GAP * abs(result.valid):
+        found.append(
+            f"On the validation part ONNX Runtime gives {result.onnx_valid:.4g} and PyTorch {result.valid:.4g}: trust "
+            "the former for deployment, and repeat with --amp no if the run used lower precision."
+        )
+    return found
+
+
+def _little_data(result: Result, config: RunConfig, data: Data) -> list[str]:
+    found = []
+    if config.limit is not None:
+        found.append(
+            f"At most {config.limit} rows of each part were used, so the figures are for trying out: leave limit away."
+        )
+    for part in ("valid", "test"):
+        rows = len(data.part(part))
+        if rows < FEW_ROWS:
+            found.append(
+                f"The {part} part has {rows} rows, so {result.task.metric_name} moves by chance from one split to "
+                "another: give more data, or average over seeds."
+            )
+    return found
+
+
+def _sites(names: Sequence[str]) -> str:
+    first = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"1 site ({first}) was" if len(names) == 1 else f"{len(names)} sites ({first}) were"

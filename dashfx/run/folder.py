@@ -1,0 +1,283 @@
+"""A run's folder: made once, never half-written, refused where it belongs to something else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dashfx.config.files import read_yaml
+from dashfx.config.run import RunConfig
+from dashfx.errors import ConfigError, RunFolderError
+from dashfx.train.processes import launched
+
+PACKAGES = (
+    "dashfx",
+    "torch",
+    "accelerate",
+    "torchmetrics",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+)
+SHOWN = 8  # differences in one line of an error
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def env(self) -> Path:
+        return self.root / "env.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def autotune(self) -> Path:
+        return self.root / "autotune.json"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """The rows of a black-box search or of a warm start."""
+        return self.root / "evaluations.jsonl"
+
+    @property
+    def probe(self) -> Path:
+        """What each site gained in the probe, where there was one."""
+        return self.root / "probe.json"
+
+    @property
+    def study(self) -> Path:
+        """Every trial of the tuning, as Optuna's journal."""
+        return self.root / "study.journal"
+
+    @property
+    def tuned(self) -> Path:
+        """The best options that tuning found, and its trials."""
+        return self.root / "tuned.json"
+
+    @property
+    def budget(self) -> Path:
+        """What was decided for a budget of wall time."""
+        return self.root / "budget.json"
+
+    @property
+    def retrained(self) -> Path:
+        """The options that the model was trained with, where they are not those of `config`."""
+        return self.root / "retrain.yaml"
+
+    @property
+    def genotype(self) -> Path:
+        return self.root / "genotype.json"
+
+    @property
+    def searched(self) -> Path:
+        """What the search chose, where the untouched model was handed back in its place."""
+        return self.root / "genotype-searched.json"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        return self.root / "model.onnx"
+
+    @property
+    def loader(self) -> Path:
+        return self.root / "load_model.py"
+
+
+def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
+    """Whether the folder can take this run; nothing is made, so a mistake found later leaves nothing behind.
+
+    Raises:
+        RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration, of another
+            version of dashfx or of another number of processes.
+    """
+    folder = RunFolder(Path(path))
+    if resume:
+        _check_same(folder, config)
+    elif folder.root.exists() and (not folder.root.is_dir() or not _is_empty(folder.root)):
+        raise RunFolderError(
+            f"--out {path}: it exists and is not empty; give another folder, or --resume to continue that run"
+        )
+
+
+def make_folder(path: str | Path, config: RunConfig) -> RunFolder:
+    """The folder, with the run's configuration and environment where they do not stand there yet.
+
+    What a killed run had begun to write is removed.
+
+    Raises:
+        RunFolderError: not writable.
+    """
+    folder = RunFolder(Path(path))
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        if not folder.config.exists():  # the first file of all: with it a run can be continued
+            write_text(folder.config, config.to_yaml())
+        if not folder.env.exists():
+            write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+        folder.checkpoints.mkdir(exist_ok=True)
+        _remove_drafts(folder)
+    except OSError as error:
+        raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def missing_folders(path: str | Path) -> tuple[Path, ...] | None:
+    """What `make_folder` would make, innermost first; None where the folder holds a run already."""
+    root = Path(path)
+    return None if RunFolder(root).config.exists() else tuple(p for p in (root, *root.parents) if not p.exists())
+
+
+def remove_folder(folder: RunFolder, made: Iterable[Path]) -> None:
+    """Remove all that a run has written, and the folders that were made for it but for those that others use by now."""
+    for path in folder.root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in made:
+        with contextlib.suppress(OSError):  # another run has begun beside this one
+            path.rmdir()
+
+
+def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:
+    """An earlier run's folder and its configuration.
+
+    Raises:
+        RunFolderError: not a run's folder.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml; give what an earlier --out named")
+    try:
+        return folder, RunConfig.parse(read_yaml(folder.config))
+    except ConfigError as error:
+        there, here = _packages(folder).get("dashfx"), installed_version("dashfx")
+        versions = f"; it is of dashfx {there}, this is {here}" if there != here else ""
+        raise RunFolderError(f"{folder.config} cannot be used: {error}{versions}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a neighbour and rename it, so that the file is never half-written."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for whoever wants to make the figures again."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": launched(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def other_packages(folder: RunFolder) -> list[str]:
+    """The packages whose version is not that of the folder's run, `NAME OLD there, NEW now`."""
+    return [
+        f"{name} {there} there, {here} now"
+        for name, there in _packages(folder).items()
+        if (here := installed_version(name)) != there
+    ]
+
+
+def _packages(folder: RunFolder) -> dict[str, str]:
+    return dict(_environment_of(folder).get("packages", {}))
+
+
+def _environment_of(folder: RunFolder) -> dict[str, Any]:
+    """What `env.json` holds; nothing where a run was killed before it was written."""
+    return json.loads(folder.env.read_text(encoding="utf-8")) if folder.env.is_file() else {}
+
+
+def _is_empty(root: Path) -> bool:
+    """Whether nothing stands there but what a run that was killed at once had begun to write."""
+    return all(path.suffix == ".part" for path in root.iterdir())
+
+
+def _remove_drafts(folder: RunFolder) -> None:
+    """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
+    for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
+        draft.unlink()
+    for path in (folder.weights, folder.onnx):
+        for scratch in folder.root.glob(f".{path.name}.*"):
+            shutil.rmtree(scratch)
+
+
+def _check_same(folder: RunFolder, config: RunConfig) -> None:
+    _, before = existing_folder(folder.root)
+    env = _environment_of(folder)
+    old = {**_flat(before.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
+    new = {**_flat(config.model_dump(mode="json")), "dashfx": installed_version("dashfx")}
+    old["processes"], new["processes"] = env.get("processes", 1), launched()
+    if not env:
+        old = {**old, "dashfx": new["dashfx"], "processes": new["processes"]}
+    changed = [
+        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in old | new if old.get(key) != new.get(key)
+    ]
+    if changed:
+        more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise RunFolderError(
+            f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:SHOWN])}{more}); "
+            "use the same ones, or another --out"
+        )
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in options.items():
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        flat.update(inner)
+    return flat

@@ -1,1 +1,0 @@
-"""Strategies that train mixtures, rules that pick from them, and what choices cost."""

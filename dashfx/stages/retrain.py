@@ -1,0 +1,74 @@
+"""A run and its choices go in; the plain model that they make comes out, and what training makes of it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dashfx.frontend.tracing import trace
+from dashfx.genotype import Genotype
+from dashfx.run.run import Run
+from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.rewrite import quickened
+from dashfx.supernet import as_plain, lowering_passes
+from dashfx.train.fit import Fitted, Learner, Supervised, fit
+
+
+def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
+    """The plain model that retraining starts from."""
+    if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
+        return specialised(run.for_retraining(), genotype)
+    program = trace(supernet, run.example)
+    for step in lowering_passes(genotype, run.config.inherited):
+        with run.stage(step.name):  # discretise, lower
+            run.observer.passed(step(program.graph_module))
+    return as_plain(program)
+
+
+def specialised(run: Run, genotype: Genotype) -> nn.Module:
+    """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
+    with run.stage("lower", "fresh weights" if run.starts_fresh else "the checkpoint's weights"):
+        if run.config.search.strategy == "untouched":
+            return run.start_model()
+        return specialised_by(run, genotype, "lower")
+
+
+def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
+    """The model with the weights of its best epoch on the validation part, and its metric there.
+
+    A trained model may be at its best already: then it stays as it came.
+    """
+    with quickened(run, plain) as quick:
+        if quick:
+            run.observer.note(f"{stage}: {quick} large kernels go through the Fourier path, which is faster here")
+        learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
+        fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
+    if fitted.best_epoch < 0:
+        run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
+    if fitted.stopped:
+        run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
+    trained = run.accelerator.unwrap_model(learner.model)
+    trained.load_state_dict(fitted.best_weights)
+    for parameter in trained.parameters():
+        parameter.data = parameter.data.cpu().contiguous()  # files know no other layout
+    return trained.cpu().eval(), fitted.best
+
+
+def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) -> Fitted:
+    """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
+    fitted = fit(
+        learner,
+        run.data,
+        stage=stage,
+        seed=run.config.seed,
+        folder=run.checkpoints,
+        resume=run.resume,
+        observer=run.observer,
+        from_start=from_start,
+    )
+    run.history += fitted.history
+    return fitted
+
+
+def plan(what: str, epochs: int) -> str:
+    """What a stage says of itself when it begins."""
+    return f"{what}, {epochs} epochs"

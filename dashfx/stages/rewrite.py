@@ -1,0 +1,175 @@
+"""A run goes in; its model's supernet comes out, with the sites that are worth a search and how each is computed.
+
+So are the convs of a plain model while it is trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from dashfx.errors import ModelError, SpaceError
+from dashfx.frontend.tracing import Program, trace
+from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops.autotune.choose import BUDGET
+from dashfx.ops.autotune.table import cache_file
+from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
+from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.run import Run, check_model, note_idle_globs
+from dashfx.site import Site, frozen_note
+from dashfx.space import SearchSpace
+from dashfx.strategies.probe import batches_of, gains, left_alone
+from dashfx.strategies.warmstart import leading_logits
+from dashfx.supernet import as_supernet, rewriting_passes
+from dashfx.train.fit import derive_seed
+
+
+def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program, nn.Module]:
+    """The traced program and the supernet that was made of its model.
+
+    Args:
+        alone: sites that are not searched, each with the reason.
+    """
+    config, space_config = run.config, run.config.space
+    with run.stage("trace"):
+        program = trace(run.given_model(), run.example)
+    space = space_config.build(program.ndim)
+    if config.search.init == "grow":
+        check_growth(program, space)
+    note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
+    torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    globs = space_config.include, space_config.exclude
+    for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
+        with run.stage(step.name):
+            run.observer.passed(step(program.graph_module))
+    _note_frozen(run, program)
+    return program, as_supernet(program)
+
+
+def _note_frozen(run: Run, program: Program) -> None:
+    """A note, once, where weights are searched that the user does not train."""
+    note = frozen_note(program.sites.values())
+    if note and note not in run.notes:
+        run.note(note)
+
+
+def check_growth(program: Program, space: SearchSpace) -> None:
+    """Growing asks for each site's own kernel among its candidates, so that the model can also stay as it is.
+
+    Raises:
+        SpaceError: a site whose own kernel is not in the space.
+    """
+    for site in program.sites.values():
+        if site.original not in space.for_site(site.name, site.original):
+            raise SpaceError(
+                f"site {site.name!r}: growing needs its own {site.original} in the space; "
+                "set space.keep_original=true, or search.init=fresh"
+            )
+
+
+def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
+    """The sites as they are in the model that is retrained: another one than was searched with `retrain.model_args`.
+
+    Raises:
+        ModelError: it has other sites, so that choices could not go over to it.
+    """
+    if not run.config.retrain.model_args:
+        return program.sites
+    wide = run.for_retraining()
+    check_model(wide)
+    sites, known = trace(wide.fresh_model(), run.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
+    if apart:
+        where = "searched" if apart[0] in program.sites else "retrained"
+        raise ModelError(
+            f"retrain.model_args {run.config.retrain.model_args}: only the {where} model has a site {apart[0]!r}, and "
+            "choices go over by name; give arguments that change widths only"
+        )
+    return {name: sites[name] for name in program.sites}
+
+
+def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
+    """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
+    config, gained = run.config, probed(run.folder)
+    if run.is_main and not gained:
+        batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
+        gained = gains(supernet, batches, run.task, run.accelerator.device)
+        if run.folder:
+            write_text(run.folder.probe, json.dumps(gained, indent=2) + "\n")
+    (gained,) = broadcast_object_list([gained])
+    alone = left_alone(gained, config.space.share)
+    run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
+    return alone
+
+
+def probed(folder: RunFolder | None) -> dict[str, float]:
+    """What each site gained in a run's probe; empty where there was none so far."""
+    path = folder.probe if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+
+
+@torch.no_grad()
+def give_lead(supernet: nn.Module, share: float) -> None:
+    """Start each mixture with so much of the conv's own kernel; what a grown model computes does not depend on it."""
+    for site in sites_of(supernet).values():
+        site.alpha.copy_(leading_logits(site.candidates, site.original, share))
+
+
+def take_algorithms(run: Run, supernet: nn.Module) -> None:
+    """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
+
+    So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
+    `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
+    """
+    sites = sites_of(supernet)
+    if run.is_main:
+        path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
+        tuning = tune(
+            supernet,
+            first_rows(run, run.config.search.batch_size).to(run.accelerator.device),
+            kept=TuningTable.load(path),
+            cache=cache_file() if wanted else None,
+            budget=BUDGET if wanted else 0,
+        )
+        if path is not None:
+            tuning.table.save(path)
+        run.observer.note(str(tuning))
+    (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
+    for name, site in sites.items():
+        site.choices = choices[name]
+
+
+@contextmanager
+def quickened(run: Run, model: nn.Module) -> Iterator[int]:
+    """Inside, the Fourier path computes the convs of a plain model that are faster by it (`ops.fourier.plain_convs`).
+
+    On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
+    computes as before, and one process chooses for all.
+
+    Yields:
+        how many convs these are.
+    """
+    config, choices = run.config.retrain, dict[str, str]()
+    place = run.accelerator
+    other = place.device.type != "cpu" or place.mixed_precision != "no" or config.compile or config.channels_last
+    if config.autotune and not other and large_convs(model):
+        if run.is_main:
+            path = run.folder.autotune if run.folder else None
+            x = first_rows(run, config.batch_size)
+            choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
+            if tuning is not None and path is not None:
+                tuning.table.save(path)
+        (choices,) = broadcast_object_list([choices])
+    with computed_by(model, choices):
+        yield len(choices)
+
+
+def first_rows(run: Run, count: int) -> Tensor:
+    """So many inputs of the train part, or all that there are: a batch to measure with."""
+    x: Tensor = run.data.train.__getitems__(list(range(min(count, len(run.data.train)))))[0]
+    return x

@@ -1,0 +1,199 @@
+"""A run and a model to start from go in; it is trained with other options, and the best on validation come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import torch
+from accelerate.utils import broadcast_object_list
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+from torch import nn
+
+from dashfx.config.tuning import TuneConfig
+from dashfx.errors import ConfigError, DivergedError, TrainingError
+from dashfx.genotype import Genotype
+from dashfx.run.run import Run
+from dashfx.stages.rewrite import quickened
+from dashfx.train.fit import Supervised, fit
+from dashfx.train.progress import Epoch, Observer
+from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
+from dashfx.tune.study import DONE, Tuned, claim, has_room, make_sampler, open_study, planned, trials_of
+
+Start = Callable[[Run], nn.Module]  # the model that a run with these options would retrain, anew at every call
+
+
+def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
+    """The study of this run, carried on until its trials or minutes are spent.
+
+    All trials train with the same seed, on the train part, and are judged on the validation part. Under several
+    processes the first one asks and tells, and all train each trial together.
+
+    Raises:
+        ConfigError: a space that does not fit, or a database that cannot be opened.
+        RunFolderError: a study of another space.
+        TrainingError: no trial came to its end.
+    """
+    space = check_space(run)
+    done: list[Tuned | None] = [None]
+    if run.is_main:
+        study = _study(run, genotype, space)
+        _first(study, space, run)
+        _optimise(study, space, run, start)
+        broadcast_object_list([None])  # the end, for the processes that follow
+        done = [_tuned(study)]
+    else:
+        _follow(run, start)
+    found: Tuned = broadcast_object_list(done)[0]
+    return found
+
+
+def check_space(run: Run) -> dict[str, Dimension]:
+    """What is tuned, once every value has been seen to be possible.
+
+    Raises:
+        ConfigError, ModelError: one that is not.
+    """
+    space = dimensions(run.config, run.for_retraining().start_model())
+    for name, choices in space.items():
+        if (name == "augment" or name.startswith("model_args.")) and isinstance(choices, tuple):
+            for value in choices:
+                run.with_config(with_values(run.config, {name: value})).for_retraining().fresh_model()
+    return space
+
+
+def recipe(run: Run, values: dict[str, Any]) -> Run:
+    """The run with a trial's values and a trial's length."""
+    options = run.config.tune
+    config = with_values(run.config, values)
+    size: dict[str, Any] = {"epochs": trial_epochs(options, run.config.retrain.epochs)}
+    size |= {"fraction": options.fraction} if options.fraction else {}
+    return run.with_config(config.model_copy(update={"retrain": config.retrain.model_copy(update=size)}))
+
+
+def trial_epochs(options: TuneConfig, epochs: int) -> int:
+    """Of a trial, where retraining takes `epochs`: two fifths of them unless told, 80 of 200 as in the paper."""
+    return options.epochs or max(1, round(0.4 * epochs))
+
+
+def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.Study:
+    config, folder = run.config, run.folder
+    name = folder.root.resolve().name if folder else "tuning"
+    study = open_study(
+        config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.task.maximise
+    )
+    study.pruner = _pruner(config.tune, recipe(run, {}).config.retrain.epochs)
+    return study
+
+
+def _facts(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> dict[str, Any]:
+    """All that has to be the same for two trials to be comparable."""
+    shared = recipe(run, {}).config
+    fixed = shared.retrain.model_dump(mode="json", exclude=set(space))
+    choices = {name: each if isinstance(each, tuple) else each.model_dump() for name, each in space.items()}
+    known = {"model": shared.model, "data": shared.data, "metric": run.task.metric_name, "seed": shared.seed}
+    known |= {} if "augment" in space or shared.augment is None else {"augment": shared.augment}
+    return {
+        **known,
+        **{f"space.{name}": each for name, each in choices.items()},
+        **{f"retrain.{name}": value for name, value in fixed.items()},
+        "genotype": {name: str(choice) for name, choice in genotype.items()},
+    }
+
+
+def _pruner(options: TuneConfig, epochs: int) -> BasePruner:
+    """Rungs at epochs / factor^2 and epochs / factor: two decisions in the life of a trial."""
+    if not options.halving:
+        return NopPruner()
+    return SuccessiveHalvingPruner(max(1, epochs // options.halving**2), options.halving)
+
+
+def _first(study: optuna.Study, space: dict[str, Dimension], run: Run) -> None:
+    """The options as they are come first, so that tuning can only gain; a grid says itself what is tried."""
+    if run.config.tune.sampler == "grid" or study.get_trials(deepcopy=False):
+        return
+    values = present(space, run.config, run.for_retraining().start_model())
+    if values is not None:
+        study.enqueue_trial(values, skip_if_exists=True)
+
+
+def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start: Start) -> None:
+    options = run.config.tune
+
+    def objective(trial: optuna.Trial) -> float:
+        claim(trial)
+        values = suggest(trial, space)
+        broadcast_object_list([values])
+        return _train(run, values, start, trial)
+
+    while True:
+        trials = study.get_trials(deepcopy=False)
+        drawn = sum(trial.state != TrialState.FAIL for trial in trials)
+        study.sampler = make_sampler(options, space, run.config.seed, drawn)
+        if not has_room(study, options, study.sampler):
+            return
+        study.optimize(objective, n_trials=1)
+        done = study.get_trials(deepcopy=False, states=DONE)
+        best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
+        run.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
+
+
+def _follow(run: Run, start: Start) -> None:
+    """Train what the first process asks for, until it asks no more."""
+    while True:
+        (values,) = broadcast_object_list([None])
+        if values is None:
+            return
+        try:
+            _train(run, values, start, None)
+        except optuna.TrialPruned:
+            continue
+
+
+def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial | None) -> float:
+    """The best metric on the validation part.
+
+    Raises:
+        optuna.TrialPruned: others are better at this epoch, or training diverged or did not fit into memory.
+    """
+    tried = recipe(run, values)
+    model = start(tried)
+    try:
+        with quickened(tried, model):
+            learner = Supervised(model, run.task, tried.config.retrain, run.accelerator)
+            return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
+    except (DivergedError, torch.OutOfMemoryError) as error:
+        raise optuna.TrialPruned(str(error)) from None
+
+
+class _Reporter(Observer):
+    """Tells the study of every epoch, and stops a trial that the study has no hope for: in all processes at once."""
+
+    def __init__(self, run: Run, trial: optuna.Trial | None) -> None:
+        self._run, self._trial = run, trial
+
+    def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
+        self._run.observer.step(stage, epoch, step, steps)
+
+    def epoch(self, facts: Epoch) -> None:
+        hopeless = False
+        if self._trial is not None:
+            self._trial.report(facts.best, facts.epoch + 1)
+            hopeless = facts.epoch + 1 < facts.epochs and self._trial.should_prune()
+        (hopeless,) = broadcast_object_list([hopeless])
+        if hopeless:
+            raise optuna.TrialPruned
+
+
+def _tuned(study: optuna.Study) -> Tuned:
+    trials = tuple(trials_of(study))
+    if not any(trial.state == "complete" for trial in trials):
+        if not trials:
+            raise ConfigError("tune: there is no trial yet; give tune.trials or tune.minutes")
+        raise TrainingError(
+            f"tune: none of {len(trials)} trials came to its end; lower the rates in tune.space, or set tune.halving=0"
+        )
+    best = study.best_trial
+    return Tuned(best.params, float(study.best_value), best.number, trials)

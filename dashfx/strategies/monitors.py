@@ -1,0 +1,119 @@
+"""The mixtures after an epoch go in; what is to happen comes out: the search goes on, it stops, or candidates leave."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dashfx.config.run import SearchConfig
+from dashfx.genotype import Genotype
+from dashfx.ops import AggConv
+from dashfx.space import Candidate
+from dashfx.strategies.rules import Argmax
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a monitor sees when an epoch is done.
+
+    Attributes:
+        epoch: its number, from 0.
+        warm: whether architecture parameters move already.
+        settled: how many epochs ago warm-up and fade were over; negative before.
+    """
+
+    sites: Mapping[str, AggConv]
+    epoch: int
+    warm: bool
+    settled: float
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The search ends with this epoch."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prune:
+    """A candidate leaves the search for good."""
+
+    site: str
+    candidate: Candidate
+
+
+Action = Stop | Prune
+
+
+class Monitor(ABC):
+    """Looks at the search after each epoch. What it remembers is part of the search's checkpoints."""
+
+    @abstractmethod
+    def on_epoch(self, ctx: Context) -> Sequence[Action]:
+        """What is to happen; nothing lets the search go on. Every process of a run must come to the same."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, as plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state_dict` gave."""
+
+
+@dataclass
+class Patience(Monitor):
+    """Stop when no site's choice has changed for so many epochs that followed the warm-up and the fade."""
+
+    epochs: int
+    choices: list[Genotype] = field(default_factory=list)
+
+    def on_epoch(self, ctx: Context) -> Sequence[Action]:
+        self.choices.append(Argmax().select(ctx.sites))
+        recent = self.choices[-self.epochs - 1 :]
+        if ctx.settled < self.epochs or any(choice != recent[0] for choice in recent):
+            return []
+        return [Stop(f"no choice has changed for {self.epochs} epochs")]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"choices": [choice.to_json() for choice in self.choices]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.choices = [Genotype.from_json(text) for text in state["choices"]]
+
+
+@dataclass
+class Shrink(Monitor):
+    """Candidates leave whose coefficient has stayed below a share of their site's largest for some epochs.
+
+    It is counted from the end of the warm-up on. What leaves takes its part of the mixed kernel along, at most `share`
+    of what the largest puts in; the mixed kernel, and with it the transform, shrink to what is left.
+    """
+
+    share: float
+    epochs: int = 3
+    below: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def on_epoch(self, ctx: Context) -> Sequence[Action]:
+        return [action for name, site in ctx.sites.items() for action in self._leaving(name, site)] if ctx.warm else []
+
+    def _leaving(self, name: str, site: AggConv) -> list[Action]:
+        coef = site.coefficients().tolist()
+        before, least = self.below.get(name, {}), self.share * max(coef)
+        low = [candidate for candidate, value in zip(site.candidates, coef, strict=True) if value < least]
+        self.below[name] = {str(candidate): before.get(str(candidate), 0) + 1 for candidate in low}
+        return [Prune(name, candidate) for candidate in low if self.below[name][str(candidate)] >= self.epochs]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"below": self.below}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.below = {name: dict(counts) for name, counts in state["below"].items()}
+
+
+def monitors_of(config: SearchConfig) -> list[Monitor]:
+    """The monitors that the options ask for."""
+    patience: list[Monitor] = [Patience(config.patience)] if config.patience else []
+    return [*patience, Shrink(config.shrink)] if config.shrink else patience

@@ -1,0 +1,394 @@
+"""The one fit loop: a learner, data and a task go in; the learner's weights are trained and the curve comes out."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dashfx.config.run import FitConfig, RetrainConfig
+from dashfx.data import Data
+from dashfx.errors import DivergedError, RunFolderError, first_line
+from dashfx.task import Task, evaluate
+from dashfx.train.averaging import Average
+from dashfx.train.processes import (
+    DDP,
+    check_agreement,
+    check_device,
+    check_rows,
+    finite,
+    launched,
+    share_buffers,
+    spread,
+)
+from dashfx.train.progress import QUIET, Epoch, Observer
+from dashfx.train.recipe import make_optimiser, prepared
+from dashfx.train.schedule import learning_rate
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Learner(ABC):
+    """What the fit loop trains: a model with its optimisers and the rule of one step."""
+
+    model: nn.Module
+    task: Task
+    config: FitConfig
+    accelerator: Accelerator
+    keeps_best: bool = True  # whether the fit loop keeps the weights of the best epoch
+
+    @property
+    @abstractmethod
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Every optimiser by a stable name, for checkpoints."""
+
+    @abstractmethod
+    def step(self, batch: Batch) -> Tensor:
+        """One training step; returns the loss, detached, without waiting for the device."""
+
+    def begin_epoch(self, epoch: int, seed: int) -> None:
+        """Set what depends on the epoch; `seed` is this epoch's own."""
+
+    def begin_step(self, progress: float) -> None:
+        """Set what depends on the step; `progress` is the share of all epochs that is done."""
+
+    def train_mode(self) -> None:
+        """Put the model into the mode that training steps want."""
+        self.model.train()
+
+    def training_data(self, data: Data) -> Data:
+        """The data whose train part the loop draws batches from."""
+        return data
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are validated and kept."""
+        return nullcontext()
+
+    def before_validation(self, data: Data) -> None:
+        """Bring the model into the state that validation should see."""
+
+    def mixtures(self) -> dict[str, tuple[float, str]]:
+        """How each site's mixture stands; empty where nothing is mixed."""
+        return {}
+
+    def finished(self, epoch: int) -> str | None:
+        """Why training can stop after this epoch, or None."""
+        return None
+
+    def stalled(self, epochs: int) -> str | None:
+        """Why training can stop after so many epochs without a better metric, or None."""
+        return None
+
+    def decisions(self) -> Iterable[Tensor]:
+        """What must be the same, bit for bit, in every process of a run."""
+        return ()
+
+    @property
+    def plain(self) -> nn.Module:
+        """The model without the wrapper that several processes need."""
+        model: nn.Module = self.accelerator.unwrap_model(self.model)
+        return model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, as tensors and plain values."""
+        return {"model": self.plain.state_dict(), **{n: o.state_dict() for n, o in self.optimisers.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.plain.load_state_dict(state["model"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
+
+    def loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        with self.accelerator.autocast():
+            return self.task.loss(self.call(x), y)
+
+    def call(self, x: Tensor) -> Tensor:
+        """The model's output as it computes it."""
+        output: Tensor = self.model(x)
+        return output
+
+    def predict(self, x: Tensor) -> Tensor:
+        with self.accelerator.autocast():
+            output: Tensor = self.plain(x)
+        return output
+
+    def descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
+        """Backward, clip, step."""
+        self.accelerator.backward(loss)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(parameters, self.config.clip)
+        optimiser.step()
+
+
+class Supervised(Learner):
+    """Ordinary training of a plain model; with `retrain.ema`, a moving average of its weights is what is judged."""
+
+    config: RetrainConfig
+
+    def __init__(self, model: nn.Module, task: Task, config: RetrainConfig, accelerator: Accelerator) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.model = spread(prepared(model, config), accelerator)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
+        self._average = Average(self.plain, config.ema) if config.ema else None
+        self._forward = torch.compile(self.model) if config.compile else self.model
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"weights": self._optimiser}
+
+    def step(self, batch: Batch) -> Tensor:
+        self._optimiser.zero_grad()
+        loss = self.loss(batch)
+        self.descend(loss, self._optimiser, self.model.parameters())
+        if self._average:
+            self._average.update(self.plain)
+        return loss.detach()
+
+    def call(self, x: Tensor) -> Tensor:
+        output: Tensor = self._forward(x)
+        return output
+
+    def judged(self) -> AbstractContextManager[None]:
+        if self._average is None:
+            return nullcontext()
+        return self._average.in_place_of(self.plain)
+
+    def stalled(self, epochs: int) -> str | None:
+        patience = self.config.patience
+        return f"no better {self.task.metric_name} for {epochs} epochs" if 0 < patience <= epochs else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({"average": self._average.state_dict()} if self._average else {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self._average:
+            self._average.load_state_dict(state["average"])
+
+
+@dataclass
+class Fitted:
+    """A finished fit: the curve, the best validation metric and the weights that gave it last, where they are kept.
+
+    `best_epoch` is -1 where every epoch was worse than the weights that training began with.
+    """
+
+    history: list[Epoch] = field(default_factory=list)
+    best: float = float("nan")
+    best_epoch: int = -1
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.history)
+
+
+def fit(
+    learner: Learner,
+    data: Data,
+    *,
+    stage: str,
+    seed: int = 0,
+    folder: Path | None = None,
+    resume: bool = False,
+    observer: Observer = QUIET,
+    from_start: bool = False,
+) -> Fitted:
+    """Train for `learner.config.epochs` epochs, validating after each.
+
+    Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues
+    as if it had not been interrupted. What an interrupted epoch has done is dropped, and the epoch runs again.
+
+    Under several processes each takes `batch_size` rows a step, and all of them see the same curve.
+
+    Args:
+        folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
+        resume: continue from that file where it exists.
+        from_start: the weights that the learner comes with count too, and are kept where every epoch is worse.
+
+    Raises:
+        DivergedError: the loss or a weight is no longer finite.
+        TrainingError: the processes of the run have drifted apart.
+        ConfigError: too few rows for so many processes.
+        RunFolderError: a checkpoint that does not fit, or cannot be written.
+    """
+    fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
+    if resume and path is not None and path.exists():
+        fitted = _resume(learner, path)
+    elif from_start:
+        _judge(learner, data, fitted, -1)
+    while len(fitted.history) < learner.config.epochs and not fitted.stopped:
+        epoch = _epoch(learner, data, stage, seed, fitted, observer)
+        if path is not None and learner.accelerator.is_main_process:
+            _save(learner, fitted, path)
+        observer.epoch(epoch)
+    return fitted
+
+
+def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, observer: Observer) -> Epoch:
+    """Train and validate once more; `fitted` learns how it went."""
+    config, accelerator = learner.config, learner.accelerator
+    epoch, started = len(fitted.history), time.perf_counter()
+    epoch_seed = derive_seed(seed, stage, epoch)
+    torch.manual_seed(epoch_seed + accelerator.process_index)  # every process drops out other units
+    learner.begin_epoch(epoch, epoch_seed)
+    loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+    learner.before_validation(data)
+    share_buffers(learner.plain, accelerator)
+    metric = _judge(learner, data, fitted, epoch)
+    lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
+    facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
+    fitted.history.append(facts)
+    best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
+    fitted.stopped = learner.finished(epoch) or learner.stalled(best_for) or ""
+    check_agreement(accelerator, stage, epoch, metric, learner.decisions())
+    return facts
+
+
+def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> float:
+    """The metric on the validation part; `fitted` takes it, and the weights, where it is the best so far."""
+    with learner.judged():
+        metric = validate(learner, data)
+        # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
+        if not learner.task.better(fitted.best, metric):
+            fitted.best, fitted.best_epoch = metric, epoch
+            if learner.keeps_best:
+                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+    return metric
+
+
+def _train_epoch(
+    learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer
+) -> tuple[float, float]:
+    """Mean loss over the epoch and steps per second."""
+    config, accelerator = learner.config, learner.accelerator
+    loader = _train_loader(learner, data, stage, seed)
+    learner.train_mode()
+    total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
+    for step, batch in enumerate(loader):
+        progress = (epoch + step / steps) / config.epochs
+        rate = learning_rate(config, progress)
+        for group in learner.optimisers["weights"].param_groups:
+            group["lr"] = rate * group["share"]
+        learner.begin_step(progress)
+        total += learner.step(batch)
+        observer.step(stage, epoch, step + 1, steps)
+    rate = steps / (time.perf_counter() - started)
+    loss = float(accelerator.reduce(total, "mean")) / steps
+    if not math.isfinite(loss) or not finite(p for p in learner.plain.parameters() if p.requires_grad):
+        wrong = "weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
+        raise DivergedError(
+            f"stage {stage}: {wrong} in epoch {epoch + 1}, the checkpoint before it is kept; begin another run with a "
+            f"lower learning rate (--set {_block(stage)}.lr={config.lr / 10:g}), or look for extreme values in the data"
+        )
+    return loss, rate
+
+
+def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLoader[Batch]:
+    """This process's batches of an epoch; those left over when each process has had as many are not used."""
+    config, accelerator, data = learner.config, learner.accelerator, learner.training_data(data)
+    rows = round(config.fraction * len(data.train))
+    check_rows(_block(stage), config.batch_size, rows, accelerator.num_processes)
+    loader = data.loader("train", config.batch_size, seed=seed, fraction=config.fraction, drop_last=True)
+    return accelerator.prepare_data_loader(loader)
+
+
+def _block(stage: str) -> str:
+    """The block of options that a stage is set by."""
+    return "search" if stage in ("search", "settle") else "retrain"
+
+
+def validate(learner: Learner, data: Data, part: str = "valid") -> float:
+    """The task's metric over a whole part, in eval mode."""
+    learner.model.eval()
+    return metric_over(
+        learner.predict, data.loader(part, 4 * learner.config.batch_size), learner.task, learner.accelerator
+    )
+
+
+def metric_over(
+    predict: Callable[[Tensor], Tensor], loader: DataLoader[Batch], task: Task, accelerator: Accelerator
+) -> float:
+    """The task's metric over everything that `loader` gives: the processes share the work, and each row counts once."""
+    loader = accelerator.prepare_data_loader(loader)
+    return evaluate(predict, loader, task, accelerator.gather_for_metrics)
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed of its own for every stage, epoch and use."""
+    return zlib.crc32("/".join(map(str, parts)).encode())
+
+
+def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
+    """The accelerator for "auto" (a GPU when there is one), "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a device that is not here, or unknown, or fewer GPUs than processes.
+    """
+    check_device(device, amp)
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
+    # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
+    return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])
+
+
+def write_atomically(state: Mapping[str, Any], path: Path) -> None:
+    """torch.save to a neighbour, then rename: a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        RunFolderError: it cannot be written, as when the disk is full.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        reason = error.__context__ or error  # torch.save turns a full disk into a RuntimeError about positions
+        raise RunFolderError(
+            f"checkpoint {path} cannot be written: {first_line(reason)}; the last complete one is kept; "
+            "free some space and go on with --resume"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _save(learner: Learner, fitted: Fitted, path: Path) -> None:
+    history = [asdict(epoch) for epoch in fitted.history]
+    facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
+    state = {"learner": learner.state_dict(), "history": history, "best_weights": fitted.best_weights, **facts}
+    write_atomically(state, path)
+
+
+def _resume(learner: Learner, path: Path) -> Fitted:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        learner.load_state_dict(state["learner"])
+    except (KeyError, RuntimeError, ValueError, EOFError) as error:
+        line = first_line(error)
+        raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
+    history = [Epoch(**facts) for facts in state["history"]]
+    return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])
+
+
+def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: copy.deepcopy(value.detach()).cpu() for name, value in state.items()}

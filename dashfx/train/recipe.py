@@ -1,0 +1,53 @@
+"""The options of a training go in; the optimiser, and the model as those options want it, come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dashfx.config.run import FitConfig, RetrainConfig
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the weight's axes
+
+
+def prepared(model: nn.Module, config: RetrainConfig) -> nn.Module:
+    """The model with the dropout and the memory layout that the options ask for, in place."""
+    if config.dropout is not None:
+        for module in dropouts(model):
+            module.p = config.dropout
+    if config.channels_last:
+        for parameter in model.parameters():
+            if parameter.ndim in CHANNELS_LAST:  # a conv with such weights answers in their layout
+                parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+    return model
+
+
+def dropouts(model: nn.Module) -> list[nn.Dropout]:
+    """The layers whose probability `retrain.dropout` sets."""
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+    return [module for module in model.modules() if isinstance(module, kinds)]  # type: ignore[misc]
+
+
+def make_optimiser(
+    parameters: Iterable[Tensor], config: FitConfig, gentle: Iterable[Tensor] = (), share: float = 1.0
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay.
+
+    Args:
+        gentle: further parameters, whose learning rate is this `share` of the others'.
+    """
+    groups = [*_groups(parameters, config, 1.0), *_groups(gentle, config, share)]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, betas=(config.momentum, 0.999))
+
+
+def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> list[dict[str, Any]]:
+    parameters = list(parameters)
+    decayed = [p for p in parameters if p.ndim > 1], config.weight_decay
+    vectors = [p for p in parameters if p.ndim <= 1], 0.0
+    return [{"params": own, "weight_decay": decay, "share": share} for own, decay in (decayed, vectors) if own]

@@ -1,0 +1,151 @@
+"""A budget of wall time: how it is divided, what is measured, and that what was decided stays decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import FAST, ToyNet, toy_data
+
+import dashfx
+from dashfx.config.run import RunConfig
+from dashfx.errors import ConfigError
+from dashfx.genotype import Genotype
+from dashfx.pipeline import retrain_genotype
+from dashfx.run.folder import make_folder
+from dashfx.run.run import prepare
+from dashfx.space import Candidate
+from dashfx.stages.budget import CLOSING, Stage, decide, divided, keep_budget, kept_back, measured
+from dashfx.stages.rewrite import rewritten
+
+DATA = toy_data()
+STAGES = {"search": Stage(2.0, 30), "tune": Stage(6.0, 10), "retrain": Stage(1.0, 60)}
+
+
+def config(**changes: Any) -> RunConfig:
+    return RunConfig.parse({**FAST, **changes})
+
+
+@pytest.mark.parametrize("budget", ["1m", "2m", "300s", "1h", "1h30m"])
+def test_the_parts_fit_into_the_whole_and_keep_their_proportions(budget: str) -> None:
+    found = decide(config(budget=budget), STAGES, spent=10)
+    total = sum(stage.seconds * found.epochs[name] for name, stage in STAGES.items())
+    room = found.budget - kept_back(found.budget) - 10
+    assert room - sum(stage.seconds for stage in STAGES.values()) < total <= room and min(found.epochs.values()) >= 1
+    if budget == "1h":
+        assert found.epochs["retrain"] == pytest.approx(2 * found.epochs["search"], abs=2)
+
+
+def test_a_stage_keeps_one_epoch_and_the_others_share_the_rest() -> None:
+    assert divided(9.0, STAGES) == {"search": 1, "tune": 1, "retrain": 1}
+    assert divided(20.0, {"a": Stage(5.0, 1), "b": Stage(1.0, 99)}) == {"a": 1, "b": 15}
+
+
+def test_a_short_budget_leaves_time_to_export() -> None:
+    found = decide(config(budget="40s"), {"retrain": Stage(1.0, 10)}, spent=2)
+    assert found.epochs == {"retrain": 40 - 2 - CLOSING} and kept_back(3600) == 360
+
+
+def test_a_budget_that_is_too_small_names_the_smallest_that_works() -> None:
+    with pytest.raises(ConfigError, match=r"one epoch of each stage \(search, tune, retrain\) does not fit") as raised:
+        decide(config(budget="20s"), STAGES, spent=10)
+    assert "\n" not in str(raised.value)
+    smallest = str(raised.value).split()[-1]
+    assert set(decide(config(budget=smallest), STAGES, spent=10).epochs) == set(STAGES)
+
+
+def test_tuning_by_minutes_is_paid_first() -> None:
+    tuned = config(budget="2m", tune={"minutes": 1.5})
+    assert decide(tuned, {"retrain": Stage(1.0, 10)}, 0).epochs == {"retrain": int(0.9 * 120) - 90}
+
+
+def test_what_was_decided_before_is_kept(tmp_path: Path) -> None:
+    def epochs() -> tuple[int, int, int | None]:
+        run = prepare(ToyNet, DATA, config=config(budget="10m", tune={"trials": 2}))
+        run.use_folder(tmp_path / "run")
+        keep_budget(run, rewritten(run)[1])
+        return run.config.search.epochs, run.config.retrain.epochs, run.config.tune.epochs
+
+    first = epochs()
+    assert first[0] > 3 and first[1] > 2 and first[2] is not None
+    facts = json.loads((tmp_path / "run" / "budget.json").read_text())
+    assert facts["budget"] == 600 and set(facts["measured"]) == {"search", "tune", "retrain"}
+    assert epochs() == first
+
+
+def test_the_plain_recipe_is_one_more_model_to_retrain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+
+    def models(**changes: Any) -> float:
+        run = prepare(ToyNet, DATA, config=config(**changes))
+        return measured(run, rewritten(run)[1], None)["retrain"].seconds / 25
+
+    assert models(tune={"trials": 2}) == models(tune={"minutes": 1}) == 2 and models() == 1
+    assert models(tune={"trials": 2, "finalist": False}) == 1 and models(tune={"trials": 2}, control=True) == 3
+
+
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "another run beside it"])
+@pytest.mark.parametrize("again", [False, True], ids=["search", "retraining"])
+def test_a_refused_budget_leaves_nothing(
+    before: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+    out = tmp_path / "runs" / "run"
+    if before == "an empty folder":
+        out.mkdir(parents=True)
+    if before == "another run beside it":
+        monkeypatch.setattr("dashfx.stages.budget.measured", beside(out.parent / "other"))
+    with pytest.raises(ConfigError, match="one epoch of each stage"):
+        if again:
+            genotype = Genotype({"conv1": Candidate(5)})
+            retrain_genotype(ToyNet, DATA, genotype, config=config(budget="30s"), out=out)
+        else:
+            dashfx.search(ToyNet, DATA, config=config(budget="30s"), out=out)
+    left = {"nothing": [], "an empty folder": ["runs", "runs/run"], "another run beside it": ["runs", "runs/other"]}
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == left[before]
+
+
+def beside(folder: Path) -> Callable[..., dict[str, Stage]]:
+    """A measurement during which somebody begins another run in that folder."""
+
+    def begun(*args: Any) -> dict[str, Stage]:
+        folder.mkdir()
+        return measured(*args)
+
+    return begun
+
+
+def test_a_refused_budget_leaves_a_run_that_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+    options, out = config(budget="30s"), tmp_path / "run"
+    make_folder(out, options)
+    (out / "mine.txt").write_text("notes")
+    with pytest.raises(ConfigError, match="one epoch of each stage"):
+        dashfx.search(ToyNet, DATA, config=options, out=out, resume=True)
+    assert {"config.yaml", "env.json", "mine.txt", "checkpoints"} <= {path.name for path in out.iterdir()}
+
+
+def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+    result = dashfx.search(ToyNet, DATA, config=config(budget="6m", control=True), out=tmp_path / "run")
+    stages = [epoch.stage for epoch in result.history]
+    assert (stages.count("search"), stages.count("retrain"), stages.count("control")) == (5, 3, 3)
+    assert any(note.startswith("budget of 360 s") for note in result.notes) and "budget" in result.seconds
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budget": "0.01s"}, "--budget 0.01s: one epoch of each stage"),
+        ({"budget": "soon"}, "write a wall time such as 2h"),
+        ({"budget": "1h", "search": {"strategy": "evolution"}}, "set blackbox.evaluations"),
+    ],
+)
+def test_bad_budgets(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as raised:
+        dashfx.search(ToyNet, DATA, config={**FAST, **changes})
+    assert "\n" not in str(raised.value)
