@@ -114,7 +114,7 @@ class Survey:
 
 def survey(program: Any, settings: RunConfig) -> Survey:
     """Run the passes up to the search on a traced model, which becomes a supernet."""
-    from dashfx.cost.counts import macs_of, parameters_of
+    from dashfx.cost.counts import conv_macs, conv_parameters
     from dashfx.frontend.analysis import site_receptive_fields
     from dashfx.ops import sites_of
     from dashfx.supernet import rewriting_passes
@@ -130,8 +130,8 @@ def survey(program: Any, settings: RunConfig) -> Survey:
             site,
             tuple(searchable[name].candidates),
             len(space.for_site(name, site.original)),
-            parameters_of(site, site.original),
-            macs_of(site, site.original),
+            conv_parameters(site, site.original),
+            conv_macs(site, site.original),
             fields[name],
         )
         for name, site in program.sites.items()

@@ -30,6 +30,7 @@ from dashfx.stages.finalists import Retrained, retrained, tuned
 from dashfx.stages.retrain import fit_stage, plan, retrain, specialised
 from dashfx.stages.rewrite import give_lead, probe, retrained_sites, rewritten, take_algorithms
 from dashfx.stages.search import best_genotype, check_evaluators, warm_start
+from dashfx.stages.tune import check_space, trial_epochs
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.one_by_one import Settling, mixed
 from dashfx.strategies.rules import RandomChoice, load_rule
@@ -37,7 +38,6 @@ from dashfx.strategies.updates import STRATEGIES
 from dashfx.task import Task
 from dashfx.train.fit import metric_over
 from dashfx.train.progress import QUIET, Observer
-from dashfx.tune import check_space, trial_epochs
 
 
 def search(

@@ -1,31 +1,56 @@
-"""What each candidate costs, per site: tables that a search may add to its loss, and parameter and operation counts."""
+"""Counts of parameters and operations, of a conv and of a network, and tables of them for a search's loss."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from dashfx.errors import ConfigError, did_you_mean
+from dashfx.frontend.recording import forward
+from dashfx.frontend.tracing import evaluation
 from dashfx.ops import AggConv
 from dashfx.site import Site
 from dashfx.space import Candidate
 
 
-def parameters_of(site: Site, candidate: Candidate) -> int:
+def conv_parameters(site: Site, candidate: Candidate) -> int:
     """Weights and biases of the conv with this candidate."""
     return site.out_channels * (site.in_channels // site.groups * candidate.taps + int(site.bias))
 
 
-def macs_of(site: Site, candidate: Candidate) -> int:
+def conv_macs(site: Site, candidate: Candidate) -> int:
     """Multiply-adds of the conv for one input, at the sizes that tracing saw, over all calls."""
     per_output = site.out_channels * site.in_channels // site.groups * candidate.taps
     positions = sum(math.prod(site.output_size(size)) for size in site.input_sizes)
     return per_output * positions * site.calls // len(site.input_sizes)
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Numbers in all parameters, each shared one once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def flops_of(module: nn.Module, x: Tensor) -> int:
+    """Floating-point operations of convs and matrix products in one forward pass, two a multiply-add.
+
+    Fourier transforms, norms and activations are not counted. The module stays as it is.
+
+    Raises:
+        ModelError: the forward fails, or answers without a tensor.
+    """
+    with evaluation(module), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # setting oneDNN's flags warns of Intel's GPUs
+        # oneDNN runs a whole recurrent layer as one operation, which the counter does not know
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            forward(module, x)
+    return int(counter.get_total_flops())
 
 
 class CostModel(ABC):
@@ -68,7 +93,7 @@ class Macs(CostModel):
     unit = "multiply-adds"
 
     def of(self, aggconv: AggConv) -> list[float]:
-        return [float(macs_of(_site(aggconv), c)) for c in aggconv.candidates]
+        return [float(conv_macs(_site(aggconv), c)) for c in aggconv.candidates]
 
 
 COSTS: dict[str, CostModel] = {"span": Span(), "taps": Taps()}

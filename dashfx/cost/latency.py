@@ -15,10 +15,10 @@ from typing import Any
 import onnxruntime
 from torch import Tensor, nn
 
+from dashfx.cost.counts import flops_of, parameters_of
 from dashfx.deploy.exporters import Attempt, write
 from dashfx.deploy.runtime import CPU
 from dashfx.frontend.tracing import copy_model
-from dashfx.proxy.peers import flops_of, parameters_of
 
 logger = logging.getLogger(__name__)
 

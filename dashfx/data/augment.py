@@ -6,17 +6,15 @@ the epoch's seed and on the batch's rows alone, so a run that is continued sees 
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
-from torch.utils.data import Dataset
 
-from dashfx.data.base import Arrays, Augment, Batch, Kind
+from dashfx.data.base import Augment, Batch, Kind
 from dashfx.data.code import is_code, load_object
 from dashfx.errors import DataError, did_you_mean
 
@@ -122,26 +120,6 @@ def _presets(spec: str) -> list[str]:
                 "file.py:function"
             )
     return names
-
-
-class Augmented(Dataset[Batch]):
-    """Batches of `arrays`, altered by `augment` where there is one; random crops of records are drawn here too."""
-
-    def __init__(self, arrays: Arrays, augment: Augment | None, seed: int) -> None:
-        self.arrays, self.augment, self.seed = arrays, augment, seed
-
-    def __len__(self) -> int:
-        return len(self.arrays)
-
-    def __getitem__(self, i: int) -> Batch:
-        x, y = self.__getitems__([i])
-        return x[0], y[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = np.asarray(indices, np.int64)
-        generator = Generator().manual_seed(zlib.crc32(rows.tobytes(), self.seed & 0xFFFFFFFF))
-        x, y = self.arrays.batch(rows, generator)
-        return self.augment(x, y, generator) if self.augment else (x, y)
 
 
 def _one_after_the_other(steps: tuple[Augment, ...], x: Tensor, y: Tensor, generator: Generator) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -165,6 +166,26 @@ class Arrays(Dataset[Batch]):
         return x if self.normalisation is None else self.normalisation.apply(x)
 
 
+class Augmented(Dataset[Batch]):
+    """Batches of `arrays`, altered by `augment` where there is one; random crops of records are drawn here too."""
+
+    def __init__(self, arrays: Arrays, augment: Augment | None, seed: int) -> None:
+        self.arrays, self.augment, self.seed = arrays, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, i: int) -> Batch:
+        x, y = self.__getitems__([i])
+        return x[0], y[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        rows = np.asarray(indices, np.int64)
+        generator = torch.Generator().manual_seed(zlib.crc32(rows.tobytes(), self.seed & 0xFFFFFFFF))
+        x, y = self.arrays.batch(rows, generator)
+        return self.augment(x, y, generator) if self.augment else (x, y)
+
+
 @dataclass(frozen=True)
 class Data:
     """Three disjoint parts of one data set, and what a model and a task must know about them.
@@ -242,19 +263,15 @@ class Data:
         if fraction < 1:
             size = max(1, round(fraction * len(arrays)))
             arrays = arrays.subset(torch.randperm(len(arrays), generator=generator)[:size].numpy())
+        altered = part == "train" and (self.augment or arrays.random)
         return DataLoader(
-            self._training_rows(arrays, seed) if part == "train" and seed is not None else arrays,
+            Augmented(arrays, self.augment, seed) if altered and seed is not None else arrays,
             batch_size=batch_size,
             shuffle=seed is not None,
             drop_last=drop_last and len(arrays) >= batch_size,
             collate_fn=_as_it_is,
             generator=generator,
         )
-
-    def _training_rows(self, arrays: Arrays, seed: int) -> Dataset[Batch]:
-        from dashfx.data.augment import Augmented  # which imports this file
-
-        return Augmented(arrays, self.augment, seed) if self.augment or arrays.random else arrays
 
 
 def _as_it_is(batch: Any) -> Any:

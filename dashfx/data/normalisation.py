@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from dashfx.data.base import Arrays
+
+class Fitted(Protocol):
+    """What is looked at to fit: rows of x, a piece at a time, and the targets y."""
+
+    x: Any
+    y: Any
+
+    @property
+    def targets(self) -> np.ndarray: ...
+
+    def chunks(self) -> Iterable[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Normalisation:
         return cls((0.0,) * channels, (1.0,) * channels)
 
     @classmethod
-    def fit(cls, arrays: Arrays) -> Normalisation:
+    def fit(cls, arrays: Fitted) -> Normalisation:
         """Over every row and position of `arrays`, which should be the train part only; a constant channel keeps std 1.
 
         The moments of the chunks are merged, so the arrays may be larger than memory.
@@ -43,7 +52,7 @@ class Normalisation:
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     @classmethod
-    def fit_positions(cls, arrays: Arrays) -> Normalisation:
+    def fit_positions(cls, arrays: Fitted) -> Normalisation:
         """Over the rows of `arrays`, each position for itself.
 
         Positions that do not vary take their channel's numbers, so that a channel of coordinates survives.
@@ -55,7 +64,7 @@ class Normalisation:
         return cls(_short(mean), _short(std), size)
 
     @classmethod
-    def fit_targets(cls, arrays: Arrays) -> Normalisation:
+    def fit_targets(cls, arrays: Fitted) -> Normalisation:
         """Over the targets to regress of `arrays`, per channel; NaN is left out, and a constant channel keeps std 1."""
         y = np.moveaxis(np.asarray(arrays.targets, np.float64), 1, 0).reshape(arrays.y.shape[1], -1)
         mean, std = np.nanmean(y, 1), np.nanstd(y, 1)

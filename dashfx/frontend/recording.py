@@ -238,3 +238,21 @@ def missing_arguments(model: nn.Module, given: int) -> str:
     parameters = list(inspect.signature(model.forward).parameters.values())
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return ", ".join(repr(p.name) for p in parameters[given:] if p.default is p.empty and p.kind not in kinds)
+
+
+def forward(module: nn.Module, inputs: Tensor) -> Tensor:
+    """The first tensor that the module answers with.
+
+    Raises:
+        ModelError: its forward fails on these inputs, or answers without a tensor.
+    """
+    try:
+        answer = module(inputs)
+    except Exception as error:  # the user's forward may raise anything
+        raise ModelError(
+            f"the model's forward fails on a batch of shape {size_text(inputs.shape)}: {first_line(error)}"
+        ) from error
+    found = next(tensors_in(answer), None)
+    if found is None:
+        raise ModelError(f"{type(module).__name__} answers with {type(answer).__name__}, which holds no tensor")
+    return found

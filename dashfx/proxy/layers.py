@@ -14,27 +14,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
-from dashfx.errors import ModelError, ProxyError, first_line
-from dashfx.frontend.recording import tensors_in
+from dashfx.errors import ProxyError
 from dashfx.space import size_text
-
-
-def forward(module: nn.Module, inputs: Tensor) -> Tensor:
-    """The first tensor that the module answers with.
-
-    Raises:
-        ModelError: its forward fails on these inputs, or answers without a tensor.
-    """
-    try:
-        answer = module(inputs)
-    except Exception as error:  # the user's forward may raise anything
-        raise ModelError(
-            f"the model's forward fails on a batch of shape {size_text(inputs.shape)}: {first_line(error)}"
-        ) from error
-    found = next(tensors_in(answer), None)
-    if found is None:
-        raise ModelError(f"{type(module).__name__} answers with {type(answer).__name__}, which holds no tensor")
-    return found
 
 
 def weighted_layers(module: nn.Module) -> list[nn.Module]:

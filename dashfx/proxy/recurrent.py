@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ProxyError
-from dashfx.proxy.layers import forward
+from dashfx.frontend.recording import forward
 from dashfx.proxy.regression import Regressor, Stages, regress
 from dashfx.proxy.tasks import Task
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashfx.config.run import CONTROLS, RunConfig
-from dashfx.cost.counts import macs_of, parameters_of
+from dashfx.cost.counts import conv_macs, conv_parameters
 from dashfx.data import Data
 from dashfx.drawing.html import Html, items, page, section, table, tag
 from dashfx.drawing.kernels import common_scale, kernel
@@ -58,7 +58,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
 def _result(result: Result, config: RunConfig) -> Html:
     name, better = result.task.metric_name, "higher" if result.task.maximise else "lower"
     after = sum(p.numel() for p in result.model.parameters())
-    before = after + _saved(result, result.genotype, parameters_of)
+    before = after + _saved(result, result.genotype, conv_parameters)
     facts = [
         (f"{name}, validation", metric(result.valid)),
         (f"{name}, test", metric(result.test)),
@@ -96,7 +96,7 @@ def _sites(result: Result) -> Html:
     flat = any(choice.ndim == 1 for choice in choices)
     scale = common_scale(choices, 260 if flat else 150)  # pixels that fit a card
     cards = [_card(name, choice, result, scale) for name, choice in result.chosen.items()]
-    macs = -_saved(result, result.chosen, macs_of)
+    macs = -_saved(result, result.chosen, conv_macs)
     text = (
         f"Every mark is a tap, all at one scale ({scale:.2g} pixels a position): first the conv's own kernel, then the "
         f"chosen one (rule: {result.chosen.rule or 'given'}). Over all sites the choices change the multiply-adds "
@@ -140,7 +140,7 @@ def _drawing(kind: str, candidate: Candidate, scale: float) -> Html:
 
 
 def _site_facts(site: Site, choice: Candidate) -> list[str]:
-    changed = parameters_of(site, choice) - parameters_of(site, site.original)
+    changed = conv_parameters(site, choice) - conv_parameters(site, site.original)
     facts = [
         f"{site.in_channels} to {site.out_channels} channels",
         f"spans {size_text(choice.span)} of an input of {size_text(site.input_size)}",

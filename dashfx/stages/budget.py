@@ -26,12 +26,12 @@ from dashfx.run.folder import RunFolder, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import take_algorithms
+from dashfx.stages.tune import trial_epochs
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice
 from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Learner, Supervised, fit
 from dashfx.train.progress import Epoch, Observer
-from dashfx.tune import trial_epochs
 
 RESERVE = 0.1  # of the budget: for the export, and for epochs that turn out slower than those measured
 CLOSING = 10.0  # seconds, the least that is kept back: comparing, export and report of a small net on a slow core

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
 from dashfx.data import Data
 from dashfx.data.reading import Reading
@@ -22,7 +23,6 @@ from dashfx.drawing.html import snippet, tag
 from dashfx.drawing.kernels import choices
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.proxy.peers import parameters_of
 from dashfx.report.models import metric, models_table
 from dashfx.report.network import Network, network_of
 from dashfx.report.page import write_report

@@ -16,8 +16,9 @@ from dashfx.ops import sites_of
 from dashfx.run.folder import write_text
 from dashfx.run.run import Run
 from dashfx.stages.retrain import lowered, plan, retrain
+from dashfx.stages.tune import tune_run
 from dashfx.strategies.rules import load_rule
-from dashfx.tune import PLAIN_STAGE, Finals, Tuned, is_plain, tune_run, with_values
+from dashfx.tune import PLAIN_STAGE, Finals, Tuned, is_plain, with_values
 
 Recipe = tuple[Run, Genotype]  # options of retraining in their run, and what their rule has chosen
 

@@ -26,10 +26,11 @@ from dashfx.space import Candidate
 from dashfx.stages.export import Control, Result, network
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probed, rewritten
+from dashfx.stages.tune import tune_run
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
-from dashfx.tune import Tuned, tune_run
+from dashfx.tune import Tuned
 
 
 def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:

@@ -8,7 +8,7 @@ from torch import nn
 
 import dashfx
 from dashfx import Candidate, SearchSpace
-from dashfx.cost.counts import Macs, Span, Taps, expected_cost, load_cost, macs_of, parameters_of
+from dashfx.cost.counts import Macs, Span, Taps, conv_macs, conv_parameters, expected_cost, load_cost
 from dashfx.errors import ConfigError
 from dashfx.ops import AggConv, sites_of
 
@@ -33,8 +33,8 @@ def test_counts_are_those_of_the_lowered_convs() -> None:
         x = torch.zeros(1, 4, 10, 12)
         for name, choice in choices.items():
             site, conv = sites_of(net)[name].site, plain.get_submodule(name)
-            assert parameters_of(site, choice) == sum(p.numel() for p in conv.parameters())
-            assert macs_of(site, choice) == counted(conv, x)
+            assert conv_parameters(site, choice) == sum(p.numel() for p in conv.parameters())
+            assert conv_macs(site, choice) == counted(conv, x)
             x = conv(x)
 
 
@@ -48,7 +48,7 @@ def test_a_conv_called_at_several_sizes_is_counted_at_each() -> None:
             return self.conv(x).mean() + self.conv(x[..., :4]).mean()
 
     (site,) = dashfx.trace(Pyramid(), torch.zeros(1, 1, 10)).sites.values()
-    assert macs_of(site, Candidate(3)) == 3 * 10 + 3 * 4
+    assert conv_macs(site, Candidate(3)) == 3 * 10 + 3 * 4
 
 
 def test_tables() -> None:

@@ -7,9 +7,9 @@ import json
 import torch
 from torch import Tensor, nn
 
+from dashfx.cost.counts import flops_of
 from dashfx.cost.latency import Contender, Figures, compare
 from dashfx.proxy import load_proxy
-from dashfx.proxy.peers import flops_of
 
 
 class Refused(nn.Module):

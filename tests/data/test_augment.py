@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dashfx.data import Data, load_data
-from dashfx.data.augment import PRESETS, Augmented
+from dashfx.data.augment import PRESETS
+from dashfx.data.base import Augmented
 from dashfx.errors import DataError
 from dashfx.task import LossOptions, load_task
 

@@ -26,9 +26,10 @@ from dashfx.run.folder import existing_folder
 from dashfx.run.run import prepare
 from dashfx.stages.export import Result
 from dashfx.stages.reopen import tune_folder
+from dashfx.stages.tune import tune_run
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Observer
-from dashfx.tune import Finals, Tuned, tune_run
+from dashfx.tune import Finals, Tuned
 from dashfx.tune.study import open_study
 
 DATA = toy_data()

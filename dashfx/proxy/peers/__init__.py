@@ -1,7 +1,7 @@
 """The proxies that GenNAS is compared with, under the same interface."""
 
 from dashfx.proxy.peers.activations import JacobCov, Naswot
-from dashfx.proxy.peers.counts import Flops, Params, flops_of, parameters_of
+from dashfx.proxy.peers.counts import Flops, Params
 from dashfx.proxy.peers.gradients import Fisher, GradNorm, Grasp, Snip, SynFlow
 
 __all__ = [
@@ -14,6 +14,4 @@ __all__ = [
     "Params",
     "Snip",
     "SynFlow",
-    "flops_of",
-    "parameters_of",
 ]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dashfx.errors import ProxyError
+from dashfx.frontend.recording import forward
 from dashfx.proxy.base import Proxy
-from dashfx.proxy.layers import forward
 
 aten = torch.ops.aten
 # Activations whose sign of input says which side is used; at the level of operations, so modules, functions and

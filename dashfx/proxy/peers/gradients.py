@@ -14,11 +14,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from dashfx.frontend.recording import forward
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.layers import (
     bypass_batch_norm,
     cross_entropy,
-    forward,
     outputs_of,
     weighted_layers,
     weights,
