@@ -32,7 +32,7 @@ from dashfx.config.run import RunConfig
 from dashfx.genotype import Genotype
 from dashfx.pipeline import retrain_genotype
 from dashfx.run.folder import existing_folder
-from dashfx.stages.export import Result
+from dashfx.run.result import Result
 from dashfx.stages.reopen import tune_folder
 from dashfx.train.progress import Epoch, Observer
 from dashfx.tune import with_values

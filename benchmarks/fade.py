@@ -26,10 +26,11 @@ import dashfx
 from dashfx.config.files import assign
 from dashfx.config.run import FitConfig, RetrainConfig, RunConfig
 from dashfx.ops import drop_residuals, sites_of
-from dashfx.pipeline import rewritten
-from dashfx.run.run import Run, prepare
+from dashfx.run.prepare import prepare
+from dashfx.run.run import Run
+from dashfx.stages.rewrite import rewritten
 from dashfx.strategies.engine import Engine
-from dashfx.strategies.one_by_one import Settling, settling_config
+from dashfx.strategies.one_by_one import OneByOne, config_after_search
 from dashfx.strategies.rules import Argmax
 from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Batch, Learner, Supervised, fit, validate
@@ -67,8 +68,8 @@ def compare(run: Run, rows: int) -> tuple[Losses, dict[str, float]]:
     options = run.config.search
     strategy = STRATEGIES[options.alpha_on]
     # The fit loop validates after each epoch, which nothing here reads: a few rows do.
-    parts = {"valid": run.data.valid.subset(np.arange(8)), "test": run.data.test.subset(np.arange(rows))}
-    data = replace(run.data, **parts)
+    parts = {"valid": run.inputs.data.valid.subset(np.arange(8)), "test": run.inputs.data.test.subset(np.arange(rows))}
+    data = replace(run.inputs.data, **parts)
 
     def train(part: str, learner: Learner) -> None:
         losses[part] = recording(learner)
@@ -79,18 +80,18 @@ def compare(run: Run, rows: int) -> tuple[Losses, dict[str, float]]:
 
     def plain(model: nn.Module, config: FitConfig) -> Supervised:
         recipe = RetrainConfig.parse({name: getattr(config, name) for name in FitConfig.model_fields})
-        return Supervised(model, run.task, recipe, run.accelerator)
+        return Supervised(model, run.inputs.task, recipe, run.session.accelerator)
 
-    metrics["the checkpoint"] = validate(plain(run.given_model(), options), data, "test")
-    train("search", Engine(supernet, run.task, options, run.accelerator, strategy))
+    metrics["the checkpoint"] = validate(plain(run.inputs.given_model(), options), data, "test")
+    train("search", Engine(supernet, run.inputs.task, options, run.session.accelerator, strategy))
     drop_residuals(supernet)
     lowered = dashfx.lower(supernet, Argmax().select(sites_of(supernet)))
     metrics["lowered at once, no further step"] = validate(plain(copy.deepcopy(lowered), options), data, "test")
 
-    after = settling_config(options, len(sites_of(supernet)))
+    after = config_after_search(options, len(sites_of(supernet)))
     train("at-once", plain(lowered, after))
-    train("one-by-one", Settling(supernet, run.task, options, run.accelerator, strategy, Argmax()))
-    untouched = run.given_model()
+    train("one-by-one", OneByOne(supernet, run.inputs.task, options, run.session.accelerator, strategy, Argmax()))
+    untouched = run.inputs.given_model()
     train("untouched, the search's steps", plain(untouched, options))
     train("untouched", plain(untouched, after))
     return losses, metrics

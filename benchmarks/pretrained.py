@@ -21,12 +21,13 @@ import torch
 from benchmarks.controls import arguments, run
 from benchmarks.table import with_spread
 from dashfx.ops import drop_residuals
-from dashfx.pipeline import metric_of
 from dashfx.run.folder import RunFolder, existing_folder
-from dashfx.run.run import Run, prepare
+from dashfx.run.prepare import prepare
+from dashfx.run.run import Run
 from dashfx.stages.export import onnx_metric
+from dashfx.stages.finalists import metric_of
 from dashfx.stages.reopen import lowered_of
-from dashfx.stages.rewrite import probed, rewritten
+from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.strategies.probe import left_alone
 
 STATES = ("checkpoint", "grown", "searched", "lowered", "fine-tuned", "ONNX")
@@ -54,12 +55,12 @@ def measure(folder: Path) -> dict[str, float]:
     paths, config = existing_folder(folder)
     assert config.model is not None
     again = prepare(config.model, config.data, config=config)
-    found = {"checkpoint": metric_of(again, again.given_model(), "test")}
+    found = {"checkpoint": metric_of(again, again.inputs.given_model(), "test")}
     if config.search.strategy == "dash":
         found |= of_search(again, paths)
     result = json.loads(paths.result.read_text())
     found["fine-tuned"] = result["test"]
-    found["ONNX"] = onnx_metric(paths.onnx, again.data, again.task, "test")
+    found["ONNX"] = onnx_metric(paths.onnx, again.inputs.data, again.inputs.task, "test")
     found["parameters"] = result["parameters"]
     path.write_text(json.dumps(found, indent=2) + "\n")
     return found
@@ -67,7 +68,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 def of_search(again: Run, paths: RunFolder) -> dict[str, float]:
     """The test metric before the first step, after the search with what is mixed then, and lowered; the new kernels."""
-    program, supernet = rewritten(again, left_alone(probed(paths), again.config.space.share))
+    program, supernet = rewritten(again, left_alone(probe_gains(paths), again.config.space.share))
     found = {"grown": metric_of(again, supernet, "test")}
     state = torch.load(paths.checkpoints / "search-last.pt", "cpu", weights_only=True)
     supernet.load_state_dict(state["learner"]["model"])

@@ -19,7 +19,7 @@ SHOWN = 30  # classes; the others are summed up
 
 def load(settings: RunConfig) -> Data:
     """The data as a run with these settings would have it."""
-    from dashfx.run.run import load_run_data
+    from dashfx.run.prepare import load_run_data
 
     return load_run_data(settings, settings.data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,32 +47,35 @@ Scores = list[tuple[str, float]]
 def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tuple[Task, str, Scores]:
     """On the run's own data, or on other data that is read and normalised like it."""
     from dashfx.data import load_data
-    from dashfx.pipeline import metric_of
     from dashfx.run.folder import RunFolder
     from dashfx.stages.export import onnx_metric
+    from dashfx.stages.finalists import metric_of
     from dashfx.stages.reopen import model_of
     from dashfx.task import data_kind, load_task
 
     run, model, _ = model_of(folder)
     config = run.config
     wanted = task or config.task
+    inputs = run.inputs
     if spec is not None:
-        run.data = load_data(
+        data = load_data(
             spec,
             seed=config.seed,
             valid_fraction=config.valid_fraction,
-            kind=data_kind(wanted) or run.data.kind,
-            normalise=run.data.normalisation,
-            reading=run.data.reading,
+            kind=data_kind(wanted) or inputs.data.kind,
+            normalise=inputs.data.normalisation,
+            reading=inputs.data.reading,
         )
-    run.data.part(part)
-    run.task = load_task(wanted, run.data, target=run.task.target)
-    run.task.check(model(run.example), run.data)
+        inputs = replace(inputs, data=data)
+    inputs.data.part(part)
+    inputs = replace(inputs, task=load_task(wanted, inputs.data, target=inputs.task.target))
+    inputs.task.check(model(inputs.example), inputs.data)
+    run = replace(run, inputs=inputs)
     scores = [("PyTorch", metric_of(run, model, part))]
     file = RunFolder(folder).onnx
     if file.is_file():
-        scores.append(("ONNX Runtime", onnx_metric(file, run.data, run.task, part)))
-    return run.task, run.data.name, scores
+        scores.append(("ONNX Runtime", onnx_metric(file, inputs.data, inputs.task, part)))
+    return inputs.task, inputs.data.name, scores
 
 
 def _of_file(file: Path, spec: str | None, part: str, task: str | None, seed: int) -> tuple[Task, str, Scores]:

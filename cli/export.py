@@ -62,7 +62,7 @@ def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor
 
     run, model, genotype = model_of(folder)
     settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
-    return model, run.example, metadata(run.data, run.task, genotype), settings
+    return model, run.inputs.example, metadata(run.inputs.data, run.inputs.task, genotype), settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:

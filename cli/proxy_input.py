@@ -28,7 +28,7 @@ def proxy_input(flags: Mapping[str, Any], rows: int) -> tuple[Tensor, ...]:
     """
     settings = _settings(flags)
     if settings.data is not None:
-        from dashfx.run.run import load_run_data
+        from dashfx.run.prepare import load_run_data
         from dashfx.stages.evaluators import proxy_batch
 
         return proxy_batch(load_run_data(settings, settings.data), rows, settings.seed)

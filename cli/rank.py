@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dashfx.genotype import Genotype
     from dashfx.proxy import Ranking
     from dashfx.proxy import Row as ModelRow
-    from dashfx.run.known import Build
+    from dashfx.run.known_networks import Build
 
 SAMPLE = 64
 
@@ -120,7 +120,7 @@ def _to_rank(
 ) -> tuple[Mapping[str, Build], Mapping[str, Genotype], Mapping[str, float]]:
     """What builds each model by name; the genotypes where one model's are ranked; known results."""
     from dashfx.frontend.model import build, load_model
-    from dashfx.run.known import builder, read_results, sampled, variants
+    from dashfx.run.known_networks import builder, read_results, sampled, variants
     from dashfx.space import SearchSpace
     from dashfx.strategies.genotype_table import COLUMN, GenotypeTable
 

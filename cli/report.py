@@ -37,7 +37,7 @@ def rebuilt(folder: Path) -> None:
 
     run, result = result_of(folder)
     path = RunFolder(folder).report
-    write_report(path, result, run.config, run.data)
+    write_report(path, result, run.config, run.inputs.data)
     render.line(str(path))
 
 

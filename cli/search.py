@@ -14,7 +14,7 @@ from dashfx.train.progress import Observer, Observers
 
 if TYPE_CHECKING:
     from dashfx.config.run import RunConfig
-    from dashfx.stages.export import Result
+    from dashfx.run.result import Result
 
 
 def search(

@@ -12,7 +12,7 @@ from dashfx.cli.interrupt import interruptible
 from dashfx.cli.proxy_input import proxy_input
 from dashfx.errors import ConfigError
 
-Known = Annotated[
+KnownNetworks = Annotated[
     Path,
     typer.Argument(help="a CSV of model and result, or a folder of runs", metavar="KNOWN", show_default=False),
 ]
@@ -29,7 +29,7 @@ Seed = Annotated[int, typer.Option(help="draws the weights, the rows, the tasks 
 
 def search_task(
     ctx: typer.Context,
-    known: Known,
+    known: KnownNetworks,
     data: options.Data = None,
     input: options.Input = None,
     out: Out = Path("task.json"),
@@ -54,7 +54,7 @@ def search_task(
     with render.progress(quiet) as observer, interruptible(how):
         from dashfx.blackbox.base import best_of
         from dashfx.proxy.tasksearch import Options, search_task
-        from dashfx.run.known import known_models
+        from dashfx.run.known_networks import known_models
 
         batch = proxy_input(ctx.params, batch_size)
         pairs = known_models(known, batch[0], column, not lower_is_better)

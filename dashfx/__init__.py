@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dashfx.genotype import Genotype as Genotype
     from dashfx.ops import AggConv as AggConv
     from dashfx.pipeline import search as search
+    from dashfx.run.result import Result as Result
     from dashfx.site import Site as Site
     from dashfx.site import Skip as Skip
     from dashfx.space import Candidate as Candidate
     from dashfx.space import SearchSpace as SearchSpace
-    from dashfx.stages.export import Result as Result
     from dashfx.supernet import Supernet as Supernet
     from dashfx.supernet import lower as lower
     from dashfx.supernet import rewrite as rewrite
@@ -41,7 +41,7 @@ _HOME = {
     "DashfxError": "errors",
     "Genotype": "genotype",
     "Program": "frontend.tracing",
-    "Result": "stages.export",
+    "Result": "run.result",
     "RunConfig": "config.run",
     "SearchSpace": "space",
     "Site": "site",

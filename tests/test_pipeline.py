@@ -25,9 +25,10 @@ from dashfx.errors import (
     SpaceError,
     TaskError,
 )
-from dashfx.pipeline import metric_of, retrain_genotype
-from dashfx.run.run import prepare
-from dashfx.stages.export import Result
+from dashfx.pipeline import retrain_genotype
+from dashfx.run.prepare import prepare
+from dashfx.run.result import Result
+from dashfx.stages.finalists import metric_of
 from dashfx.stages.reopen import lowered_of
 from dashfx.task import load_task
 from dashfx.train.progress import Observer
@@ -97,16 +98,16 @@ def test_sites_can_be_decided_one_by_one() -> None:
     trap = Trap()
     options = settings(search={"discretise": "one-by-one", "recovery": 0.5, "epochs": 2})
     result = dashfx.search(ToyNet, DATA, config=options, observer=trap)
-    assert [e.stage for e in result.history] == ["search"] * 2 + ["settle"] * 2 + ["retrain"] * 2
+    assert [e.stage for e in result.history] == ["search"] * 2 + ["one-by-one"] * 2 + ["retrain"] * 2
     names = [name for name, _ in trap.stages]
-    assert names[names.index("search") :] == ["search", "settle", "discretise", "lower", "retrain", "compare"]
+    assert names[names.index("search") :] == ["search", "one-by-one", "discretise", "lower", "retrain", "compare"]
     last = result.history[3].mixtures
     assert {name: (1.0, str(choice)) for name, choice in result.genotype.items()} == last
     assert result.model.conv1.kernel_size == result.genotype["conv1"].kernel
 
 
 def test_a_probe_leaves_sites_alone_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
     auto = {"space": {"sites": "auto", "share": 0.5, "probe": 4}, "search": {"init": "grow"}}
     result = search(**auto, out=tmp_path / "run")
     (searched,), (alone,) = result.genotype, result.skips
@@ -132,19 +133,21 @@ def test_random_draws_by_the_seed() -> None:
 
 def test_the_control_hands_back_the_better_model() -> None:
     result = search(control=True)
-    assert result.control is not None
-    better = max(result.control.searched, result.control.untouched)
+    searched, untouched = result.finalist("searched"), result.finalist("untouched")
+    assert searched is not None and untouched is not None and result.kept in (searched, untouched)
+    better = max(searched.valid, untouched.valid)
     assert result.valid == better and any(note.startswith("control: ") for note in result.notes)
     assert [e.stage for e in result.history].count("control") == 2
-    if result.control.kept == "untouched":
+    if result.kept.origin == "untouched":
         assert set(result.genotype.values()) == {Candidate(3)} and result.model.conv1.kernel_size == (3,)
 
 
 def test_the_controls_are_trained_and_compared() -> None:
     result = search(control=True, random_control=True)
     assert list(result.models) == ["searched", "untouched", "random"] and "compare" in result.seconds
-    assert result.control is not None and result.models["untouched"].valid == result.control.untouched
-    assert result.models[result.control.kept].test == result.test
+    untouched = result.finalist("untouched")
+    assert result.kept is not None and untouched and result.models["untouched"].valid == untouched.valid
+    assert result.models[result.kept.origin].test == result.test
     assert result.models["untouched"].parameters == sum(p.numel() for p in ToyNet().parameters())
     assert [e.stage for e in result.history].count("random") == 2
     assert list(search().models) == ["searched"]
@@ -194,7 +197,7 @@ def test_a_trained_model_that_retraining_spoils_is_handed_back_as_it_was(tmp_pat
 
 def test_a_frozen_model_can_be_measured() -> None:
     run = prepare(ToyNet, DATA, config=settings())
-    model = run.fresh_model().requires_grad_(False)
+    model = run.inputs.fresh_model().requires_grad_(False)
     assert 0 <= metric_of(run, model, "valid") <= 1 and not model.training
 
 
@@ -348,7 +351,7 @@ def test_resuming_needs_a_folder() -> None:
 def test_a_run_of_python_objects_cannot_be_opened_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
     search(out=tmp_path / "run")
     with pytest.raises(RunFolderError, match="came from Python objects"):
         lowered_of(tmp_path / "run")

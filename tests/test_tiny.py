@@ -21,7 +21,8 @@ from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.errors import RunFolderError
 from dashfx.pipeline import retrain_genotype
 from dashfx.report.page import write_report
-from dashfx.stages.export import Result, onnx_metric
+from dashfx.run.result import Result
+from dashfx.stages.export import onnx_metric
 from dashfx.stages.reopen import lowered_of, model_of, result_of
 from dashfx.train.progress import Epoch, Observer, read_log
 
@@ -111,7 +112,7 @@ def test_the_report_is_written_anew_from_the_folder(finished: Result, tmp_path: 
     run, result = result_of(finished.folder)
     assert result.seconds == {name: round(seconds, 2) for name, seconds in finished.seconds.items()}
     result.seconds = finished.seconds
-    write_report(tmp_path / "report.html", result, run.config, run.data)
+    write_report(tmp_path / "report.html", result, run.config, run.inputs.data)
     assert (tmp_path / "report.html").read_text() == (finished.folder / "report.html").read_text()
 
 
@@ -132,7 +133,9 @@ def test_the_onnx_file_gives_the_same_answers_and_metric(finished: Result) -> No
     x = torch.randn(5, 2, SIZE + 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(onnx(x), model(x), rtol=1e-4, atol=1e-5)
     assert finished.onnx_valid == pytest.approx(finished.valid)
-    assert onnx_metric(finished.folder / "model.onnx", run.data, run.task, "test") == pytest.approx(finished.test)
+    assert onnx_metric(finished.folder / "model.onnx", run.inputs.data, run.inputs.task, "test") == pytest.approx(
+        finished.test
+    )
     assert dashfx.Genotype.from_json(read_metadata(finished.folder / "model.onnx")["genotype"]) == finished.genotype
 
 
@@ -180,11 +183,11 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
     ]
 
 
-@pytest.mark.parametrize("stage", ["search", "settle"])
+@pytest.mark.parametrize("stage", ["search", "one-by-one"])
 def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
     user: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
     growth = {"init": "grow", "shrink": 0.9, "epochs": 6, "discretise": "one-by-one", "recovery": 0.5}
     config = {**CONFIG, "search": {**CONFIG["search"], **growth}}
 
@@ -204,7 +207,7 @@ def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
 
 
 def test_what_a_probe_left_alone_is_left_alone_when_lowered_again(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
     auto = {"space": {**CONFIG["space"], "sites": "auto", "probe": 3}, "search": {**CONFIG["search"], "init": "grow"}}
     model, data, out = f"{user / 'net.py'}:Net", str(user / "waves.npz"), str(user / "probed")
     result = dashfx.search(model, data, config={**CONFIG, **auto}, out=out)
@@ -223,7 +226,7 @@ def test_a_resumed_run_must_be_the_same(user: Path, finished: Result) -> None:
 def test_an_earlier_run_can_be_opened(finished: Result) -> None:
     run, model, genotype = model_of(finished.folder)
     assert genotype == finished.genotype and same_weights(model, finished.model)
-    assert run.config.model_args == {"width": 5} and len(run.data.test) > 0
+    assert run.config.model_args == {"width": 5} and len(run.inputs.data.test) > 0
 
 
 def test_an_earlier_run_can_be_opened_after_its_checkpoint_is_gone(finished: Result, tmp_path: Path) -> None:

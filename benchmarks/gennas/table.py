@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def read(files: Iterable[Path]) -> tuple[dict[str, float], dict[tuple[str, str], Column]]:
-    """Known accuracies by network, and a column per (file, proxy)."""
+    """KnownNetworks accuracies by network, and a column per (file, proxy)."""
     truths: dict[str, float] = {}
     columns: dict[tuple[str, str], Column] = {}
     for path in files:

@@ -27,10 +27,11 @@ from benchmarks.kd.train import RECIPE, SPACE, VALID_FRACTION, WIDTH, model_of, 
 from dashfx.config.run import SpaceConfig
 from dashfx.data import Data
 from dashfx.genotype import Genotype
-from dashfx.pipeline import rewritten, train_mixtures
 from dashfx.proxy import GenNAS, correlate, load_proxy
-from dashfx.run.run import prepare
+from dashfx.run.prepare import prepare
 from dashfx.stages.evaluators import BySupernet, proxy_batch
+from dashfx.stages.rewrite import rewritten
+from dashfx.stages.search import train_mixtures
 from dashfx.train.progress import read_log
 
 PROXIES = ("combo", "single", "synflow", "snip", "grasp", "fisher", "grad_norm", "jacob_cov", "naswot")
@@ -97,7 +98,7 @@ def supernet_metric(spec: str, epochs: int) -> Score:
     config = {"model_args": arguments, "space": space, "search": search, "valid_fraction": VALID_FRACTION}
     run = prepare("dashfx.backbones:WRN1d", spec, config={**config, "device": "cpu"})
     _, supernet = rewritten(run)
-    return BySupernet(run, train_mixtures(run, supernet)).value
+    return BySupernet(run.inputs, train_mixtures(run, supernet)).value
 
 
 def report(rows: Sequence[Trained], lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import statistics
 import tempfile
 import time
@@ -45,23 +44,8 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A trained model of the run and how good it is.
-
-    Attributes:
-        name: "searched", "untouched" or "random".
-        valid, test: the task's metric on the two parts; the latter NaN until it is measured.
-    """
-
-    name: str
-    model: nn.Module
-    valid: float
-    test: float = math.nan
-
-
-@dataclass(frozen=True)
 class Figures:
-    """What a contender is worth and what it costs.
+    """What a trained model is worth, by the task's metric on validation and test, and what it costs.
 
     Attributes:
         flops: of one row, see `flops_of`.
@@ -84,17 +68,20 @@ class Figures:
         return asdict(self)
 
 
-def compare(contenders: Sequence[Contender], x: Tensor, timed: bool) -> dict[str, Figures]:
-    """Name -> figures, in the order of `contenders`.
+def compare(
+    models: Mapping[str, nn.Module], metrics: Mapping[str, tuple[float, float]], x: Tensor, timed: bool
+) -> dict[str, Figures]:
+    """Name -> figures, in the order of `models`.
 
     Args:
+        metrics: of each model on the validation and the test part.
         x: (1, C, *size), the row that all are run on.
         timed: measure the latency too.
     """
-    times = latencies([each.model for each in contenders], x) if timed else [None] * len(contenders)
+    times = latencies(list(models.values()), x) if timed else [None] * len(models)
     return {
-        each.name: Figures(each.valid, each.test, parameters_of(each.model), flops_of(each.model, x), latency)
-        for each, latency in zip(contenders, times, strict=True)
+        name: Figures(*metrics[name], parameters_of(model), flops_of(model, x), latency)
+        for (name, model), latency in zip(models.items(), times, strict=True)
     }
 
 

@@ -102,7 +102,7 @@ def _task(noise: Noise, stages: Sequence[tuple[int, Mapping[str, Signal | None]]
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownNetworks:
     """Networks whose quality is known.
 
     Attributes:
@@ -113,7 +113,7 @@ class Known:
     models: Mapping[str, Model]
     results: Mapping[str, float]
 
-    def split(self, held_out: float, seed: int) -> tuple[Known, Known]:
+    def split(self, held_out: float, seed: int) -> tuple[KnownNetworks, KnownNetworks]:
         """The pairs to search with and those that only judge what was found, at least three of each.
 
         Raises:
@@ -126,8 +126,8 @@ class Known:
         cut = min(max(LEAST, round(held_out * len(names))), len(names) - LEAST)
         return self._of([names[i] for i in order[cut:]]), self._of([names[i] for i in order[:cut]])
 
-    def _of(self, names: Sequence[str]) -> Known:
-        return Known({name: self.models[name] for name in names}, {name: self.results[name] for name in names})
+    def _of(self, names: Sequence[str]) -> KnownNetworks:
+        return KnownNetworks({name: self.models[name] for name in names}, {name: self.results[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Options:
 
 
 def search_task(
-    known: Known,
+    known: KnownNetworks,
     batch: Batch,
     options: Options,
     history: Path | None = None,
@@ -215,7 +215,7 @@ def search_task(
 
 
 def correlation_of(
-    task: Task | str, known: Known, batch: Batch, options: Options, resamples: int = 1000
+    task: Task | str, known: KnownNetworks, batch: Batch, options: Options, resamples: int = 1000
 ) -> Correlation:
     """How well GenNAS with this task orders the known networks."""
     proxy = GenNAS(task, options.seed, options.iterations)

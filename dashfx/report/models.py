@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from dashfx.config.run import RunConfig
 from dashfx.cost.latency import Latency
-from dashfx.drawing.html import Html, section, table, tag
+from dashfx.drawing.html import Html, section, snippet, table, tag
+from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
-
-if TYPE_CHECKING:
-    from dashfx.stages.export import Result
+from dashfx.run.result import Result
 
 HOW = {"searched": "", "untouched": "--control", "random": "--random-control"}  # the flag that trains each
 
@@ -52,7 +50,15 @@ def _row(name: str, result: Result) -> tuple[object, ...]:
 
 
 def kept_name(result: Result) -> str:
-    return result.control.kept if result.control else next(iter(result.models), "")
+    return result.kept.origin if result.kept else next(iter(result.models), "")
+
+
+def notebook(result: Result) -> str:
+    """The models and the search's choices for a notebook."""
+    line = f"{result.task.metric_name}: validation {metric(result.valid)}, test {metric(result.test)}"
+    own = {name: result.sites[name].original for name in result.chosen if name in result.sites}
+    where = f"; the report is {result.folder / 'report.html'}" if result.folder else ""
+    return snippet(tag("p", line + where), models_table(result), choices(result.chosen, own))
 
 
 def _timing(result: Result) -> str:

@@ -1,40 +1,30 @@
-"""Two traces of a model, before and after its choices, go in; what feeds what and how far each conv sees come out,
-and a drawing of it."""
+"""Network drawing: what feeds what, how far each conv sees, and its kernels before and after the choices."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from dashfx.drawing.html import Html, tag
 from dashfx.drawing.kernels import common_scale, shortened, strip
 from dashfx.frontend.analysis import receptive_fields, site_receptive_fields
-from dashfx.frontend.tracing import Program
+from dashfx.frontend.tracing import Program, trace
+from dashfx.run.inputs import Inputs
+from dashfx.run.result import Network, ReceptiveField, Result
 from dashfx.space import Candidate
+from dashfx.supernet import specialise
 
-Sees = tuple[float, ...] | None  # positions of the input per axis; None where it is not known
 INPUT, OUTPUT = "input", "output"
 ROW, WIDTH = 46, 340  # pixels; a phone shows the drawing at its own size
 TRUNK, TEXT = 56, 74  # where nodes and texts stand
 STRIP = WIDTH - TEXT - 8
 
 
-@dataclass(frozen=True)
-class Network:
-    """The convs of a model in the order of the forward pass.
-
-    Attributes:
-        edges: (from, to): whose output reaches whom without another conv in between; "input" and "output" are ends.
-        before, after: site -> receptive field of its output, with its own and with the chosen kernels.
-        whole: the largest receptive field ahead of the last pooling over everything, before and after.
-    """
-
-    convs: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
-    before: Mapping[str, Sees]
-    after: Mapping[str, Sees]
-    whole: tuple[Sees, Sees]
+def network(inputs: Inputs, result: Result) -> Network:
+    """What feeds what in the model, and how far each conv sees before and after the search's choices."""
+    model, example = inputs.start_model(), inputs.example
+    searched = result.model if result.chosen == result.genotype else specialise(model, example, result.chosen, "fresh")
+    return network_of(trace(model, example), trace(searched, example))
 
 
 def network_of(before: Program, after: Program) -> Network:
@@ -59,12 +49,12 @@ def _edges(program: Program) -> Iterator[tuple[str, str]]:
         reached[node.name] = sources
 
 
-def _widest(program: Program) -> Sees:
+def _widest(program: Program) -> ReceptiveField:
     fields = [f for f in receptive_fields(program.graph_module).values() if f and all(map(math.isfinite, f))]
     return max(fields, key=math.prod, default=None)
 
 
-def sees(field: Sees) -> str:
+def sees(field: ReceptiveField) -> str:
     """A receptive field as text: "43", "15x31", "all".
 
     >>> sees((15.0, 31.0)), sees((math.inf, math.inf)), sees(None)

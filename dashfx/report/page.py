@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dashfx.config.run import CONTROLS, RunConfig
 from dashfx.cost.counts import conv_macs, conv_parameters
@@ -19,11 +18,9 @@ from dashfx.report.network import drawing, sees
 from dashfx.report.tuning import tuning
 from dashfx.report.warnings import best_index, stage, warnings_of
 from dashfx.run.folder import environment, write_text
+from dashfx.run.result import SEARCHED, UNTOUCHED, Result
 from dashfx.site import Site
 from dashfx.space import Candidate, size_text
-
-if TYPE_CHECKING:
-    from dashfx.stages.export import Result
 
 RUN_THE_CONTROLS = (
     "This run alone does not say whether the search helped: run the controls --strategy untouched and --strategy "
@@ -67,13 +64,14 @@ def _result(result: Result, config: RunConfig) -> Html:
         (f"sites searched (left alone: {len(result.skips)})", len(result.genotype)),
         ("wall time of all stages", duration(sum(spent(result).values()))),
     ]
-    if result.control:
-        facts.insert(1, (f"{name}, validation, untouched model", metric(result.control.untouched)))
-        facts.insert(2, (f"{name}, validation, searched model", metric(result.control.searched)))
+    searched, untouched = result.finalist(SEARCHED), result.finalist(UNTOUCHED)
+    if searched and untouched:
+        facts.insert(1, (f"{name}, validation, untouched model", metric(untouched.valid)))
+        facts.insert(2, (f"{name}, validation, searched model", metric(searched.valid)))
     cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
     lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
-    if result.control:
-        lines.append(tag("p", f"After the same training, on {result.control}."))
+    if result.verdict:
+        lines.append(tag("p", f"By the same recipe, on {result.verdict}."))
     elif config.search.strategy not in CONTROLS:
         lines.append(tag("p", RUN_THE_CONTROLS, class_="soft"))
     return section("Result", tag("div", *cards, class_="facts"), *lines)
@@ -107,12 +105,9 @@ def _sites(result: Result) -> Html:
 
 def _returned(result: Result) -> str:
     """What the drawings cannot tell: that the model of the folder is another one."""
-    kept = result.control and result.control.kept
-    return (
-        " The untouched model was handed back, so the folder's model has the own kernels."
-        if kept == "untouched"
-        else ""
-    )
+    if result.chosen == result.genotype:
+        return ""
+    return " The untouched model was handed back, so the folder's model has the own kernels."
 
 
 def _card(name: str, choice: Candidate, result: Result, scale: float) -> Html:

@@ -18,7 +18,9 @@ def tuning(found: Tuned | None, task: Task) -> Html:
     best = f"the options of trial {found.number + 1}: {found}"
     text = f"{len(states)} trials ({counts}), judged on the validation part; "
     if found.finals:
-        text += f"the best had {best}. Retrained in full by these and by the options as they were, on {found.finals}"
+        text += (
+            f"the best had {best}. Retrained in full by these and by the options as they were, on {found.finals_text}"
+        )
         text += ", also for the control."
     else:
         text += f"retraining, and the control beside it, took {best}."

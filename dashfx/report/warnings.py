@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import mode
-from typing import TYPE_CHECKING
 
 from dashfx.config.run import RunConfig
 from dashfx.data import Data
 from dashfx.data.leaks import MARK
 from dashfx.passes.prune import survivors
 from dashfx.report.figures import changes
+from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Result
 from dashfx.space import Candidate
 from dashfx.train.progress import Epoch
-
-if TYPE_CHECKING:
-    from dashfx.stages.export import Result
 
 EVEN_SHARES = 1.5  # a top coefficient below this many even shares has not won
 FEW_ROWS = 100
@@ -62,7 +59,7 @@ def candidates_left(result: Result, config: RunConfig) -> dict[str, Sequence[Can
 def _choices(result: Result, config: RunConfig) -> list[str]:
     if config.search.strategy != "dash" or not result.chosen:
         return []
-    if all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items()):
+    if not result.changed:
         return [
             "Every site kept its own kernel and dilation, so the search changed nothing: widen the space, or search "
             "longer (search.epochs)."
@@ -86,13 +83,13 @@ def _leaks(data: Data) -> list[str]:
 
 def _beaten(result: Result) -> list[str]:
     """Controls that are as good as the searched model on validation."""
-    searched = result.models.get("searched")
-    rivals = {"untouched": result.control.untouched} if result.control else {}
-    if searched and "random" in result.models:
-        rivals["random"] = result.models["random"].valid
-    own = result.control.searched if result.control else searched.valid if searched else math.nan
+    searched = result.finalist(SEARCHED)
+    if searched is None or math.isnan(searched.valid):
+        return []
+    own, found = searched.valid, (result.finalist(origin) for origin in (UNTOUCHED, RANDOM))
+    rivals = {each.origin: each.valid for each in found if each}
     lost = [f"{name} ({value:.4g})" for name, value in rivals.items() if not result.task.better(own, value)]
-    if not lost or math.isnan(own):
+    if not lost:
         return []
     return [
         f"On the validation part the searched model ({own:.4g}) did not beat {' and '.join(lost)}: the search has not "
@@ -104,8 +101,7 @@ def _cheapest(result: Result, config: RunConfig) -> list[str]:
     """Choices that the cost penalty alone would make too."""
     if config.search.strategy != "dash" or not config.search.cost_weight or len(result.chosen) < 2:
         return []
-    own = all(name in result.sites and choice == result.sites[name].original for name, choice in result.chosen.items())
-    if own or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
+    if not result.changed or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
         return []
     cheap, left = _at_the_lowest_cost(result, config)
     if 2 * cheap <= left:
@@ -152,8 +148,8 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
 
 
 def _retraining(result: Result) -> list[str]:
-    finals = result.tuned.finals if result.tuned else None
-    epochs = stage(result.history, finals.stage if finals else "retrain")
+    searched = result.finalist(SEARCHED)
+    epochs = stage(result.history, searched.stage if searched else "retrain")
     if len(epochs) < 2 or not result.task.better(epochs[-1].metric, epochs[best_index(result, epochs[:-1])].metric):
         return []
     return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]

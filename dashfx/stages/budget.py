@@ -1,4 +1,4 @@
-"""A run with a budget of wall time and its supernet go in; the epochs that fit, decided once, are in its options after.
+"""Budget of wall time: the epochs that fit, decided once, before the search; a run comes out with them in its options.
 
 The proportions are those of the configuration: every stage gets the same share of the epochs that it was to have, more
 or fewer, but at least one. What an epoch takes is measured before the search, on the first few steps of copies.
@@ -39,7 +39,7 @@ STEPS, EPOCHS = 6, 3  # of a measurement, whose first epoch is not counted
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCost:
     """What a stage costs: seconds an epoch, and the epochs that the configuration gives it."""
 
     seconds: float
@@ -71,8 +71,8 @@ class Decision:
         return config.model_copy(update=blocks)
 
 
-def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None = None) -> None:
-    """Set the run's epochs to what its budget allows, or to what was decided before it was interrupted.
+def budgeted(run: Run, supernet: nn.Module | None, genotype: Genotype | None = None) -> Run:
+    """The run with the epochs that its budget allows, or that were decided before it was interrupted.
 
     Args:
         supernet: what is searched; None where only a retraining follows.
@@ -81,19 +81,20 @@ def keep_budget(run: Run, supernet: nn.Module | None, genotype: Genotype | None 
     Raises:
         ConfigError: not even one epoch of each stage fits.
     """
-    path = run.folder.budget if run.folder else None
-    decision = decided(run.folder)
-    if decision is None:
-        stages = measured(run, supernet, genotype)
-        decision = _decided_for_all(run, stages)
-        if path is not None and run.is_main:
-            write_text(path, json.dumps(asdict(decision), indent=2) + "\n")
-    run.accelerator.wait_for_everyone()
-    run.config = decision.applied(run.config)
-    run.note(str(decision))
+    if not run.config.budget:
+        return run
+    with run.stage("budget", run.config.budget):
+        decision = decided(run.session.folder)
+        if decision is None:
+            decision = _decided_for_all(run, measured(run, supernet, genotype))
+            if folder := run.session.writes:
+                write_text(folder.budget, json.dumps(asdict(decision), indent=2) + "\n")
+        run.session.wait()
+        run.note(str(decision))
+    return run.with_config(decision.applied(run.config))
 
 
-def _decided_for_all(run: Run, stages: Mapping[str, Stage]) -> Decision:
+def _decided_for_all(run: Run, stages: Mapping[str, StageCost]) -> Decision:
     """The first process's decision, or its refusal, in every process; a refused run leaves no folder behind.
 
     Raises:
@@ -101,12 +102,12 @@ def _decided_for_all(run: Run, stages: Mapping[str, Stage]) -> Decision:
     """
     found: list[Decision | ConfigError]
     try:
-        found = [decide(run.config, stages, run.elapsed)]
+        found = [decide(run.config, stages, run.session.elapsed)]
     except ConfigError as error:
         found = [error]
     (first,) = broadcast_object_list(found)
     if isinstance(first, ConfigError):
-        run.leave_folder()
+        run.session.abandon()
         raise first
     decision: Decision = first
     return decision
@@ -119,7 +120,7 @@ def decided(folder: RunFolder | None) -> Decision | None:
     return Decision(**json.loads(folder.budget.read_text(encoding="utf-8")))
 
 
-def decide(config: RunConfig, stages: Mapping[str, Stage], spent: float) -> Decision:
+def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> Decision:
     """The epochs of each stage.
 
     Raises:
@@ -144,12 +145,12 @@ def kept_back(budget: float) -> float:
     return max(RESERVE * budget, CLOSING)
 
 
-def divided(seconds: float, stages: Mapping[str, Stage]) -> dict[str, int]:
+def divided(seconds: float, stages: Mapping[str, StageCost]) -> dict[str, int]:
     """Epochs in proportion to those configured, at least one each, that take no more than `seconds` together.
 
-    >>> divided(100, {"search": Stage(2.0, 10), "retrain": Stage(1.0, 30)})
+    >>> divided(100, {"search": StageCost(2.0, 10), "retrain": StageCost(1.0, 30)})
     {'search': 20, 'retrain': 60}
-    >>> divided(14, {"search": Stage(4.0, 1), "retrain": Stage(1.0, 100)})
+    >>> divided(14, {"search": StageCost(4.0, 1), "retrain": StageCost(1.0, 100)})
     {'search': 1, 'retrain': 10}
     """
     single: set[str] = set()
@@ -163,34 +164,35 @@ def divided(seconds: float, stages: Mapping[str, Stage]) -> dict[str, int]:
         single |= short
 
 
-def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) -> dict[str, Stage]:
+def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) -> dict[str, StageCost]:
     """What an epoch of each stage takes: of the search, of all trials together, of retraining with its controls."""
-    config, stages = run.config, {}
+    config, task, accelerator = run.config, run.inputs.task, run.session.accelerator
+    stages = {}
     if supernet is not None and config.trains_supernet:
         copied, strategy = copy_model(supernet), STRATEGIES[config.search.alpha_on]
         take_algorithms(run, copied)
 
         def engine(size: Mapping[str, Any]) -> Learner:
-            return Engine(copied, run.task, config.search.model_copy(update=size), run.accelerator, strategy)
+            return Engine(copied, task, config.search.model_copy(update=size), accelerator, strategy)
 
-        stages["search"] = Stage(epoch_seconds(run, engine, config.search), config.search.epochs)
+        stages["search"] = StageCost(epoch_seconds(run, engine, config.search), config.search.epochs)
     if genotype is None and supernet is not None:
         genotype = RandomChoice(config.seed).select(sites_of(supernet))  # as large as what will be chosen, on average
-    wide = run.for_retraining()
+    wide = run.inputs.for_retraining()
 
     def supervised(size: Mapping[str, Any]) -> Learner:
         model = specialised_by(wide, genotype, "budget") if genotype else wide.start_model()
-        return Supervised(model, run.task, config.retrain.model_copy(update=size), run.accelerator)
+        return Supervised(model, task, config.retrain.model_copy(update=size), accelerator)
 
     seconds = epoch_seconds(run, supervised, config.retrain)
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs = trial_epochs(config.tune, config.retrain.epochs)
-        stages["tune"] = Stage(config.tune.trials * share * seconds, epochs)
+        stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
     models = 1
     if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
         models += (config.tune.wanted and config.tune.finalist) + config.control + config.random_control
-    stages["retrain"] = Stage(models * seconds, config.retrain.epochs)
+    stages["retrain"] = StageCost(models * seconds, config.retrain.epochs)
     return stages
 
 
@@ -200,14 +202,17 @@ def epoch_seconds(run: Run, make: Callable[[Mapping[str, Any]], Learner], option
     Args:
         make: a learner with other epochs and another share of the data.
     """
-    data, together = run.data, options.batch_size * run.accelerator.num_processes
+    data, session = run.inputs.data, run.session
+    together = options.batch_size * session.accelerator.num_processes
     rows = len(data.train)
     few = replace(data, valid=data.valid.subset(np.arange(min(len(data.valid), 8 * together))))
     size = {"epochs": EPOCHS, "fraction": min(options.fraction, STEPS * together / rows)}
     clock = _Clock()
-    epochs = fit(make(size), few, stage="budget", seed=run.config.seed, folder=run.checkpoints, observer=clock).history
-    if run.checkpoints and run.is_main:
-        (run.checkpoints / "budget-last.pt").unlink()
+    epochs = fit(
+        make(size), few, stage="budget", seed=run.config.seed, folder=session.checkpoints, observer=clock
+    ).history
+    if session.writes:
+        (session.writes.checkpoints / "budget-last.pt").unlink()
     taken, steps = (max(1, int(share * rows) // together) for share in (size["fraction"], options.fraction))
     training, checking, saving = 0.0, 0.0, 0.0  # mean seconds of an epoch's parts
     for epoch, before, after in zip(epochs[1:], clock.times, clock.times[1:], strict=False):

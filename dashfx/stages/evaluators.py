@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
@@ -17,6 +18,7 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
 from dashfx.proxy import Proxy
 from dashfx.proxy.named import load_proxy
+from dashfx.run.inputs import Inputs
 from dashfx.run.preflight import SUPERNET, TABLES, TRAIN
 from dashfx.run.run import Run
 from dashfx.strategies.engine import CALIBRATION_BATCHES, Engine, mixing, recalibrate
@@ -47,13 +49,13 @@ class Evaluator(ABC):
 class ByProxy(Evaluator):
     """What a proxy says of the untrained model with the genotype's kernels, each drawn by the same seed."""
 
-    def __init__(self, run: Run, proxy: Proxy) -> None:
-        self._run, self._proxy = run, proxy
-        self._batch = proxy_batch(run.data, run.config.blackbox.batch_size, run.config.seed)
+    def __init__(self, inputs: Inputs, proxy: Proxy, device: torch.device) -> None:
+        self._inputs, self._proxy, self._device = inputs, proxy, device
+        self._batch = proxy_batch(inputs.data, inputs.config.blackbox.batch_size, inputs.config.seed)
         self.name, self.maximise = proxy.name, proxy.maximise
 
     def value(self, genotype: Genotype) -> float:
-        model = specialised_by(self._run, genotype, "evaluate").to(self._run.accelerator.device)
+        model = specialised_by(self._inputs, genotype, "evaluate").to(self._device)
         return self._proxy.score(model, self._batch)
 
 
@@ -62,16 +64,17 @@ class ByTraining(Evaluator):
 
     name = TRAIN
 
-    def __init__(self, run: Run) -> None:
-        self._run, self.maximise = run, run.task.maximise
-        self._options = run.config.retrain.model_copy(update={"epochs": run.config.blackbox.epochs})
+    def __init__(self, inputs: Inputs, accelerator: Accelerator) -> None:
+        self._inputs, self._accelerator, self.maximise = inputs, accelerator, inputs.task.maximise
+        config = inputs.config
+        self._options = config.retrain.model_copy(update={"epochs": config.blackbox.epochs})
 
     def value(self, genotype: Genotype) -> float:
-        run = self._run
-        model = specialised_by(run, genotype, "evaluate")
-        learner = Supervised(model, run.task, self._options, run.accelerator)
+        inputs = self._inputs
+        model = specialised_by(inputs, genotype, "evaluate")
+        learner = Supervised(model, inputs.task, self._options, self._accelerator)
         try:
-            return fit(learner, run.data, stage="evaluate", seed=run.config.seed).best
+            return fit(learner, inputs.data, stage="evaluate", seed=inputs.config.seed).best
         except DivergedError:
             return float("nan")
 
@@ -84,15 +87,16 @@ class BySupernet(Evaluator):
 
     name = SUPERNET
 
-    def __init__(self, run: Run, engine: Engine) -> None:
-        self._run, self._engine, self.maximise = run, engine, run.task.maximise
+    def __init__(self, inputs: Inputs, engine: Engine) -> None:
+        self._inputs, self._engine, self.maximise = inputs, engine, inputs.task.maximise
 
     def value(self, genotype: Genotype) -> float:
-        run, engine = self._run, self._engine
-        loader = run.data.loader("train", engine.config.batch_size, seed=run.config.seed)
+        data, engine = self._inputs.data, self._engine
+        loader = data.loader("train", engine.config.batch_size, seed=self._inputs.config.seed)
+        device = engine.accelerator.device
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
-            recalibrate(engine.plain, (x.to(run.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
-            return validate(engine, run.data)
+            recalibrate(engine.plain, (x.to(device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
+            return validate(engine, data)
 
 
 class ByTable(Evaluator):
@@ -121,21 +125,22 @@ def load_evaluator(name: str, run: Run, supernet: nn.Module) -> Evaluator:
         DashfxError: no evaluator of that name, or a table that does not fit the model.
     """
     if name == ByTraining.name:
-        return ByTraining(run)
+        return ByTraining(run.inputs, run.session.accelerator)
     if name.endswith(TABLES):
         return ByTable(name, sites_of(supernet))
-    return ByProxy(run, load_proxy(name, run.config.seed))
+    return ByProxy(run.inputs, load_proxy(name, run.config.seed), run.session.accelerator.device)
 
 
-def specialised_by(run: Run, genotype: Genotype, use: str) -> nn.Module:
+def specialised_by(inputs: Inputs, genotype: Genotype, use: str) -> nn.Module:
     """The genotype's model without a supernet, from the checkpoint's kernels or from fresh weights.
 
     Args:
         use: what the weights are for; fresh ones are drawn by the run's seed and this word.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(run.config.seed, use))
-        return specialise(run.start_model(), run.example, genotype, "fresh" if run.starts_fresh else "grow")
+        torch.manual_seed(derive_seed(inputs.config.seed, use))
+        model, example = inputs.start_model(), inputs.example
+        return specialise(model, example, genotype, "fresh" if inputs.starts_fresh else "grow")
 
 
 def proxy_batch(data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:

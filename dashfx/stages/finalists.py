@@ -1,108 +1,213 @@
-"""A searched run goes in; its choices come out, retrained by the tuned recipe or the plain one: the better of these.
+"""Finalists: every model that may be handed back is trained by its recipe, and the best on validation is kept.
 
-A few short trials hardly tell recipes apart, so their winner has to beat the options as they were once more, in full.
+The untouched model is one of them, so that a run is never worse by its validation part; where retraining was tuned,
+the options as they were are another recipe of the searched one: a few short trials hardly tell recipes apart.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import nn
+from accelerate.utils import convert_to_fp32
+from torch import Tensor, nn
 
+from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.cost.latency import compare
 from dashfx.errors import DivergedError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.run.folder import write_text
+from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Standing
 from dashfx.run.run import Run
+from dashfx.site import Site
+from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.retrain import lowered, plan, retrain
-from dashfx.stages.tune import tune_run
-from dashfx.strategies.rules import load_rule
-from dashfx.tune import PLAIN_STAGE, Finals, Tuned, is_plain, with_values
+from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
+from dashfx.strategies.rules import RandomChoice, load_rule
+from dashfx.train.fit import metric_over
+from dashfx.tune import Tuned, is_plain, with_values
 
-Recipe = tuple[Run, Genotype]  # options of retraining in their run, and what their rule has chosen
+RETRAIN, PLAIN, CONTROL = "retrain", "retrain-plain", "control"  # stages, one a finalist, as the log names them
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """A recipe and what it came to.
+class Finalist:
+    """A model that may be handed back: a genotype, a recipe and an origin.
 
     Attributes:
-        run: with the recipe's options, and the model that they retrain.
-        genotype: as the recipe's rule reads the mixtures.
-        valid: the model's metric on the validation part.
+        recipe: the options that it is trained by.
+        stage: the stage that trains it, `plan` what that says of itself.
+        only_compared: whether it is trained for comparison, and never handed back.
     """
 
-    run: Run
+    name: str
+    origin: str
     genotype: Genotype
-    model: nn.Module
+    recipe: RunConfig
+    stage: str
+    plan: str
+    only_compared: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finalist after its training: its model and the metric on validation; None and NaN where training diverged."""
+
+    finalist: Finalist
+    model: nn.Module | None
     valid: float
 
 
-def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned:
-    """The options of retraining that did best on the validation part, and all trials.
+Start = Callable[[Run, Finalist], nn.Module]  # the model whose weights a finalist's training starts from
 
-    What the study has found stands in the run's folder, where a resumed run takes it from.
-    """
 
-    def start(tried: Run) -> nn.Module:
-        return lowered(tried.unheard(), supernet, _choices(run, tried, supernet, genotype))
+def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | None) -> list[Finalist]:
+    """The searched model by the options as they are, or by those that tuning found and, where they differ, by both."""
+    strategy = run.config.search.strategy
+    origin = strategy if strategy in CONTROLS else SEARCHED
+    weights = f"{run.config.retrain.weights} weights"
+    if tuned is None:
+        return [Finalist(origin, origin, genotype, run.config, RETRAIN, weights)]
+    recipe = with_values(run.config, tuned.values)
+    read = by_rule_of(recipe, run, supernet, genotype)
+    weights_then = f"{recipe.retrain.weights} weights"
+    if not run.config.tune.finalist or is_plain(tuned.values, run.config, run.inputs.for_retraining().fresh_model()):
+        return [Finalist(origin, origin, read, recipe, RETRAIN, weights_then)]
+    plain = Finalist("plain", origin, genotype, run.config, PLAIN, f"{weights}, the recipe as it was")
+    return [Finalist("tuned", origin, read, recipe, RETRAIN, weights_then), plain]
 
-    path = run.folder.tuned if run.folder else None
-    known = path is not None and path.is_file()
-    found = Tuned.load(path) if path is not None and known else tune_run(run, genotype, start)
-    if path is not None and run.is_main and not known:
-        write_text(path, found.to_json())
-    run.note(f"tune: trial {found.number + 1} of {len(found.trials)} is the best, {found}")
-    run.accelerator.wait_for_everyone()
+
+def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
+    """What the run has chosen, or what another rule reads from the same mixtures."""
+    rule = recipe.search.rule
+    return genotype if rule == run.config.search.rule else load_rule(rule).select(sites_of(supernet))
+
+
+def controls(run: Run, sites: Mapping[str, Site], genotype: Genotype, chance: Genotype | None) -> list[Finalist]:
+    """What the searched model is compared with, by its recipe: the untouched model, and on request a random choice."""
+    if run.config.search.strategy in CONTROLS:
+        return []
+    found, own = [], Genotype({name: sites[name].original for name in genotype}, UNTOUCHED)
+    if run.config.control:
+        found.append(Finalist(UNTOUCHED, UNTOUCHED, own, run.config, CONTROL, "the untouched model"))
+    if chance is not None:
+        plan = "a random choice per site"
+        found.append(Finalist(RANDOM, RANDOM, chance, run.config, RANDOM, plan, only_compared=True))
     return found
 
 
-def retrained(run: Run, supernet: nn.Module, genotype: Genotype) -> Retrained:
-    """The choices after training in full; where the options were tuned, by the recipe that is better on validation.
+def chance_of(config: RunConfig, supernet: nn.Module) -> Genotype | None:
+    """What chance chooses among the same candidates, drawn before any of them leaves; None unless asked for."""
+    if not config.random_control or config.search.strategy in CONTROLS:
+        return None
+    return RandomChoice(config.seed).select(sites_of(supernet))
 
-    Of equals the plain one, as it needs no explanation. The run's folder gets the choices of the one that is kept.
+
+def start_from(supernet: nn.Module) -> Start:
+    """Where finalists start: the searched one from the supernet, the user's model as it is, chance from its kernels."""
+
+    def start(run: Run, finalist: Finalist) -> nn.Module:
+        if finalist.origin == RANDOM and finalist.only_compared:
+            return specialised_by(run.inputs, finalist.genotype, RANDOM)
+        if finalist.stage == CONTROL:
+            return run.inputs.start_model()
+        return lowered(run, supernet, finalist.genotype)
+
+    return start
+
+
+def train_finalists(
+    run: Run, finalists: Sequence[Finalist], start: Start, before: Sequence[Trained] = ()
+) -> list[Trained]:
+    """Those of `before` and each of `finalists`, one after the other; one that diverges has lost.
+
+    Raises:
+        DivergedError: all of them have diverged.
     """
-    found = run.tuned
-    if found is None:
-        return _by_recipe((run, genotype), supernet, "retrain")
-    better = run.with_config(with_values(run.config, found.values))
-    recipe = better, _choices(run, better, supernet, genotype)
-    if run.config.tune.finalist and not is_plain(found.values, run.config, run.for_retraining().fresh_model()):
-        best, finals = _better_of(recipe, (run, genotype), supernet)
-        found = replace(found, finals=finals)
-    else:
-        best = _by_recipe(recipe, supernet, "retrain")
-    best.run.tuned = found
-    if run.folder and run.is_main:
-        write_text(run.folder.tuned, found.to_json())
-        write_text(run.folder.genotype, best.genotype.to_json())
+    trained = list(before)
+    for finalist in finalists:
+        by_recipe = run.with_config(finalist.recipe)
+        model = start(by_recipe, finalist)
+        try:
+            with run.stage(finalist.stage, plan(finalist.plan, finalist.recipe.retrain.epochs)):
+                trained.append(Trained(finalist, *retrain(by_recipe.for_retraining(), model, finalist.stage)))
+        except DivergedError:
+            if finalist is finalists[-1] and all(each.model is None for each in trained):
+                raise
+            run.note(f"{finalist.stage}: the {finalist.name} model's training diverges, so it is out")
+            trained.append(Trained(finalist, None, float("nan")))
+    return trained
+
+
+def best_of(run: Run, trained: Sequence[Trained]) -> Trained:
+    """The best on validation; of equals the last, as the lists begin with what needs the most explanation."""
+    rivals = [each for each in trained if each.model is not None and not each.finalist.only_compared]
+    best = rivals[-1]
+    for each in reversed(rivals[:-1]):
+        best = each if run.inputs.task.better(each.valid, best.valid) else best
     return best
 
 
-def _better_of(tuned: Recipe, plain: Recipe, supernet: nn.Module) -> tuple[Retrained, Finals]:
-    """The recipe that is better after a whole retraining, and how both did; one that diverges only then has lost."""
-    run, best = plain[0], None
-    try:
-        best = _by_recipe(tuned, supernet, "retrain")
-    except DivergedError:
-        run.note("retrain: the tuned recipe, which came through its trial, diverges in the whole retraining")
-    rival = _by_recipe(plain, supernet, PLAIN_STAGE)
-    wins = best is not None and run.task.better(best.valid, rival.valid)
-    finals = Finals(best.valid if best else math.nan, rival.valid, "tuned" if wins else "plain")
-    run.note(f"finalists, retrained in full: {finals}")
-    return best if best and wins else rival, finals
+def decide_recipe(run: Run, trained: Sequence[Trained], tuned: Tuned | None) -> tuple[Trained, Tuned | None]:
+    """The searched model by the better recipe; its choices and what tuning came to stand in the run's folder."""
+    best = best_of(run, trained)
+    if tuned is None:
+        return best, None
+    if len(trained) == 2:
+        by_tuned, by_plain = (each.valid for each in trained)
+        kept = "plain" if best is trained[1] else "tuned"
+        tuned = replace(tuned, finals={"tuned": by_tuned, "plain": by_plain, "kept": kept})
+        run.note(f"finalists, retrained in full: {tuned.finals_text}")
+    if folder := run.session.writes:
+        write_text(folder.tuned, tuned.to_json())
+        write_text(folder.genotype, best.finalist.genotype.to_json())
+    return best, tuned
 
 
-def _by_recipe(recipe: Recipe, supernet: nn.Module, stage: str) -> Retrained:
-    run, genotype = recipe
-    model, options, wide = lowered(run, supernet, genotype), run.config.retrain, run.for_retraining()
-    what = f"{options.weights} weights" + (", the recipe as it was" if stage == PLAIN_STAGE else "")
-    with run.stage(stage, plan(what, options.epochs)):
-        return Retrained(wide, genotype, *retrain(wide, model, stage))
+def standings(run: Run, trained: Sequence[Trained], measured: Sequence[Trained], kept: Trained) -> list[Standing]:
+    """How each finalist did; those of `measured` once on the test part, on which nothing is chosen, and their cost."""
+    models = {each.finalist.origin: each.model for each in measured if each.model is not None}
+    with run.stage("compare", f"{len(models)} models"):
+        metrics = {
+            each.finalist.origin: (each.valid, metric_of(run, each.model, "test"))
+            for each in measured
+            if each.model is not None
+        }
+        timed = run.session.writes is not None
+        figures = compare(models, metrics, run.inputs.example[:1], timed=timed)
+    search = steps_of(run, "search", ONE_BY_ONE)
+    return [
+        Standing(
+            each.finalist.name,
+            each.finalist.origin,
+            each.finalist.genotype,
+            each.finalist.stage,
+            each.valid,
+            steps_of(run, each.finalist.stage),
+            search if each.finalist.origin == SEARCHED else 0,
+            figures[each.finalist.origin] if each in measured and each.model is not None else None,
+            each is kept,
+        )
+        for each in trained
+    ]
 
 
-def _choices(run: Run, tried: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
-    """What the run has chosen, or what another rule reads from the same mixtures."""
-    rule = tried.config.search.rule
-    return genotype if rule == run.config.search.rule else load_rule(rule).select(sites_of(supernet))
+def steps_of(run: Run, *stages: str) -> int:
+    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage in stages)
+
+
+def metric_of(run: Run, plain: nn.Module, part: str) -> float:
+    """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
+    inputs, accelerator = run.inputs, run.session.accelerator
+    loader = inputs.data.loader(part, 4 * inputs.config.retrain.batch_size)
+    plain.to(accelerator.device).eval()
+
+    def predict(x: Tensor) -> Tensor:
+        with accelerator.autocast():
+            output = plain(x)
+        return convert_to_fp32(output)  # as the fit loop's models give it
+
+    metric = metric_over(predict, loader, inputs.task, accelerator)
+    plain.cpu()
+    return metric

@@ -20,13 +20,16 @@ from dashfx.deploy.export import ExportReport
 from dashfx.errors import ConfigError, RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
+from dashfx.report.network import network
 from dashfx.run.folder import RunFolder, existing_folder, write_text
-from dashfx.run.run import Run, prepare
+from dashfx.run.prepare import prepare
+from dashfx.run.result import RANDOM, UNTOUCHED, Result, Standing
+from dashfx.run.run import Run
 from dashfx.space import Candidate
-from dashfx.stages.export import Control, Result, network
 from dashfx.stages.retrain import lowered, specialised
-from dashfx.stages.rewrite import probed, rewritten
+from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
+from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
@@ -79,27 +82,58 @@ def result_of(folder: str | Path) -> tuple[Run, Result]:
         facts = json.loads(paths.result.read_text(encoding="utf-8"))
         # The traced program is as it was searched, what the configuration leaves alone included.
         program, _ = rewritten(run, _left_alone(run, paths))
-        result = Result(genotype, model, run.task, facts["valid"], facts["test"], program.sites, tuple(program.skips))
-        _fill(result, facts, paths)
+        known = _known(facts, genotype, paths)
+        sites, skips = program.sites, tuple(program.skips)
+        result = Result(genotype, model, run.inputs.task, facts["valid"], facts["test"], sites, skips, **known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{folder}: its result cannot be read ({error!r}); run the search again") from None
-    result.network = network(run, result)
-    return run, result
+    return run, replace(result, network=network(run.inputs, result))
 
 
-def _fill(result: Result, facts: dict[str, Any], paths: RunFolder) -> None:
+def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[str, Any]:
     """What the files say beside the model and its metrics; what older runs did not write down stays empty."""
-    if facts["control"]:
-        chosen = Genotype.load(paths.searched) if paths.searched.is_file() else result.genotype
-        result.control = Control(**facts["control"], kept=facts["kept"], genotype=chosen)
-    result.models = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
-    result.exported = ExportReport.from_dict(facts["export"]) if facts.get("export") else None
-    result.onnx_valid, result.notes = facts["onnx_valid"], facts["notes"]
-    result.seconds, result.memory = facts["seconds"], facts.get("memory", {})
-    result.history = _history(paths.log)
-    result.evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
-    result.tuned = Tuned.load(paths.tuned) if facts.get("tuned") else None
-    result.folder = paths.root
+    return {
+        "finalists": _finalists(facts, genotype, paths),
+        "onnx_valid": facts["onnx_valid"],
+        "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
+        "seconds": facts["seconds"],
+        "memory": facts.get("memory", {}),
+        "history": _history(paths.log),
+        "evaluations": [_row(row) for row in read_log(paths.evaluations) if "fitness" in row],
+        "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
+        "notes": facts["notes"],
+        "folder": paths.root,
+    }
+
+
+def _finalists(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> tuple[Standing, ...]:
+    """As they stand in `result.json`; of runs that were written before it had them, from what it had."""
+    figures = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
+    if "finalists" in facts:
+        return tuple(_standing(each, figures) for each in facts["finalists"])
+    chosen = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
+    kept = facts.get("kept") or next(iter(figures), None)
+    stages = {UNTOUCHED: "control", RANDOM: RANDOM} if facts.get("control") or RANDOM in figures else {}
+    found = [
+        Standing(name, name, genotype if name == kept else chosen, stages.get(name, "retrain"), each.valid)
+        for name, each in figures.items()
+    ]
+    return tuple(replace(each, figures=figures[each.name], kept=each.name == kept) for each in found)
+
+
+def _standing(facts: dict[str, Any], figures: dict[str, Figures]) -> Standing:
+    choices = {name: Candidate.from_dict(choice) for name, choice in facts["genotype"].items()}
+    return Standing(
+        facts["name"],
+        facts["origin"],
+        Genotype(choices, facts["rule"]),
+        facts["stage"],
+        facts["valid"],
+        facts["steps"],
+        facts["search_steps"],
+        None if facts["test"] is None else figures[facts["origin"]],
+        facts["kept"],
+    )
 
 
 def _history(log: Path) -> list[Epoch]:
@@ -109,7 +143,7 @@ def _history(log: Path) -> list[Epoch]:
     for event in read_log(log):
         if event["event"] == "epoch":
             mixtures = {name: (share, candidate) for name, (share, candidate) in event["mixtures"].items()}
-            epoch = Epoch(**{**{key: event[key] for key in known}, "mixtures": mixtures})
+            epoch = Epoch(**{**{key: event[key] for key in known & event.keys()}, "mixtures": mixtures})
             epochs[epoch.stage, epoch.epoch] = epoch
     return list(epochs.values())
 
@@ -122,7 +156,7 @@ def _row(facts: dict[str, Any]) -> Row[Genotype]:
 
 def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
     """The sites that the run's probe left alone, if it had one."""
-    return left_alone(probed(paths), run.config.space.share)
+    return left_alone(probe_gains(paths), run.config.space.share)
 
 
 def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
@@ -141,10 +175,10 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     paths, _ = existing_folder(folder)
     run, genotype = _prepared(folder, config, observer), _searched(paths)
     supernet = _supernet(run, paths)
-    run.use_folder(folder)
+    run.open_folder(folder)
 
     def start(tried: Run) -> nn.Module:
-        quiet = tried.unheard()
+        quiet = tried.silent()
         return specialised(quiet.for_retraining(), genotype) if supernet is None else lowered(quiet, supernet, genotype)
 
     with run.stage("tune"):
@@ -152,7 +186,7 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     before = Tuned.load(paths.tuned) if paths.tuned.is_file() else found
     if before.values == found.values:
         found = replace(found, finals=before.finals)  # the best is the one that was retrained in full
-    if run.is_main:
+    if run.session.is_main:
         write_text(paths.tuned, found.to_json())
     return found
 
@@ -178,7 +212,8 @@ def _searched(paths: RunFolder) -> Genotype:
 
 def _supernet(run: Run, paths: RunFolder) -> nn.Module | None:
     """The supernet as the search left it; None where the search trained none."""
-    states = [paths.checkpoints / f"{stage}-last.pt" for stage in ("settle", "search")]
+    # "settle" is what earlier versions called it
+    states = [paths.checkpoints / f"{stage}-last.pt" for stage in (ONE_BY_ONE, "settle", "search")]
     state = next((file for file in states if file.is_file()), None)
     if state is None:
         return None

@@ -1,4 +1,4 @@
-"""A run and its choices go in; the plain model that they make comes out, and what training makes of it."""
+"""Retraining: the plain model that a genotype makes, and what training makes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
-from dashfx.stages.rewrite import quickened
+from dashfx.stages.rewrite import accelerated
 from dashfx.supernet import as_plain, lowering_passes
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
 
@@ -17,19 +17,20 @@ def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
     if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
         return specialised(run.for_retraining(), genotype)
-    program = trace(supernet, run.example)
+    program = trace(supernet, run.inputs.example)
     for step in lowering_passes(genotype, run.config.inherited):
         with run.stage(step.name):  # discretise, lower
-            run.observer.passed(step(program.graph_module))
+            run.session.observer.passed(step(program.graph_module))
     return as_plain(program)
 
 
 def specialised(run: Run, genotype: Genotype) -> nn.Module:
     """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
-    with run.stage("lower", "fresh weights" if run.starts_fresh else "the checkpoint's weights"):
+    inputs = run.inputs
+    with run.stage("lower", "fresh weights" if inputs.starts_fresh else "the checkpoint's weights"):
         if run.config.search.strategy == "untouched":
-            return run.start_model()
-        return specialised_by(run, genotype, "lower")
+            return inputs.start_model()
+        return specialised_by(inputs, genotype, "lower")
 
 
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
@@ -37,16 +38,19 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
 
     A trained model may be at its best already: then it stays as it came.
     """
-    with quickened(run, plain) as quick:
-        if quick:
-            run.observer.note(f"{stage}: {quick} large kernels go through the Fourier path, which is faster here")
-        learner = Supervised(plain, run.task, run.config.retrain, run.accelerator)
-        fitted = fit_stage(run, learner, stage, from_start=run.config.retrain.weights != "fresh")
+    options, accelerator = run.config.retrain, run.session.accelerator
+    with accelerated(run, plain) as convs:
+        if convs:
+            run.session.observer.note(
+                f"{stage}: {convs} large kernels go through the Fourier path, which is faster here"
+            )
+        learner = Supervised(plain, run.inputs.task, options, accelerator)
+        fitted = fit_stage(run, learner, stage, from_start=options.weights != "fresh")
     if fitted.best_epoch < 0:
         run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    trained = run.accelerator.unwrap_model(learner.model)
+    trained = accelerator.unwrap_model(learner.model)
     trained.load_state_dict(fitted.best_weights)
     for parameter in trained.parameters():
         parameter.data = parameter.data.cpu().contiguous()  # files know no other layout
@@ -57,15 +61,15 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
     """Train as the run does everywhere: with its seed, its checkpoints and its listeners."""
     fitted = fit(
         learner,
-        run.data,
+        run.inputs.data,
         stage=stage,
         seed=run.config.seed,
-        folder=run.checkpoints,
-        resume=run.resume,
-        observer=run.observer,
+        folder=run.session.checkpoints,
+        resume=run.session.resume,
+        observer=run.session.observer,
         from_start=from_start,
     )
-    run.history += fitted.history
+    run.ledger.history.extend(fitted.history)
     return fitted
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from accelerate.utils import broadcast_object_list
-from torch import Tensor, nn
+from torch import nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.frontend.tracing import Program, trace
@@ -20,7 +20,9 @@ from dashfx.ops.autotune.choose import BUDGET
 from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
 from dashfx.run.folder import RunFolder, write_text
-from dashfx.run.run import Run, check_model, note_idle_globs
+from dashfx.run.inputs import check_model
+from dashfx.run.prepare import note_idle_globs
+from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import SearchSpace
 from dashfx.strategies.probe import batches_of, gains, left_alone
@@ -37,7 +39,7 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     """
     config, space_config = run.config, run.config.space
     with run.stage("trace"):
-        program = trace(run.given_model(), run.example)
+        program = trace(run.inputs.given_model(), run.inputs.example)
     space = space_config.build(program.ndim)
     if config.search.init == "grow":
         check_growth(program, space)
@@ -46,15 +48,14 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     globs = space_config.include, space_config.exclude
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):
-            run.observer.passed(step(program.graph_module))
+            run.session.observer.passed(step(program.graph_module))
     _note_frozen(run, program)
     return program, as_supernet(program)
 
 
 def _note_frozen(run: Run, program: Program) -> None:
     """A note, once, where weights are searched that the user does not train."""
-    note = frozen_note(program.sites.values())
-    if note and note not in run.notes:
+    if note := frozen_note(program.sites.values()):
         run.note(note)
 
 
@@ -80,9 +81,9 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
     """
     if not run.config.retrain.model_args:
         return program.sites
-    wide = run.for_retraining()
+    wide = run.inputs.for_retraining()
     check_model(wide)
-    sites, known = trace(wide.fresh_model(), run.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    sites, known = trace(wide.fresh_model(), wide.example).sites, {*program.sites, *(s.name for s in program.skips)}
     apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
     if apart:
         where = "searched" if apart[0] in program.sites else "retrained"
@@ -93,28 +94,38 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
     return {name: sites[name] for name in program.sites}
 
 
+def probed(run: Run, program: Program, supernet: nn.Module) -> tuple[Program, nn.Module]:
+    """Program and supernet with only the sites that a probe finds worth a search, where `space.sites` is "auto"."""
+    if run.config.space.sites != "auto":
+        return program, supernet
+    with run.stage("probe", f"{run.config.space.probe} batches"):
+        alone = probe(run, supernet)
+    return rewritten(run, alone)
+
+
 def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
     """The sites that are not worth a search, each with the reason; a resumed run takes them from its folder."""
-    config, gained = run.config, probed(run.folder)
-    if run.is_main and not gained:
-        batches = batches_of(run.data, config.space.probe, config.search.batch_size, config.seed)
-        gained = gains(supernet, batches, run.task, run.accelerator.device)
-        if run.folder:
-            write_text(run.folder.probe, json.dumps(gained, indent=2) + "\n")
+    config, inputs, session = run.config, run.inputs, run.session
+    gained = probe_gains(session.folder)
+    if session.is_main and not gained:
+        batches = batches_of(inputs.data, config.space.probe, config.search.batch_size, config.seed)
+        gained = gains(supernet, batches, inputs.task, session.accelerator.device)
+        if session.folder:
+            write_text(session.folder.probe, json.dumps(gained, indent=2) + "\n")
     (gained,) = broadcast_object_list([gained])
     alone = left_alone(gained, config.space.share)
     run.note(f"the probe leaves {len(alone)} of {len(gained)} sites alone")
     return alone
 
 
-def probed(folder: RunFolder | None) -> dict[str, float]:
+def probe_gains(folder: RunFolder | None) -> dict[str, float]:
     """What each site gained in a run's probe; empty where there was none so far."""
     path = folder.probe if folder else None
     return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
 
 
 @torch.no_grad()
-def give_lead(supernet: nn.Module, share: float) -> None:
+def favour_original(supernet: nn.Module, share: float) -> None:
     """Start each mixture with so much of the conv's own kernel; what a grown model computes does not depend on it."""
     for site in sites_of(supernet).values():
         site.alpha.copy_(leading_logits(site.candidates, site.original, share))
@@ -126,26 +137,26 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
     So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
     `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
     """
-    sites = sites_of(supernet)
-    if run.is_main:
-        path, wanted = run.folder.autotune if run.folder else None, run.config.search.autotune
+    sites, session = sites_of(supernet), run.session
+    if session.is_main:
+        path, wanted = session.folder.autotune if session.folder else None, run.config.search.autotune
         tuning = tune(
             supernet,
-            first_rows(run, run.config.search.batch_size).to(run.accelerator.device),
+            run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
             kept=TuningTable.load(path),
             cache=cache_file() if wanted else None,
             budget=BUDGET if wanted else 0,
         )
         if path is not None:
             tuning.table.save(path)
-        run.observer.note(str(tuning))
+        session.observer.note(str(tuning))
     (choices,) = broadcast_object_list([{name: site.choices for name, site in sites.items()}])
     for name, site in sites.items():
         site.choices = choices[name]
 
 
 @contextmanager
-def quickened(run: Run, model: nn.Module) -> Iterator[int]:
+def accelerated(run: Run, model: nn.Module) -> Iterator[int]:
     """Inside, the Fourier path computes the convs of a plain model that are faster by it (`ops.fourier.plain_convs`).
 
     On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
@@ -154,22 +165,16 @@ def quickened(run: Run, model: nn.Module) -> Iterator[int]:
     Yields:
         how many convs these are.
     """
-    config, choices = run.config.retrain, dict[str, str]()
-    place = run.accelerator
+    config, session, choices = run.config.retrain, run.session, dict[str, str]()
+    place = session.accelerator
     other = place.device.type != "cpu" or place.mixed_precision != "no" or config.compile or config.channels_last
     if config.autotune and not other and large_convs(model):
-        if run.is_main:
-            path = run.folder.autotune if run.folder else None
-            x = first_rows(run, config.batch_size)
+        if session.is_main:
+            path = session.folder.autotune if session.folder else None
+            x = run.inputs.first_rows(config.batch_size)
             choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
             if tuning is not None and path is not None:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])
     with computed_by(model, choices):
         yield len(choices)
-
-
-def first_rows(run: Run, count: int) -> Tensor:
-    """So many inputs of the train part, or all that there are: a batch to measure with."""
-    x: Tensor = run.data.train.__getitems__(list(range(min(count, len(run.data.train)))))[0]
-    return x

@@ -1,4 +1,4 @@
-"""A run and a model to start from go in; it is trained with other options, and the best on validation come out."""
+"""Tuning: a run's model is trained with other options of retraining, and the best on validation come out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,50 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 from torch import nn
 
+from dashfx.config.run import RunConfig
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, DivergedError, TrainingError
 from dashfx.genotype import Genotype
+from dashfx.run.folder import write_text
 from dashfx.run.run import Run
-from dashfx.stages.rewrite import quickened
+from dashfx.stages.finalists import by_rule_of
+from dashfx.stages.retrain import lowered
+from dashfx.stages.rewrite import accelerated
 from dashfx.train.fit import Supervised, fit
 from dashfx.train.progress import Epoch, Observer
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
 from dashfx.tune.study import DONE, Tuned, claim, has_room, make_sampler, open_study, planned, trials_of
 
 Start = Callable[[Run], nn.Module]  # the model that a run with these options would retrain, anew at every call
+
+
+def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
+    """The options of retraining that did best on the validation part, and all trials; None where nothing is tuned.
+
+    What the study has found stands in the run's folder, where a resumed run takes it from.
+    """
+    if not run.config.tune.wanted:
+        return None
+
+    def start(tried: Run) -> nn.Module:
+        return lowered(tried.silent(), supernet, by_rule_of(tried.config, run, supernet, genotype))
+
+    folder = run.session.folder
+    with run.stage("tune", _plan(run.config)):
+        known = folder is not None and folder.tuned.is_file()
+        found = Tuned.load(folder.tuned) if folder is not None and known else tune_run(run, genotype, start)
+        if run.session.writes and not known:
+            write_text(run.session.writes.tuned, found.to_json())
+        run.note(f"tune: trial {found.number + 1} of {len(found.trials)} is the best, {found}")
+        run.session.wait()
+    return found
+
+
+def _plan(config: RunConfig) -> str:
+    options = config.tune
+    limits = {"trials": options.trials, "minutes": options.minutes}
+    said = " or ".join(f"{limit:g} {name}" for name, limit in limits.items() if limit)
+    return f"{options.sampler}, {said}, {trial_epochs(options, config.retrain.epochs)} epochs each"
 
 
 def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
@@ -38,7 +71,7 @@ def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
     """
     space = check_space(run)
     done: list[Tuned | None] = [None]
-    if run.is_main:
+    if run.session.is_main:
         study = _study(run, genotype, space)
         _first(study, space, run)
         _optimise(study, space, run, start)
@@ -56,15 +89,15 @@ def check_space(run: Run) -> dict[str, Dimension]:
     Raises:
         ConfigError, ModelError: one that is not.
     """
-    space = dimensions(run.config, run.for_retraining().start_model())
+    space = dimensions(run.config, run.inputs.for_retraining().start_model())
     for name, choices in space.items():
         if (name == "augment" or name.startswith("model_args.")) and isinstance(choices, tuple):
             for value in choices:
-                run.with_config(with_values(run.config, {name: value})).for_retraining().fresh_model()
+                run.inputs.with_config(with_values(run.config, {name: value})).for_retraining().fresh_model()
     return space
 
 
-def recipe(run: Run, values: dict[str, Any]) -> Run:
+def trial_run(run: Run, values: dict[str, Any]) -> Run:
     """The run with a trial's values and a trial's length."""
     options = run.config.tune
     config = with_values(run.config, values)
@@ -79,21 +112,21 @@ def trial_epochs(options: TuneConfig, epochs: int) -> int:
 
 
 def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.Study:
-    config, folder = run.config, run.folder
+    config, folder = run.config, run.session.folder
     name = folder.root.resolve().name if folder else "tuning"
     study = open_study(
-        config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.task.maximise
+        config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.inputs.task.maximise
     )
-    study.pruner = _pruner(config.tune, recipe(run, {}).config.retrain.epochs)
+    study.pruner = _pruner(config.tune, trial_run(run, {}).config.retrain.epochs)
     return study
 
 
 def _facts(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> dict[str, Any]:
     """All that has to be the same for two trials to be comparable."""
-    shared = recipe(run, {}).config
+    shared = trial_run(run, {}).config
     fixed = shared.retrain.model_dump(mode="json", exclude=set(space))
     choices = {name: each if isinstance(each, tuple) else each.model_dump() for name, each in space.items()}
-    known = {"model": shared.model, "data": shared.data, "metric": run.task.metric_name, "seed": shared.seed}
+    known = {"model": shared.model, "data": shared.data, "metric": run.inputs.task.metric_name, "seed": shared.seed}
     known |= {} if "augment" in space or shared.augment is None else {"augment": shared.augment}
     return {
         **known,
@@ -114,7 +147,7 @@ def _first(study: optuna.Study, space: dict[str, Dimension], run: Run) -> None:
     """The options as they are come first, so that tuning can only gain; a grid says itself what is tried."""
     if run.config.tune.sampler == "grid" or study.get_trials(deepcopy=False):
         return
-    values = present(space, run.config, run.for_retraining().start_model())
+    values = present(space, run.config, run.inputs.for_retraining().start_model())
     if values is not None:
         study.enqueue_trial(values, skip_if_exists=True)
 
@@ -137,7 +170,7 @@ def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start:
         study.optimize(objective, n_trials=1)
         done = study.get_trials(deepcopy=False, states=DONE)
         best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
-        run.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
+        run.session.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
 
 
 def _follow(run: Run, start: Start) -> None:
@@ -158,12 +191,13 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
     Raises:
         optuna.TrialPruned: others are better at this epoch, or training diverged or did not fit into memory.
     """
-    tried = recipe(run, values)
+    tried = trial_run(run, values)
     model = start(tried)
     try:
-        with quickened(tried, model):
-            learner = Supervised(model, run.task, tried.config.retrain, run.accelerator)
-            return fit(learner, tried.data, stage="tune", seed=run.config.seed, observer=_Reporter(run, trial)).best
+        with accelerated(tried, model):
+            learner = Supervised(model, run.inputs.task, tried.config.retrain, run.session.accelerator)
+            reporter = _Reporter(run.session.observer, trial)
+            return fit(learner, tried.inputs.data, stage="tune", seed=run.config.seed, observer=reporter).best
     except (DivergedError, torch.OutOfMemoryError) as error:
         raise optuna.TrialPruned(str(error)) from None
 
@@ -171,11 +205,11 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
 class _Reporter(Observer):
     """Tells the study of every epoch, and stops a trial that the study has no hope for: in all processes at once."""
 
-    def __init__(self, run: Run, trial: optuna.Trial | None) -> None:
-        self._run, self._trial = run, trial
+    def __init__(self, observer: Observer, trial: optuna.Trial | None) -> None:
+        self._observer, self._trial = observer, trial
 
     def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
-        self._run.observer.step(stage, epoch, step, steps)
+        self._observer.step(stage, epoch, step, steps)
 
     def epoch(self, facts: Epoch) -> None:
         hopeless = False

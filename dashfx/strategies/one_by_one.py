@@ -18,8 +18,10 @@ from dashfx.strategies.engine import Engine, Strategy
 from dashfx.strategies.rules import SelectionRule
 from dashfx.task import Task
 
+STAGE = "one-by-one"  # in the log, the report, and the names of checkpoints
 
-class Settling(Engine):
+
+class OneByOne(Engine):
     """The search goes on for an epoch of `search.recovery` times the usual size per site that still mixes.
 
     Before each, one site is left with its choice. So when the last epoch is done nothing is mixed any more, and an
@@ -35,8 +37,8 @@ class Settling(Engine):
         strategy: Strategy,
         rule: SelectionRule,
     ) -> None:
-        epochs = len(mixed(sites_of(supernet)))
-        super().__init__(supernet, task, settling_config(config, epochs), accelerator, strategy)
+        epochs = len(undecided(sites_of(supernet)))
+        super().__init__(supernet, task, config_after_search(config, epochs), accelerator, strategy)
         self._rule = rule
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
@@ -49,7 +51,7 @@ class Settling(Engine):
 
         The choice starts from the mixed kernel on its own taps, so only what the mixture has elsewhere is lost.
         """
-        sites = mixed(self.sites)
+        sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))
         site = sites[name]
         index = site.candidates.index(self._rule.select({name: site})[name])
@@ -58,7 +60,7 @@ class Settling(Engine):
         return name
 
 
-def mixed(sites: dict[str, AggConv]) -> dict[str, AggConv]:
+def undecided(sites: dict[str, AggConv]) -> dict[str, AggConv]:
     """The sites that have more than one candidate."""
     return {name: site for name, site in sites.items() if len(site.candidates) > 1}
 
@@ -70,7 +72,7 @@ def certainty(site: AggConv) -> float:
     return 1 - entropy / math.log(len(coef))
 
 
-def settling_config(config: SearchConfig, epochs: int) -> SearchConfig:
+def config_after_search(config: SearchConfig, epochs: int) -> SearchConfig:
     """The search's options as they hold after it: at its last temperature, at a tenth of its learning rate."""
     after = {"warmup": 0.0, "fade": 0.0, "tau": (config.tau[1], config.tau[1]), "patience": 0, "shrink": 0.0}
     size = {"epochs": max(1, epochs), "fraction": config.fraction * config.recovery, "lr": config.lr / 10}

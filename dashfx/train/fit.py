@@ -249,12 +249,12 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     epoch_seed = derive_seed(seed, stage, epoch)
     torch.manual_seed(epoch_seed + accelerator.process_index)  # every process drops out other units
     learner.begin_epoch(epoch, epoch_seed)
-    loss, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+    loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
     metric = _judge(learner, data, fitted, epoch)
     lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
-    facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures())
+    facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures(), steps)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
     fitted.stopped = learner.finished(epoch) or learner.stalled(best_for) or ""
@@ -276,8 +276,8 @@ def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> float:
 
 def _train_epoch(
     learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer
-) -> tuple[float, float]:
-    """Mean loss over the epoch and steps per second."""
+) -> tuple[float, int, float]:
+    """Mean loss over the epoch, its steps, and steps per second."""
     config, accelerator = learner.config, learner.accelerator
     loader = _train_loader(learner, data, stage, seed)
     learner.train_mode()
@@ -298,7 +298,7 @@ def _train_epoch(
             f"stage {stage}: {wrong} in epoch {epoch + 1}, the checkpoint before it is kept; begin another run with a "
             f"lower learning rate (--set {_block(stage)}.lr={config.lr / 10:g}), or look for extreme values in the data"
         )
-    return loss, rate
+    return loss, steps, rate
 
 
 def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLoader[Batch]:
@@ -312,7 +312,7 @@ def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLo
 
 def _block(stage: str) -> str:
     """The block of options that a stage is set by."""
-    return "search" if stage in ("search", "settle") else "retrain"
+    return "search" if stage in ("search", "one-by-one") else "retrain"
 
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:

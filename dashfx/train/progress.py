@@ -21,6 +21,7 @@ class Epoch:
         seconds: wall time of the epoch with its validation.
         steps_per_second: training steps only.
         mixtures: site name -> its largest coefficient and the candidate that has it; empty outside a search.
+        steps: of training, in each process; 0 in the logs of earlier versions.
     """
 
     stage: str
@@ -33,6 +34,7 @@ class Epoch:
     seconds: float
     steps_per_second: float
     mixtures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    steps: int = 0
 
 
 class Observer:

@@ -27,7 +27,6 @@ from dashfx.tune.space import Dimension
 
 ATTEMPTS = 3  # of a trial that is killed again and again
 GRACE = 60  # seconds within which a trial that has begun says who trains it
-PLAIN_STAGE = "retrain-plain"  # retraining with the options as they were, after that with the tuned ones
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -49,44 +48,30 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Finals:
-    """The best trial's options against the options as they were, each after a whole retraining, on the validation part.
-
-    Attributes:
-        kept: "tuned" or "plain".
-    """
-
-    tuned: float
-    plain: float
-    kept: str
-
-    @property
-    def stage(self) -> str:
-        """The stage that trained the one that is kept."""
-        return PLAIN_STAGE if self.kept == "plain" else "retrain"
-
-    def __str__(self) -> str:
-        return f"validation: tuned {self.tuned:.4f}, plain {self.plain:.4f}; the {self.kept} recipe is kept"
-
-
-@dataclass(frozen=True)
 class Tuned:
     """The best values of a study, their metric on the validation part, and all trials; what `tuned.json` holds.
 
     Attributes:
-        finals: how they did in full; None where they were not compared with the options as they were.
+        finals: "tuned" and "plain", the metric after a whole retraining by these values and by the options as they
+            were, and "kept", which of the two is; None where they were not compared.
     """
 
     values: Mapping[str, Any]
     metric: float
     number: int
     trials: tuple[Trial, ...] = field(default=())
-    finals: Finals | None = None
+    finals: Mapping[str, Any] | None = None
 
     @property
     def taken(self) -> Mapping[str, Any]:
         """The values to retrain with: none where the options as they were did better."""
-        return {} if self.finals and self.finals.kept == "plain" else self.values
+        return {} if self.finals and self.finals["kept"] == "plain" else self.values
+
+    @property
+    def finals_text(self) -> str:
+        found = self.finals or {}
+        values = ", ".join(f"{name} {found[name]:.4f}" for name in ("tuned", "plain"))
+        return f"validation: {values}; the {found['kept']} recipe is kept"
 
     def __str__(self) -> str:
         short = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in self.values.items()}
@@ -104,8 +89,7 @@ class Tuned:
         """
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-            finals = Finals(**facts["finals"]) if facts.get("finals") else None
-            return cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"]), "finals": finals})
+            return cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunFolderError(f"{path} cannot be read ({error!r}); remove it and tune again") from None
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of
-from dashfx.cost.latency import Contender, Figures, compare
+from dashfx.cost.latency import Figures, compare
 from dashfx.proxy import load_proxy
+
+METRICS = {"a": (0.5, 0.25), "b": (0.4, 0.2)}
 
 
 class Refused(nn.Module):
@@ -36,13 +38,13 @@ class Recurrent(nn.Module):
 def test_recurrent_layers_count_alike_in_runs_and_rankings() -> None:
     model, x = Recurrent(), torch.zeros(2, 1, 8)
     multiply_adds = 2 * 8 + 8 * 4 * 3 * (2 + 3)  # the conv; of each step four gates of three units, input and state
-    (figures,) = compare([Contender("a", model, 0.5)], x[:1], timed=False).values()
+    (figures,) = compare({"a": model}, METRICS, x[:1], timed=False).values()
     assert figures.flops == load_proxy("flops").score(model, x) == 2 * multiply_adds
 
 
 def test_models_are_timed_and_left_as_they_are() -> None:
     model = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Dropout(0.5)).train()
-    found = compare([Contender("a", model, 0.5), Contender("b", Refused(), 0.4)], torch.zeros(1, 1, 8), timed=True)
+    found = compare({"a": model, "b": Refused()}, METRICS, torch.zeros(1, 1, 8), timed=True)
     times = found["a"].latency
     assert times is not None and 0 < times.low <= times.median <= times.high and times.n >= 5 and times.threads == 1
     assert found["a"].parameters == 8 and found["b"].latency is None
@@ -50,7 +52,7 @@ def test_models_are_timed_and_left_as_they_are() -> None:
 
 
 def test_figures_come_back_from_json() -> None:
-    (figures,) = compare([Contender("a", nn.Conv1d(1, 1, 3), 0.5, 0.25)], torch.zeros(1, 1, 8), timed=True).values()
+    (figures,) = compare({"a": nn.Conv1d(1, 1, 3)}, METRICS, torch.zeros(1, 1, 8), timed=True).values()
     assert Figures.from_dict(json.loads(json.dumps(figures.to_dict()))) == figures
     untimed = Figures(0.1, 0.2, 3, 4)
     assert Figures.from_dict(untimed.to_dict()) == untimed

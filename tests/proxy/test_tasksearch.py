@@ -11,7 +11,7 @@ from torch import nn
 
 from dashfx.errors import ProxyError
 from dashfx.proxy import GenNAS, load_task
-from dashfx.proxy.tasksearch import Known, Options, TaskSpace, search_task
+from dashfx.proxy.tasksearch import KnownNetworks, Options, TaskSpace, search_task
 
 SPACE = TaskSpace()
 BATCH = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -29,9 +29,9 @@ def net(width: int) -> nn.Module:
     )
 
 
-def known(count: int = 6, sign: int = 1) -> Known:
+def known(count: int = 6, sign: int = 1) -> KnownNetworks:
     models = {f"net{width}": net(width) for width in range(2, 2 + count)}
-    return Known(models, {name: float(sign * place) for place, name in enumerate(models)})
+    return KnownNetworks(models, {name: float(sign * place) for place, name in enumerate(models)})
 
 
 def test_tasks_that_are_drawn_or_mutated_are_tasks() -> None:
@@ -89,9 +89,9 @@ def test_a_search_goes_on_from_its_history_and_workers_change_nothing(tmp_path: 
     ("pairs", "said"),
     [
         (known(5), "5 known results: give 6 or more"),
-        (Known(known().models, dict.fromkeys(known().models, 1.0)), "nothing can be ranked"),
+        (KnownNetworks(known().models, dict.fromkeys(known().models, 1.0)), "nothing can be ranked"),
     ],
 )
-def test_too_little_is_known(pairs: Known, said: str) -> None:
+def test_too_little_is_known(pairs: KnownNetworks, said: str) -> None:
     with pytest.raises(ProxyError, match=said):
         search_task(pairs, BATCH, TINY)

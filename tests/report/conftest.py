@@ -9,8 +9,8 @@ from torch import nn
 
 from dashfx.data import Data, load_data
 from dashfx.genotype import Genotype
+from dashfx.run.result import Result
 from dashfx.site import Skip
-from dashfx.stages.export import Result
 from dashfx.task import load_task
 
 

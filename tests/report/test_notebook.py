@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import torch
-from finished import EVIL, K3, K5, K7, Balance
+from finished import EVIL, K3, K5, K7, Balance, standing
 from torch import nn
 
 import dashfx
 from dashfx.cost.latency import Figures
 from dashfx.genotype import Genotype
-from dashfx.stages.export import Result
+from dashfx.report.models import notebook
+from dashfx.run.result import Result
 
 
 def shown(thing: object) -> Balance:
@@ -35,8 +37,8 @@ def test_a_program_shows_sites_and_what_is_left_alone() -> None:
 
 
 def test_a_result_shows_its_models_and_choices(result: Result) -> None:
-    result.models = {"searched": Figures(0.9, 0.8, 1234, 5678)}
-    page = shown(result)
+    result = replace(result, finalists=(standing("searched", 0.9, figures=Figures(0.9, 0.8, 1234, 5678)),))
+    page = shown(replace(result, html=notebook(result)))
     for words in ("validation 0.9, test 0.8", "1,234", "not run (--random-control)", "k7 d1", "own"):
         assert words in page.text, words
-    assert shown(Result(Genotype(), nn.Identity(), result.task, 0.5, 0.5)).text
+    assert Balance(notebook(Result(Genotype(), nn.Identity(), result.task, 0.5, 0.5))).text

@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from finished import ESCAPED, EVIL, K3, K5, K7, SPACE, Balance, config, epoch, figures_of, site, written
+from finished import ESCAPED, EVIL, K3, K5, K7, SPACE, Balance, config, epoch, figures_of, site, standing, written
 
 from dashfx.config.run import RunConfig
-from dashfx.cost.latency import Figures
 from dashfx.data import Data
 from dashfx.drawing.html import Html, tag
 from dashfx.drawing.kernels import common_scale, kernel
 from dashfx.genotype import Genotype
 from dashfx.report.figures import changes
 from dashfx.report.warnings import warnings_of
+from dashfx.run.result import Result
 from dashfx.site import Skip
 from dashfx.space import Candidate
-from dashfx.stages.export import Control, Result
 from dashfx.train.progress import Epoch
 
 
@@ -58,14 +58,14 @@ def test_nothing_is_fetched_and_no_id_is_used_twice(tmp_path: Path, result: Resu
 
 
 def test_every_text_of_a_user_is_escaped(tmp_path: Path, result: Result, data: Data) -> None:
-    result.sites = {EVIL: site(EVIL)}
-    result.genotype = Genotype({EVIL: K5}, EVIL)
-    result.skips = (Skip(EVIL, EVIL),)
-    result.notes = [EVIL]
-    result.task = replace(result.task, name=EVIL, metric_name=EVIL)
-    result.history = [epoch("search", i, 2, 0.5, {EVIL: (0.1, EVIL)}) for i in range(2)]
+    result = replace(result, sites={EVIL: site(EVIL)})
+    result = replace(result, genotype=Genotype({EVIL: K5}, EVIL))
+    result = replace(result, skips=(Skip(EVIL, EVIL),))
+    result = replace(result, notes=[EVIL])
+    result = replace(result, task=replace(result.task, name=EVIL, metric_name=EVIL))
+    result = replace(result, history=[epoch("search", i, 2, 0.5, {EVIL: (0.1, EVIL)}) for i in range(2)])
     result.history.append(epoch(EVIL, 0, 1, 0.5))
-    result.seconds = {EVIL: 1.0}
+    result = replace(result, seconds={EVIL: 1.0})
     evil_data = replace(data, name=EVIL, labels=(EVIL,), notes=(EVIL,))
     evil_config = RunConfig.parse({"model": f"{EVIL}.py:Net", "model_args": {EVIL: EVIL}, "checkpoint": EVIL})
     text = written(tmp_path, result, evil_config, evil_data)
@@ -77,8 +77,8 @@ def test_every_text_of_a_user_is_escaped(tmp_path: Path, result: Result, data: D
 def test_a_control_without_search_epochs_has_a_report(
     tmp_path: Path, result: Result, data: Data, strategy: str
 ) -> None:
-    result.history, result.onnx_valid, result.exported, result.skips = [], None, None, ()
-    result.genotype = Genotype({"a": K3, "b": K3})
+    empty: dict[str, Any] = {"history": [], "onnx_valid": None, "exported": None, "skips": ()}
+    result = replace(result, genotype=Genotype({"a": K3, "b": K3}), **empty)
     assert warnings_of(result, config(strategy=strategy), data) == []
     page = Balance(written(tmp_path, result, config(strategy=strategy), data))
     assert "not available" in page.text and "every conv of the model was searched" in page.text
@@ -86,15 +86,15 @@ def test_a_control_without_search_epochs_has_a_report(
 
 
 def test_a_site_that_the_genotype_does_not_name_was_left_alone(tmp_path: Path, result: Result, data: Data) -> None:
-    result.genotype, result.skips = Genotype({"a": K5}), ()
+    result = replace(result, genotype=Genotype({"a": K5}), skips=())
     text = Balance(written(tmp_path, result, config(), data)).text
     assert "the genotype does not name it" in text and "every conv of the model was searched" not in text
 
 
 def test_metrics_that_are_missing_do_not_stop_it(tmp_path: Path, result: Result, data: Data) -> None:
     nan = float("nan")
-    result.valid = result.test = nan
-    result.history = [epoch("retrain", i, 2, nan) for i in range(2)]
+    result = replace(result, valid=nan, test=nan)
+    result = replace(result, history=[epoch("retrain", i, 2, nan) for i in range(2)])
     page = Balance(written(tmp_path, result, config(), data))
     assert "There is no accuracy on the test part" in page.text
 
@@ -109,17 +109,17 @@ def only(result: Result, config: RunConfig, data: Data) -> str:
 
 
 def test_warns_where_all_sites_chose_the_same(result: Result, data: Data) -> None:
-    result.genotype = Genotype({"a": K5, "b": K5})
+    result = replace(result, genotype=Genotype({"a": K5, "b": K5}))
     assert "All 2 sites chose k5 d2" in only(result, config(), data)
     assert "cost penalty" not in only(result, config(cost_weight=0.2), data)  # which favours k3
-    result.genotype = Genotype({"a": K3, "b": K3})
-    result.sites = {name: replace(each, original=K7) for name, each in result.sites.items()}
+    result = replace(result, genotype=Genotype({"a": K3, "b": K3}))
+    result = replace(result, sites={name: replace(each, original=K7) for name, each in result.sites.items()})
     assert "cost penalty" in only(result, config(cost_weight=0.2), data)
     assert "cost" not in only(result, config(cost_weight=0), data)
 
 
 def test_warns_where_no_site_changed(result: Result, data: Data) -> None:
-    result.genotype = Genotype({"a": K3, "b": K3})
+    result = replace(result, genotype=Genotype({"a": K3, "b": K3}))
     assert "changed nothing" in only(result, config(), data)
 
 
@@ -141,25 +141,26 @@ def test_warns_of_choices_that_change_in_the_last_tenth(result: Result, data: Da
         return [replace(e, mixtures=early) if e.epoch < turn and e.stage == "search" else e for e in settled]
 
     settled = result.history
-    result.history = led_by_k3_before(17)
+    result = replace(result, history=led_by_k3_before(17))
     assert warnings_of(result, config(), data) == []
-    result.history = led_by_k3_before(18)
+    result = replace(result, history=led_by_k3_before(18))
     assert "1 site (a) was still changing the leading candidate in the last 2 epochs" in only(result, config(), data)
 
 
 def test_warns_where_a_control_is_as_good(result: Result, data: Data) -> None:
-    result.control = Control(0.9, 0.85, "searched", result.genotype)
-    result.models = {"searched": Figures(0.9, 0.8, 1, 1), "random": Figures(0.7, 0.8, 1, 1)}
+    searched, untouched = standing("searched", 0.9, kept=True), standing("untouched", 0.85, None, stage="control")
+    result = replace(result, finalists=(searched, untouched, standing("random", 0.7)))
     assert warnings_of(result, config(), data) == []
-    result.models["random"] = Figures(0.9, 0.8, 1, 1)
+    result = replace(result, finalists=(searched, untouched, standing("random", 0.9)))
     assert "(0.9) did not beat random (0.9)" in only(result, config(), data)
-    result.control = Control(0.9, 0.95, "untouched", result.genotype)
+    result = replace(result, finalists=(searched, replace(untouched, valid=0.95), standing("random", 0.9)))
     assert "did not beat untouched (0.95) and random (0.9)" in only(result, config(), data)
 
 
 def test_the_choices_of_a_search_that_lost_are_shown(tmp_path: Path, result: Result, data: Data) -> None:
-    result.control = Control(0.9, 0.95, "untouched", result.genotype)
-    result.genotype = Genotype({"a": K3, "b": K3}, "untouched")
+    own = Genotype({"a": K3, "b": K3}, "untouched")
+    lost, kept = standing("searched", 0.9), standing("untouched", 0.95, genotype=own, stage="control", kept=True)
+    result = replace(result, finalists=(lost, kept), genotype=own)
     assert not [line for line in warnings_of(result, config(), data) if "changed nothing" in line]
     text = Balance(written(tmp_path, result, config(), data)).text
     assert "chosen: k5 d2" in text and "The untouched model was handed back" in text
@@ -167,12 +168,12 @@ def test_the_choices_of_a_search_that_lost_are_shown(tmp_path: Path, result: Res
 
 def test_warns_where_the_penalty_alone_would_choose_the_same(result: Result, data: Data) -> None:
     names = [f"conv{i}" for i in range(3)]
-    result.sites = {name: site(name) for name in names}
-    result.genotype = Genotype(dict(zip(names, (K3, K3, K5), strict=True)))
-    result.history = [epoch("retrain", i, 3, metric) for i, metric in enumerate((0.6, 0.9, 0.8))]
+    result = replace(result, sites={name: site(name) for name in names})
+    result = replace(result, genotype=Genotype(dict(zip(names, (K3, K3, K5), strict=True))))
+    result = replace(result, history=[epoch("retrain", i, 3, metric) for i, metric in enumerate((0.6, 0.9, 0.8))])
     assert "2 of 3 sites took the candidate with the lowest span" in only(result, config(cost_weight=0.1), data)
     assert warnings_of(result, config(cost_weight=0), data) == []
-    result.genotype = Genotype(dict(zip(names, (K3, K7, K5), strict=True)))
+    result = replace(result, genotype=Genotype(dict(zip(names, (K3, K7, K5), strict=True))))
     assert warnings_of(result, config(cost_weight=0.1), data) == []
 
 
@@ -206,13 +207,13 @@ def test_warns_where_the_last_epoch_of_retraining_was_the_best(result: Result, d
 
 
 def test_the_best_epoch_follows_the_task(result: Result, data: Data) -> None:
-    result.task = replace(result.task, maximise=False)
+    result = replace(result, task=replace(result.task, maximise=False))
     result.history[-1] = replace(result.history[-1], metric=0.1)
     assert "raise retrain.epochs" in only(result, config(), data)
 
 
 def test_warns_where_onnx_runtime_measures_something_else(result: Result, data: Data) -> None:
-    result.onnx_valid = 0.88
+    result = replace(result, onnx_valid=0.88)
     assert "ONNX Runtime gives 0.88 and PyTorch 0.9" in only(result, config(), data)
 
 

@@ -16,13 +16,13 @@ from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.pipeline import retrain_genotype
 from dashfx.run.folder import make_folder
-from dashfx.run.run import prepare
+from dashfx.run.prepare import prepare
 from dashfx.space import Candidate
-from dashfx.stages.budget import CLOSING, Stage, decide, divided, keep_budget, kept_back, measured
+from dashfx.stages.budget import CLOSING, StageCost, budgeted, decide, divided, kept_back, measured
 from dashfx.stages.rewrite import rewritten
 
 DATA = toy_data()
-STAGES = {"search": Stage(2.0, 30), "tune": Stage(6.0, 10), "retrain": Stage(1.0, 60)}
+STAGES = {"search": StageCost(2.0, 30), "tune": StageCost(6.0, 10), "retrain": StageCost(1.0, 60)}
 
 
 def config(**changes: Any) -> RunConfig:
@@ -41,11 +41,11 @@ def test_the_parts_fit_into_the_whole_and_keep_their_proportions(budget: str) ->
 
 def test_a_stage_keeps_one_epoch_and_the_others_share_the_rest() -> None:
     assert divided(9.0, STAGES) == {"search": 1, "tune": 1, "retrain": 1}
-    assert divided(20.0, {"a": Stage(5.0, 1), "b": Stage(1.0, 99)}) == {"a": 1, "b": 15}
+    assert divided(20.0, {"a": StageCost(5.0, 1), "b": StageCost(1.0, 99)}) == {"a": 1, "b": 15}
 
 
 def test_a_short_budget_leaves_time_to_export() -> None:
-    found = decide(config(budget="40s"), {"retrain": Stage(1.0, 10)}, spent=2)
+    found = decide(config(budget="40s"), {"retrain": StageCost(1.0, 10)}, spent=2)
     assert found.epochs == {"retrain": 40 - 2 - CLOSING} and kept_back(3600) == 360
 
 
@@ -59,14 +59,14 @@ def test_a_budget_that_is_too_small_names_the_smallest_that_works() -> None:
 
 def test_tuning_by_minutes_is_paid_first() -> None:
     tuned = config(budget="2m", tune={"minutes": 1.5})
-    assert decide(tuned, {"retrain": Stage(1.0, 10)}, 0).epochs == {"retrain": int(0.9 * 120) - 90}
+    assert decide(tuned, {"retrain": StageCost(1.0, 10)}, 0).epochs == {"retrain": int(0.9 * 120) - 90}
 
 
 def test_what_was_decided_before_is_kept(tmp_path: Path) -> None:
     def epochs() -> tuple[int, int, int | None]:
         run = prepare(ToyNet, DATA, config=config(budget="10m", tune={"trials": 2}))
-        run.use_folder(tmp_path / "run")
-        keep_budget(run, rewritten(run)[1])
+        run.open_folder(tmp_path / "run")
+        run = budgeted(run, rewritten(run)[1])
         return run.config.search.epochs, run.config.retrain.epochs, run.config.tune.epochs
 
     first = epochs()
@@ -108,10 +108,10 @@ def test_a_refused_budget_leaves_nothing(
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == left[before]
 
 
-def beside(folder: Path) -> Callable[..., dict[str, Stage]]:
+def beside(folder: Path) -> Callable[..., dict[str, StageCost]]:
     """A measurement during which somebody begins another run in that folder."""
 
-    def begun(*args: Any) -> dict[str, Stage]:
+    def begun(*args: Any) -> dict[str, StageCost]:
         folder.mkdir()
         return measured(*args)
 
@@ -129,7 +129,7 @@ def test_a_refused_budget_leaves_a_run_that_is_resumed(tmp_path: Path, monkeypat
 
 
 def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
     monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
     result = dashfx.search(ToyNet, DATA, config=config(budget="6m", control=True), out=tmp_path / "run")
     stages = [epoch.stage for epoch in result.history]

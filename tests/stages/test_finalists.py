@@ -16,11 +16,11 @@ import dashfx
 from dashfx.config.run import RunConfig
 from dashfx.data import Data
 from dashfx.errors import DivergedError
+from dashfx.run.result import Result
 from dashfx.stages import retrain as retraining
-from dashfx.stages.export import Result
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Epoch, Observer
-from dashfx.tune import Finals, Tuned
+from dashfx.tune import Tuned
 
 DATA = toy_data()
 STILL = 1e-12  # a learning rate at which nothing is learned
@@ -28,7 +28,7 @@ STILL = 1e-12  # a learning rate at which nothing is learned
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 def options(lr: float, space: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -41,6 +41,13 @@ def options(lr: float, space: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def search(out: Path | None = None, *args: Any, observer: Observer | None = None, **more: Any) -> Result:
     return dashfx.search(ToyNet, DATA, config=options(*args, **more), out=out, observer=observer or Observer())
+
+
+def value(result: Result, origin: str) -> float:
+    """The validation metric of the finalist of that origin."""
+    found = result.finalist(origin)
+    assert found is not None
+    return found.valid
 
 
 def stages(result: Result) -> list[str]:
@@ -62,24 +69,29 @@ OTHER = {"lr": [STILL], "rule": ["energy"], "model_args.width": [6]}
 def test_the_plain_recipe_is_kept_where_it_is_better(tmp_path: Path) -> None:
     result = search(tmp_path / "run", 0.02, OTHER, control=True)
     found = result.tuned
-    assert found is not None and found.finals is not None and result.control is not None
-    assert found.finals.kept == "plain" and found.finals.plain > found.finals.tuned and not found.taken
+    assert found is not None and found.finals is not None
+    assert found.finals["kept"] == "plain" and found.finals["plain"] > found.finals["tuned"] and not found.taken
     assert stages(result) == ["search", "retrain", "retrain-plain", "control"]
-    assert result.control.searched == result.models["searched"].valid == found.finals.plain
+    assert value(result, "searched") == result.models["searched"].valid == found.finals["plain"]
     assert result.model.conv1.out_channels == 4 and result.chosen.rule == "argmax"  # of the options as they were
     assert recipe(tmp_path / "run") == RunConfig.parse(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
     assert Tuned.load(tmp_path / "run" / "tuned.json") == found
-    assert result.control.untouched == without_tuning(0.02).control.untouched  # type: ignore[union-attr]
+    assert value(result, "untouched") == value(without_tuning(0.02), "untouched")
     facts = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert facts["finals"] == {"tuned": found.finals.tuned, "plain": found.finals.plain, "kept": "plain"}
-    assert f"finalists, retrained in full: {found.finals}" in result.notes
+    assert facts["finals"] == found.finals and [each["name"] for each in facts["finalists"]] == [
+        "tuned",
+        "plain",
+        "untouched",
+    ]
+    assert f"finalists, retrained in full: {found.finals_text}" in result.notes
     assert "the plain recipe is kept, also for the control" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_the_tuned_recipe_is_kept_where_it_is_better(tmp_path: Path) -> None:
     result = search(tmp_path / "run", STILL, {**OTHER, "lr": [0.02]})
     finals = result.tuned and result.tuned.finals
-    assert finals and finals.kept == "tuned" and finals.tuned > finals.plain and result.valid == finals.tuned
+    assert finals and finals["kept"] == "tuned" and finals["tuned"] > finals["plain"]
+    assert result.valid == finals["tuned"]
     assert result.model.conv1.out_channels == 6 and result.genotype.rule == "energy"
     assert recipe(tmp_path / "run").retrain.lr == 0.02
     assert dashfx.Genotype.load(tmp_path / "run" / "genotype.json").rule == "energy"
@@ -87,8 +99,8 @@ def test_the_tuned_recipe_is_kept_where_it_is_better(tmp_path: Path) -> None:
 
 def test_the_control_has_the_recipe_that_is_kept() -> None:
     result = search(None, STILL, {"lr": [0.02]}, control=True)
-    assert result.control is not None and result.tuned is not None and result.tuned.taken == {"lr": 0.02}
-    assert result.control.untouched == without_tuning(0.02).control.untouched  # type: ignore[union-attr]
+    assert result.tuned is not None and result.tuned.taken == {"lr": 0.02}
+    assert value(result, "untouched") == value(without_tuning(0.02), "untouched")
 
 
 def test_of_equals_the_plain_recipe_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +109,7 @@ def test_of_equals_the_plain_recipe_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("dashfx.stages.finalists.retrain", as_good)
     result = search(None, 0.02, {"lr": [0.01]})
-    assert result.tuned is not None and result.tuned.finals == Finals(0.5, 0.5, "plain")
+    assert result.tuned is not None and result.tuned.finals == {"tuned": 0.5, "plain": 0.5, "kept": "plain"}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +135,7 @@ class Stop(Observer):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Result:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)
+        patch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
         return search(tmp_path_factory.mktemp("straight") / "run", 0.02, OTHER, control=True)
 
 
@@ -134,7 +146,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(stage: str, straight: Resul
     config = options(0.02, OTHER, control=True)
     result = dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", resume=True)
     assert straight.tuned is not None and result.tuned is not None and straight.folder is not None
-    assert (result.tuned.finals, result.control) == (straight.tuned.finals, straight.control)
+    assert (result.tuned.finals, result.verdict) == (straight.tuned.finals, straight.verdict)
     assert (result.valid, result.test, result.genotype) == (straight.valid, straight.test, straight.genotype)
     state = straight.model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in result.model.state_dict().items())
@@ -156,7 +168,7 @@ def test_a_tuned_recipe_that_diverges_only_in_full_has_lost(monkeypatch: pytest.
     monkeypatch.setattr(retraining, "fit", fit)
     result = search(None, 0.02, {"lr": [0.01]})
     assert result.tuned is not None and result.tuned.finals is not None
-    assert result.tuned.finals.kept == "plain" and result.valid == result.tuned.finals.plain
-    assert any("diverges in the whole retraining" in note for note in result.notes)
+    assert result.tuned.finals["kept"] == "plain" and result.valid == result.tuned.finals["plain"]
+    assert any("training diverges, so it is out" in note for note in result.notes)
     with pytest.raises(DivergedError):
         search(None, 0.02, {"lr": [0.02], "dropout": [0.1]})  # the recipe as it was has no rival

@@ -13,10 +13,11 @@ from toys import FAST, ToyNet, toy_data
 import dashfx
 from dashfx import Candidate, Genotype
 from dashfx.errors import ConfigError, DashfxError, GenotypeError
-from dashfx.pipeline import rewritten
-from dashfx.run.run import Run, prepare
+from dashfx.run.prepare import prepare
+from dashfx.run.result import Result
+from dashfx.run.run import Run
 from dashfx.stages.evaluators import BySupernet
-from dashfx.stages.export import Result
+from dashfx.stages.rewrite import rewritten
 from dashfx.stages.search import check_evaluators
 from dashfx.train.progress import Observer
 
@@ -80,11 +81,11 @@ def test_the_trained_supernet_is_an_evaluator_and_hands_its_weights_on(tmp_path:
 
 
 def supernet_run() -> tuple[Run, BySupernet]:
-    from dashfx.pipeline import train_mixtures
+    from dashfx.stages.search import train_mixtures
 
     run = prepare(ToyNet, DATA, config=settings(evaluator="supernet"))
     _, supernet = rewritten(run)
-    return run, BySupernet(run, train_mixtures(run, supernet))
+    return run, BySupernet(run.inputs, train_mixtures(run, supernet))
 
 
 def test_a_genotypes_value_does_not_depend_on_what_was_evaluated_before() -> None:
@@ -152,7 +153,7 @@ def test_what_does_nothing_is_noted_once() -> None:
     _, supernet = rewritten(run)
     rewritten(run)
     check_evaluators(run, supernet)
-    said = [note.split(":")[0].split(" does")[0] for note in run.notes if not note.startswith("data:")]
+    said = [note.split(":")[0].split(" does")[0] for note in run.ledger.notes if not note.startswith("data:")]
     assert said == ["space.exclude", "space.overrides", "blackbox.evaluator", "blackbox.evaluations"]
 
 

@@ -23,13 +23,13 @@ from dashfx.data import Data
 from dashfx.errors import DataError, RunFolderError
 from dashfx.report.tuning import tuning
 from dashfx.run.folder import existing_folder
-from dashfx.run.run import prepare
-from dashfx.stages.export import Result
+from dashfx.run.prepare import prepare
+from dashfx.run.result import Result
 from dashfx.stages.reopen import tune_folder
 from dashfx.stages.tune import tune_run
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Observer
-from dashfx.tune import Finals, Tuned
+from dashfx.tune import Tuned
 from dashfx.tune.study import open_study
 
 DATA = toy_data()
@@ -38,7 +38,7 @@ GENOTYPE = dashfx.Genotype({"conv1": dashfx.Candidate(3), "conv2": dashfx.Candid
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 def options(**changes: Any) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def options(**changes: Any) -> dict[str, Any]:
 def tuned(folder: Path | None = None, **changes: Any) -> Tuned:
     run = prepare(ToyNet, DATA, config=options(**changes))
     if folder is not None:
-        run.use_folder(folder)
-    return tune_run(run, GENOTYPE, lambda tried: tried.for_retraining().start_model())
+        run.open_folder(folder)
+    return tune_run(run, GENOTYPE, lambda tried: tried.inputs.for_retraining().start_model())
 
 
 def drawn(found: Tuned) -> list[tuple[Any, ...]]:
@@ -118,7 +118,7 @@ def test_an_augmentation_that_is_not_there_is_refused_before_the_first_trial() -
 
 def test_the_test_part_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     run = prepare(ToyNet, DATA, config=options(trials=2))
-    object.__setattr__(run.data, "test", None)
+    object.__setattr__(run.inputs.data, "test", None)
     assert len(tune_run(run, GENOTYPE, lambda tried: tried.start_model()).trials) == 2
 
 
@@ -131,7 +131,7 @@ def test_the_first_trial_is_the_run_as_it_is_and_the_others_are_drawn_by_the_see
 def test_a_killed_trial_is_tried_again_and_all_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     config = options()
     run = prepare(ToyNet, DATA, config=config, observer=Kill(1))
-    run.use_folder(tmp_path / "run")
+    run.open_folder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         tune_run(run, GENOTYPE, lambda tried: tried.start_model())
     journal = tmp_path / "run" / "study.journal"
@@ -193,7 +193,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {**FAST, "retrain": {"epochs": 2, "batch_size": 16}}
     model, data = f"{folder / 'toy_models.py'}:ToyNet", str(folder / "waves.npz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.pipeline.write_outputs", lambda *_: None)  # exporting takes seconds
+        patch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
         dashfx.search(model, data, config=config, out=folder / "run")
     return folder / "run"
 
@@ -219,7 +219,7 @@ def test_an_earlier_run_is_tuned_and_retrained(
 
 def test_a_recipe_that_lost_to_the_plain_one_is_not_taken(searched: Path, tmp_path: Path) -> None:
     _, before = existing_folder(searched)
-    lost = Tuned({"lr": 0.5}, 0.9, 0, (), Finals(0.4, 0.6, "plain"))
+    lost = Tuned({"lr": 0.5}, 0.9, 0, (), {"tuned": 0.4, "plain": 0.6, "kept": "plain"})
     folder = shutil.copytree(searched, tmp_path / "run")
     (folder / "tuned.json").write_text(lost.to_json())
     (folder / "study.journal").unlink(missing_ok=True)  # of another test

@@ -10,18 +10,18 @@ import torch
 from engines import DATA, TASK, Interrupt, engine, same, state
 
 from dashfx.ops import drop_residuals
-from dashfx.strategies.one_by_one import Settling, certainty
+from dashfx.strategies.one_by_one import OneByOne, certainty
 from dashfx.strategies.rules import Argmax
 from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import fit
 
 
-def settling(**options: Any) -> Settling:
+def one_by_one(**options: Any) -> OneByOne:
     made = engine(**options)
     made.sites["conv2"].alpha.data[2] = 2.0
     drop_residuals(made.model)
     strategy = STRATEGIES[made.config.alpha_on]
-    return Settling(made.model, TASK, made.config, made.accelerator, strategy, Argmax())
+    return OneByOne(made.model, TASK, made.config, made.accelerator, strategy, Argmax())
 
 
 def test_certainty_runs_from_even_to_one_hot() -> None:
@@ -32,7 +32,7 @@ def test_certainty_runs_from_even_to_one_hot() -> None:
 
 
 def test_the_most_certain_site_comes_first_and_keeps_what_lies_on_its_taps() -> None:
-    made = settling()
+    made = one_by_one()
     site = made.sites["conv2"]
     expected = site.restricted(2).detach().clone()
     assert made.decide_next() == "conv2"
@@ -41,18 +41,18 @@ def test_the_most_certain_site_comes_first_and_keeps_what_lies_on_its_taps() -> 
 
 
 def test_it_is_trained_on_after_each_site() -> None:
-    made = settling(recovery=0.5, lr=0.1)
+    made = one_by_one(recovery=0.5, lr=0.1)
     assert made.config.epochs == 2 and made.config.fraction == 0.5 and made.config.lr == pytest.approx(0.01)
-    history = fit(made, DATA, stage="settle").history
+    history = fit(made, DATA, stage="one-by-one").history
     assert len(history) == 2 and all(len(site.candidates) == 1 for site in made.sites.values())
     assert history[0].mixtures["conv2"][0] == 1 and history[0].mixtures["conv1"][0] < 0.9
 
 
-def test_an_interrupted_settling_decides_alike(tmp_path: Path) -> None:
-    straight, resumed = settling(), settling()
-    fit(straight, DATA, stage="settle")
+def test_an_interrupted_search_decides_alike(tmp_path: Path) -> None:
+    straight, resumed = one_by_one(), one_by_one()
+    fit(straight, DATA, stage="one-by-one")
     with pytest.raises(KeyboardInterrupt):
-        fit(settling(), DATA, stage="settle", folder=tmp_path, observer=Interrupt(1))
-    fit(resumed, DATA, stage="settle", folder=tmp_path, resume=True)
+        fit(one_by_one(), DATA, stage="one-by-one", folder=tmp_path, observer=Interrupt(1))
+    fit(resumed, DATA, stage="one-by-one", folder=tmp_path, resume=True)
     assert same(state(resumed), state(straight))
     assert {n: s.candidates for n, s in resumed.sites.items()} == {n: s.candidates for n, s in straight.sites.items()}

@@ -18,7 +18,7 @@ from dashfx.errors import ModelError, ProxyError, RunFolderError, did_you_mean
 from dashfx.frontend.model import ModelSource, build, load_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.proxy.tasksearch import Known
+from dashfx.proxy.tasksearch import KnownNetworks
 from dashfx.run.folder import RunFolder, existing_folder
 from dashfx.space import SearchSpace
 from dashfx.supernet import rewrite, specialise
@@ -95,7 +95,7 @@ def read_results(path: str | Path, column: str | None = None) -> dict[str, float
     return {row[heads[0]]: _number(row[wanted], path, wanted) for row in rows if row[wanted].strip()}
 
 
-def known_models(path: str | Path, example: Tensor, column: str | None = None, maximise: bool = True) -> Known:
+def known_models(path: str | Path, example: Tensor, column: str | None = None, maximise: bool = True) -> KnownNetworks:
     """Networks of known quality: from a CSV whose first column names models, or from a folder of runs.
 
     Args:
@@ -109,10 +109,12 @@ def known_models(path: str | Path, example: Tensor, column: str | None = None, m
         return _of_runs(Path(path), example)
     results = read_results(path, column)
     sign = 1 if maximise else -1
-    return Known({name: builder(name) for name in results}, {name: sign * value for name, value in results.items()})
+    return KnownNetworks(
+        {name: builder(name) for name in results}, {name: sign * value for name, value in results.items()}
+    )
 
 
-def _of_runs(folder: Path, example: Tensor) -> Known:
+def _of_runs(folder: Path, example: Tensor) -> KnownNetworks:
     models: dict[str, Build] = {}
     results: dict[str, float] = {}
     for run in map(RunFolder, sorted(folder.iterdir())):
@@ -127,7 +129,7 @@ def _of_runs(folder: Path, example: Tensor) -> Known:
         results[run.root.name] = facts["valid"] if facts["maximise"] else -facts["valid"]
     if not models:
         raise RunFolderError(f"{folder} holds no finished runs: give the folder that their --out folders lie in")
-    return Known(models, results)
+    return KnownNetworks(models, results)
 
 
 def _number(text: str, path: str | Path, column: str) -> float:

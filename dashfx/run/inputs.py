@@ -1,0 +1,117 @@
+"""Inputs of a run: the user's model, data, task and configuration, frozen, and what a user can get wrong in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from dashfx.config.run import RunConfig
+from dashfx.data import Data
+from dashfx.data.load import augmented
+from dashfx.errors import ModelError, first_line
+from dashfx.frontend.checkpoint import load_checkpoint
+from dashfx.frontend.model import ModelSource, build
+from dashfx.frontend.recording import missing_arguments
+from dashfx.frontend.tracing import evaluation
+from dashfx.space import size_text
+from dashfx.task import Task
+
+ModelLike = str | nn.Module | Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made of.
+
+    Attributes:
+        checkpoint: the file of weights that the model comes with, where it does.
+    """
+
+    source: ModelSource
+    data: Data
+    task: Task
+    config: RunConfig
+    checkpoint: str | None
+
+    @property
+    def example(self) -> Tensor:
+        """Two rows of the training data: batch norm in train mode needs more than one."""
+        x, _ = self.data.train.__getitems__([0, min(1, len(self.data.train) - 1)])
+        return x
+
+    @property
+    def starts_fresh(self) -> bool:
+        """Whether training starts from the model as its class builds it, rather than from the checkpoint."""
+        return self.config.retrain.weights == "fresh" or not self.checkpoint
+
+    def first_rows(self, count: int) -> Tensor:
+        """So many inputs of the train part, or all that there are: a batch to measure with."""
+        x: Tensor = self.data.train.__getitems__(list(range(min(count, len(self.data.train)))))[0]
+        return x
+
+    def fresh_model(self) -> nn.Module:
+        """The model as its class builds it, the same weights at every call."""
+        return build(self.source, self.config.seed)
+
+    def given_model(self) -> nn.Module:
+        """The user's model, with the checkpoint's weights where there is one."""
+        return self.loaded_model()[0]
+
+    def loaded_model(self) -> tuple[nn.Module, list[str]]:
+        """The same, and what loading the checkpoint had to say."""
+        model, config = self.fresh_model(), self.config
+        if not self.checkpoint:
+            return model, []
+        return model, load_checkpoint(model, self.checkpoint, key=config.checkpoint_key, new_head=config.new_head)
+
+    def start_model(self) -> nn.Module:
+        """The model that a training without a supernet starts from."""
+        return self.fresh_model() if self.starts_fresh else self.given_model()
+
+    def with_config(self, config: RunConfig) -> Inputs:
+        """The same with other options; `augment` changes the data's training batches.
+
+        Raises:
+            DataError: an augmentation that is not there, or does not fit.
+        """
+        same = config.augment == self.config.augment
+        return replace(self, config=config, data=self.data if same else augmented(self.data, config.augment))
+
+    def for_retraining(self) -> Inputs:
+        """The inputs of what trains a choice: with the model that `retrain.model_args` make, where there are any.
+
+        Raises:
+            ModelError: the model takes no such argument.
+        """
+        args = self.config.retrain.model_args
+        return replace(self, source=self.source.with_arguments(args), checkpoint=None) if args else self
+
+
+def check_model(inputs: Inputs) -> list[str]:
+    """Whether the user's model takes the data and gives what the task needs; what loading its checkpoint had to say.
+
+    Raises:
+        ModelError: its forward fails on two rows of the data.
+        TaskError: its output does not fit the targets.
+        CheckpointError: the checkpoint does not fit.
+    """
+    (model, notes), example = inputs.loaded_model(), inputs.example
+    try:
+        with evaluation(model):
+            output = model(example)
+    except Exception as error:  # user code may raise anything
+        if missing := missing_arguments(model, 1):
+            raise ModelError(
+                f"{type(model).__name__}.forward needs {missing} beside x, and data are one x and its y: give a module "
+                "that takes x alone; models of several inputs are searched from Python, see dashfx.rewrite"
+            ) from error
+        line = first_line(error)
+        shape = size_text(example.shape)
+        raise ModelError(
+            f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "
+            "check --model-args, or give data of the shape that the model expects"
+        ) from error
+    inputs.task.check(output, inputs.data)
+    return notes

@@ -1,0 +1,58 @@
+"""Ledger of a run: what it has taken, trained, evaluated and noted so far."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from dashfx.blackbox.base import Row
+from dashfx.genotype import Genotype
+from dashfx.train.progress import Epoch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What stages write down as they go.
+
+    Attributes:
+        seconds: wall time of each stage so far.
+        memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
+        history: every epoch so far.
+        evaluations: every genotype that a black-box search has evaluated.
+        notes: what a user should know, in the order in which it came up.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    history: list[Epoch] = field(default_factory=list)
+    evaluations: list[Row[Genotype]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def apart(self) -> Ledger:
+        """The same ledger, but for seconds and memory, which then count nowhere."""
+        return replace(self, seconds={}, memory={})
+
+    def took(self, stage: str, seconds: float, peak: int) -> None:
+        """Some stages are gone through twice."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        self.memory[stage] = max(self.memory.get(stage, 0), peak)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory that the device's tensors have held since its statistics were reset, or the process so far.
+
+    In bytes; 0 where the system does not say (Windows).
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

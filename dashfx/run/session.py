@@ -1,0 +1,100 @@
+"""Session of a run: the devices and processes that it computes on, the folder that it writes to, and who listens."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from dashfx.config.run import RunConfig
+from dashfx.errors import TrainingError
+from dashfx.genotype import Genotype
+from dashfx.run.folder import RunFolder, make_folder, missing_folders, other_packages, remove_folder
+from dashfx.train.fit import make_accelerator
+from dashfx.train.progress import QUIET, JsonlLog, Observer, Observers
+
+
+class Session:
+    """Where a run happens.
+
+    Attributes:
+        folder: the run's folder, once it has been opened; None for a run that writes nothing.
+        resume: whether an earlier run in the folder is continued.
+
+    Args:
+        began: by `time.perf_counter`, when its preparation began: what a budget counts from.
+    """
+
+    def __init__(self, config: RunConfig, observer: Observer, resume: bool, began: float) -> None:
+        self.resume = resume
+        self.folder: RunFolder | None = None
+        self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
+        self._began = began
+        self._made: tuple[Path, ...] | None = None  # the folders that were made for a run which has only begun
+        self._log = JsonlLog()
+        self.observer: Observer = Observers([observer, self._log]) if self.is_main else QUIET
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and talks."""
+        return self.accelerator.is_main_process
+
+    @property
+    def writes(self) -> RunFolder | None:
+        """The folder, in the process that writes into it."""
+        return self.folder if self.is_main else None
+
+    @property
+    def checkpoints(self) -> Path | None:
+        return self.folder.checkpoints if self.folder else None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run's preparation began, in this process."""
+        return time.perf_counter() - self._began
+
+    def silent(self) -> Session:
+        """The same without its listeners, for what is done over and over."""
+        session = copy.copy(self)
+        session.observer = QUIET
+        return session
+
+    def wait(self) -> None:
+        """Go on when every process has come this far."""
+        self.accelerator.wait_for_everyone()
+
+    def open(self, path: str | Path, config: RunConfig) -> list[str]:
+        """Make the run's folder, or take up an earlier one: by one process, before any other looks for it.
+
+        Returns:
+            the packages whose version is not that of the run which is resumed.
+        """
+        self.wait()  # all have seen that the folder is free, or what it holds
+        if self.is_main:
+            self._made = missing_folders(path)
+        self.folder = make_folder(path, config) if self.is_main else RunFolder(Path(path))
+        if self.is_main:
+            self._log.write_to(self.folder.log)
+        changed = other_packages(self.folder) if self.resume else []
+        self.wait()
+        return changed
+
+    def abandon(self) -> None:
+        """Undo `open`, where it has begun a run: what is wrong with its input has shown only now."""
+        if self.is_main and self.folder and self._made is not None:
+            remove_folder(self.folder, self._made)
+        self.wait()  # a process that ends now would take the others along
+
+    def agree(self, genotype: Genotype) -> Genotype:
+        """The genotype, after all processes have been seen to hold the same one.
+
+        Raises:
+            TrainingError: they do not, so the architecture parameters have drifted apart.
+        """
+        found: list[str] = gather_object([genotype.to_json()])
+        if len(set(found)) > 1:
+            raise TrainingError(f"the {len(found)} processes chose {len(set(found))} different genotypes; report this")
+        return genotype
