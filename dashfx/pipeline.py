@@ -182,8 +182,8 @@ def delivered(
         if winner is not best:
             write_text(folder.searched, best.finalist.genotype.to_json())
     result = _result(run, winner, stood, sites, program.skips, tuning)
-    if result.verdict:
-        run.note(f"control: {result.verdict}")
+    if result.outcome:
+        run.note(f"control: {result.outcome}")
     return finished(run, result)
 
 

@@ -16,7 +16,7 @@ def main(epochs: int = 15, out: str | None = None) -> None:
     result = dashfx.search(Net, "digits", space=space, config=config, out=out)
     for site, choice in result.genotype.items():
         print(f"{site:12} {result.sites[site].original} -> {choice}")
-    print(f"{result.control}; test accuracy {result.test:.3f}")
+    print(f"{result.verdict}; test accuracy {result.test:.3f}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_the_report_is_written_anew_from_the_folder(finished: Result, tmp_path: 
     assert finished.folder is not None
     run, result = result_of(finished.folder)
     assert result.seconds == {name: round(seconds, 2) for name, seconds in finished.seconds.items()}
-    result.seconds = finished.seconds
+    result = replace(result, seconds=finished.seconds)
     write_report(tmp_path / "report.html", result, run.config, run.inputs.data)
     assert (tmp_path / "report.html").read_text() == (finished.folder / "report.html").read_text()
 

@@ -152,9 +152,28 @@ class Result:
         return {each.origin: each.figures for each in self.finalists if each.figures}
 
     @property
+    def outcome(self) -> str:
+        """Searched against untouched on the validation part, in short; empty where not both were trained."""
+        searched, untouched = self.finalist(SEARCHED), self.finalist(UNTOUCHED)
+        if searched is None or untouched is None:
+            return ""
+        values = f"validation: searched {searched.valid:.4f}, untouched {untouched.valid:.4f}"
+        return (
+            f"{values}; {SEARCHED if searched.kept else UNTOUCHED} is kept" if self.changed else f"{values}; unchanged"
+        )
+
+    @property
     def verdict(self) -> str:
-        """Which model is handed back and by how much, on the validation part; empty where there was one model only."""
-        return verdict(self.finalists, self.changed)
+        """The same as a sentence, with the difference in training where there is one."""
+        searched, untouched = self.finalist(SEARCHED), self.finalist(UNTOUCHED)
+        if searched is None or untouched is None:
+            return ""
+        if not self.changed:
+            return f"{self.outcome}: the search chose every conv's own kernel, so neither model has won"
+        if searched.steps + searched.search_steps == untouched.steps:
+            return self.outcome
+        search = f"{searched.search_steps} of search and " if searched.search_steps else ""
+        return f"{self.outcome} (steps of training: searched {search}{searched.steps}, untouched {untouched.steps})"
 
     def _repr_html_(self) -> str | None:
         return self.html or None
@@ -183,22 +202,3 @@ class Result:
             "memory": dict(self.memory),
             "notes": self.notes,
         }
-
-
-def verdict(finalists: tuple[Standing, ...], changed: bool) -> str:
-    """Searched against untouched in a sentence, with the difference in training; empty where not both were trained."""
-    pair = {each.origin: each for each in finalists if each.figures or each.origin == UNTOUCHED}
-    searched, untouched = pair.get(SEARCHED), pair.get(UNTOUCHED)
-    if searched is None or untouched is None:
-        return ""
-    values = f"validation: searched {searched.valid:.4f}, untouched {untouched.valid:.4f}"
-    if not changed:
-        return f"{values}; the search chose every conv's own kernel, so the network is unchanged and neither has won"
-    return f"{values}; {SEARCHED if searched.kept else UNTOUCHED} is kept{_more_training(searched, untouched)}"
-
-
-def _more_training(searched: Standing, untouched: Standing) -> str:
-    if searched.steps + searched.search_steps == untouched.steps:
-        return ""
-    search = f"{searched.search_steps} of search and " if searched.search_steps else ""
-    return f" (steps of training: searched {search}{searched.steps}, untouched {untouched.steps})"

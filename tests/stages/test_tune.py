@@ -119,7 +119,7 @@ def test_an_augmentation_that_is_not_there_is_refused_before_the_first_trial() -
 def test_the_test_part_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     run = prepare(ToyNet, DATA, config=options(trials=2))
     object.__setattr__(run.inputs.data, "test", None)
-    assert len(tune_run(run, GENOTYPE, lambda tried: tried.start_model()).trials) == 2
+    assert len(tune_run(run, GENOTYPE, lambda tried: tried.inputs.start_model()).trials) == 2
 
 
 def test_the_first_trial_is_the_run_as_it_is_and_the_others_are_drawn_by_the_seed() -> None:
@@ -133,7 +133,7 @@ def test_a_killed_trial_is_tried_again_and_all_ends_as_if_nothing_had_happened(t
     run = prepare(ToyNet, DATA, config=config, observer=Kill(1))
     run.open_folder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        tune_run(run, GENOTYPE, lambda tried: tried.start_model())
+        tune_run(run, GENOTYPE, lambda tried: tried.inputs.start_model())
     journal = tmp_path / "run" / "study.journal"
     journal.write_bytes(journal.read_bytes() + b'{"half a')
     continued = tuned(tmp_path / "run")
