@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 import yaml
 from pydantic import BaseModel
 
-from dashfx.cli.main import VERBS
+from dashfx.cli.main import VERBS, app, separate_values
 from dashfx.cli.options import KEYS
 from dashfx.config.presets import PRESETS as TASK_PRESETS
 from dashfx.config.run import FitConfig, RunConfig
@@ -81,6 +83,14 @@ def test_every_flag_stands_beside_the_options_that_it_sets() -> None:
     }
     expected = {key: f"--{name.replace('_', '-')}" for name, (keys, _) in KEYS.items() for key in keys.split()}
     assert {option: flag for option, flag in flags.items() if flag} == {**expected, "model": "MODEL"}
+
+
+@pytest.mark.parametrize("page", [README, CONTRIBUTING, *PAGES], ids=lambda page: page.name)
+def test_options_that_a_page_names_exist(page: Path) -> None:
+    known = {name for name, _ in options(RunConfig())}
+    blocks = "|".join(sorted({name.partition(".")[0] for name in known if "." in name}))
+    named = re.findall(rf"(?<![\w./])(?:{blocks})\.[a-z]\w*(?!\w*[/(])", page.read_text(encoding="utf-8"))
+    assert {name for name in named if not name.endswith((".md", ".py", ".json", ".yaml", ".journal"))} <= known
 
 
 @pytest.mark.parametrize(
@@ -167,6 +177,21 @@ def test_no_page_is_too_long_to_be_read(page: Path) -> None:
 
 def test_every_verb_is_on_the_map() -> None:
     assert [verb for verb in VERBS if f"`{verb}`" not in text_of("index.md")] == []
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The arguments of every `dashfx VERB ...` that a block of a page shows, without comments."""
+    for kind, block in re.findall(r"```(console|sh)\n(.*?)```", text, re.DOTALL):
+        prompt = r"\$ " if kind == "console" else ""  # other lines of a console are output
+        for line in re.findall(f"^{prompt}dashfx (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+            yield list(separate_values(shlex.split(line, comments=True)))
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_commands_of_the_pages_are_understood(page: Path) -> None:
+    group: Any = typer.main.get_command(app)
+    for verb, *arguments in commands_in(page.read_text(encoding="utf-8")):
+        group.commands[verb].make_context(verb, arguments)  # parses and runs nothing; an unknown flag is an error
 
 
 def test_every_page_is_on_the_map() -> None:
