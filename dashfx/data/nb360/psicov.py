@@ -62,7 +62,7 @@ def protein(files: Files, folder: Path, name: str) -> tuple[np.ndarray, np.ndarr
     features, distances = folder / "features" / f"{name}.npz", folder / "distance" / f"{name}-cb.npz"
     for path in (features, distances):
         if not path.is_file():
-            raise DataError(f"no file {path}; convert the pickles of protein.zip as docs/tasks.md says")
+            raise DataError(f"no file {path}; convert protein.zip as docs/reference/nas-bench-360.md says")
     held, cb = read_npz(features), read_npz(distances).get("cb")
     if cb is None or cb.ndim != 2 or set(PER_RESIDUE) - set(held) or set(PER_PAIR) - set(held):
         raise files.broken(features, "its arrays are not those of PDNet, or its distances are no map 'cb'")
