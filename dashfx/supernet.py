@@ -1,4 +1,4 @@
-"""A user's model becomes a supernet of searchable convs (`rewrite`), and a supernet becomes a plain model (`lower`)."""
+"""Supernets: a user's model becomes one of searchable convs (`rewrite`), and a plain model comes out (`lower`)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
-        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; the rule has the rest.
+        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; else by estimate.
 
     Raises:
         SpaceError: settings that cannot hold together.

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
-from dashfx.ops.fourier import buffers, products, staged_side, two_step_side
+from dashfx.ops.fourier import axis_by_axis, buffers, products, two_step
 from dashfx.ops.fourier import plan as plans
 from dashfx.ops.fourier.matrices import for_threads
-from dashfx.ops.fourier.sides import DirectSide, FftSide
-from dashfx.ops.fourier.two_step_side import TwoStepSide
+from dashfx.ops.fourier.transforms import DirectTransform, FftTransform
+from dashfx.ops.fourier.two_step import TwoStepTransform
 from dashfx.ops.geometry import ConvSpec
 from dashfx.space import Candidate, candidate_padding
 
@@ -88,7 +88,7 @@ WAYS = {
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
     "in two steps and strips": {"LONGEST_STEP": 3, "STRIP": 2},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
-    "in lots of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
+    "in chunks of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
     "as with many channels": {"TINY": 0, "SMALL": 0},
     "as with few channels": {"TINY": 1 << 20, "SMALL": 1 << 20},
     "with nothing kept": {"MOST_KEPT": 0},
@@ -96,7 +96,7 @@ WAYS = {
 
 
 # Which modules read a threshold: each holds its own name for it, also where another module defines it.
-MODULES = (plans, products, buffers, staged_side, two_step_side)
+MODULES = (plans, products, buffers, axis_by_axis, two_step)
 READERS = {name: [m for m in MODULES if hasattr(m, name)] for way in WAYS.values() for name in way}
 
 
@@ -141,7 +141,7 @@ def kinds(plan):
 def test_long_axis(mode, size, windows):
     spec = same(WIDE, stride=(2,), mode=mode)
     plan = plans.plan_for(spec, (size,))
-    assert bool(plan.windows) == windows and kinds(plan) == {TwoStepSide, DirectSide}
+    assert bool(plan.windows) == windows and kinds(plan) == {TwoStepTransform, DirectTransform}
     inputs = tensors(spec, (size,), (2, 3, 2))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     for name in FAST:
@@ -157,7 +157,7 @@ def test_taps_that_the_stride_keeps_off_the_input(name):
 
 def test_periods_beyond_matrices_take_the_fft():
     spec = same([Candidate(3, 4), Candidate(2, 3)], stride=(1, 2))
-    assert kinds(plans.plan_for(spec, (3, 700))) == {FftSide}
+    assert kinds(plans.plan_for(spec, (3, 700))) == {FftTransform}
     inputs = tensors(spec, (3, 700), (1, 2, 1))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     assert_same(value_and_gradients("fourier", spec, *inputs), expected)
