@@ -151,6 +151,12 @@ class AggConv(nn.Module):
         self.fade.fill_(1)
         self.residual = None
 
+    # Compiled, a mixture is no faster, and takes a minute a site until then.
+    @torch.compiler.disable(reason="a searched conv is mixed outside of compiled graphs: leave out fullgraph=True")
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """As any module's; `torch.compile` breaks its graph here and compiles what stands between searched convs."""
+        return super().__call__(*args, **options)
+
     def forward(self, input: Tensor) -> Tensor:  # torch's name of it, for those who call a conv by it
         return self.mix(input, self.drawn())
 

@@ -41,6 +41,8 @@ class Fourier:
 
     recompute: bool = False
 
+    # plans and buffers belong to sizes and threads, which a compiled graph leaves open
+    @torch.compiler.disable(reason="the Fourier path runs outside of compiled graphs: leave out fullgraph=True")
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
     ) -> Tensor:
