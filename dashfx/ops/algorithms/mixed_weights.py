@@ -1,4 +1,4 @@
-"""Mixed weights: kernels are mixed into a dense kernel and convolved once; a conv is linear in its kernel (MergeNAS)."""
+"""Mixed weights: kernels are mixed into a dense one and convolved once; a conv is linear in its kernel (MergeNAS)."""
 
 from __future__ import annotations
 
