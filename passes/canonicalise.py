@@ -1,4 +1,4 @@
-"""One form for what users write in several: padding as numbers, weights without weight-norm, causality as a fact."""
+"""Canonical form: padding as numbers, weights without weight-norm, causality as a fact."""
 
 from __future__ import annotations
 

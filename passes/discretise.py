@@ -1,4 +1,4 @@
-"""Each site's mixture becomes the one candidate that a genotype names."""
+"""Discretisation: each site's mixture becomes the one candidate that a genotype names."""
 
 from __future__ import annotations
 

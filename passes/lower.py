@@ -1,4 +1,4 @@
-"""Each AggConv with one candidate left becomes an ordinary torch.nn conv in the same place under the same keys."""
+"""Lowering: each AggConv with one candidate left becomes a torch.nn conv in the same place under the same keys."""
 
 from __future__ import annotations
 

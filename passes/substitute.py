@@ -1,4 +1,4 @@
-"""Each site's conv becomes an AggConv over its candidates."""
+"""Substitution: each site's conv becomes an AggConv over its candidates."""
 
 from __future__ import annotations
 

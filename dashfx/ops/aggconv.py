@@ -46,7 +46,7 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
-        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; the rule has the rest.
+        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; else by estimate.
 
     Raises:
         SpaceError: settings that cannot hold together.
@@ -150,6 +150,12 @@ class AggConv(nn.Module):
         self.alpha.zero_()
         self.fade.fill_(1)
         self.residual = None
+
+    # Compiled, a mixture is no faster, and takes a minute a site until then.
+    @torch.compiler.disable(reason="a searched conv is mixed outside of compiled graphs: leave out fullgraph=True")
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """As any module's; `torch.compile` breaks its graph here and compiles what stands between searched convs."""
+        return super().__call__(*args, **options)
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name of it, for those who call a conv by it
         return self.mix(input, self.drawn())

@@ -19,7 +19,7 @@ from dashfx.space import Candidate
 
 
 def settings_of(site: Site) -> dict[str, Any]:
-    """The arguments of `AggConv` that a site tells."""
+    """The arguments of `AggConv` that follow from a site."""
     shape = {"in_channels": site.in_channels, "out_channels": site.out_channels, "groups": site.groups}
     pads = {"padding": site.padding, "padding_mode": site.padding_mode, "causal": site.causal}
     return {**shape, **pads, "stride": site.stride, "original": site.original, "bias": site.bias}

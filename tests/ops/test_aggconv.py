@@ -210,6 +210,13 @@ def test_initialisation_follows_each_fan_in():
     assert torch.equal(agg.alpha, torch.zeros(2)) and isinstance(agg.relaxation, SoftGumbel)
 
 
+def test_the_fan_in_of_a_grouped_conv_is_that_of_a_group():
+    agg = AggConv(64, 64, [Candidate(3)], padding=1, original=(3, 1), groups=8)
+    bound = (8 * 3) ** -0.5  # 64 / 8 inputs of 3 taps, as nn.Conv has it
+    for values in (agg.weights[0], agg.bias):
+        assert 0.8 * bound < values.abs().max() <= bound
+
+
 MISTAKES = {
     "original": {"padding": 1},
     "give at least one": {"candidates": []},

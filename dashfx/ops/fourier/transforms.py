@@ -1,9 +1,10 @@
-"""Real values at integer points to a share of their spectrum and back, in the layout that products over channels want.
+"""Fourier transforms of the operands of a correlation (input, kernel, output): real values at integer points to a slice
+of their spectrum and back, in the layout that products over channels want.
 
-A `Side` is one party of a correlation (input, kernel or output): rows (rows, *points) on one side, frequencies of a
-period on the other. Analysis is X_f = sum_p x_p exp(-2 pi i f.p / period) over the half spectrum of one axis, and the
-adjoint is its transpose as a real linear map. A weighted side scales both by 1 / prod(period), times 2 for frequencies
-whose mirror image is not stored, so that its adjoint reads the inverse transform at the points.
+A `Transform` maps rows (rows, *points) to frequencies of a period. Analysis is X_f = sum_p x_p exp(-2 pi i f.p /
+period) over the half spectrum of one axis, and the adjoint is its transpose as a real linear map. A weighted one scales
+both by 1 / prod(period), times 2 for frequencies whose mirror image is not stored, so that its adjoint reads the
+inverse transform at the points.
 
 A spectrum is (2, freq, rows), real before imaginary parts, and comes slice by slice: some `blocks` of frequencies,
 small enough to stay in a cache between analysis, product and adjoint. So a spectrum never exists as a whole.
@@ -25,33 +26,33 @@ from torch import Tensor
 
 from dashfx.ops.fourier.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.fourier.matrices import memory
-from dashfx.ops.fourier.two_step_side import SingleAxis
+from dashfx.ops.fourier.two_step import SingleAxis
 from dashfx.ops.geometry import Points, Size
 
 # One step of an FFT on one number costs as much as so many multiplications of a matrix product.
 FFT_STEP = 40.0
 
 
-Share = Any  # of one slice in what a side's `open` or `blank` returned: a tensor or a pair
+Chunk = Any  # of one slice in what `begin` or `blank` returned: a tensor or a pair
 
 
 class Slice(Protocol):
-    """One side's spectrum at some blocks of frequencies, in memory that is given once and used again."""
+    """The spectrum of one operand at some blocks of frequencies, in memory that is given once and used again."""
 
-    def analyse(self, share: Share) -> None:
-        """Fills the spectrum from what `open` returned."""
+    def analyse(self, chunk: Chunk) -> None:
+        """Fills the spectrum from what `begin` returned."""
         ...
 
-    def adjoint(self, share: Share) -> None:
-        """Adds to what `close` makes values of. Where the share came from `open`, its own frequencies are replaced."""
+    def adjoint(self, chunk: Chunk) -> None:
+        """Adds to what `finish` makes values of. Where the chunk came from `begin`, they are replaced."""
         ...
 
 
-class Side(Protocol):
-    """The sets of points of one party; `values` holds one tensor (rows, *points) for each set, and the sets add up.
+class Transform(Protocol):
+    """Of one operand's sets of points; `values` holds one tensor (rows, *points) for each set, and the sets add up.
 
     Attributes:
-        in_place: `adjoint` may gather in what `open` returned, slice by slice as each has been analysed.
+        in_place: `adjoint` may gather in what `begin` returned, slice by slice as each has been analysed.
     """
 
     in_place: bool
@@ -79,41 +80,41 @@ class Side(Protocol):
         ...
 
     def held(self, rows: int) -> int:
-        """Numbers in what `open` returns."""
+        """Numbers in what `begin` returns."""
         ...
 
-    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
-        """What all blocks share.
+    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
+        """What all blocks have in common, a partial spectrum.
 
         Args:
-            room, desk: memory that the result may take, and what it is made from, 1-D.
+            storage, scratch: memory that the result may take, and what it is made from, 1-D.
         """
         ...
 
-    def blank(self, rows: int, room: Tensor) -> Tensor:
+    def blank(self, rows: int, storage: Tensor) -> Tensor:
         """For `adjoint` to gather all blocks in."""
         ...
 
-    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
-        """Of what `open` or `blank` returned, what belongs to each slice of `step` blocks."""
+    def chunks(self, partial: Tensor, step: int) -> Sequence[Chunk]:
+        """Of what `begin` or `blank` returned, what belongs to each slice of `step` blocks."""
         ...
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
         """At these blocks, with `spectrum` (2, blocks * block, rows) as its memory."""
         ...
 
-    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
         """The values once every block has been gathered."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class DirectSide(SingleAxis):
+class DirectTransform(SingleAxis):
     """Every frequency of a single axis straight from the points: for short periods, and for few points.
 
     Frequency k = g + N1 k2 of the period N1 N2 stands at place (g, k2), g up to N1 / 2: with N2 = 1 the usual order,
-    else that of `TwoStepSide`. A side of few points takes their even and odd parts; for a whole axis that costs as much
-    as it saves.
+    else that of `TwoStepTransform`. One of few points takes their even and odd parts; for a whole axis that
+    costs as much as it saves.
     """
 
     few: bool = False
@@ -125,25 +126,25 @@ class DirectSide(SingleAxis):
     def held(self, rows: int) -> int:
         return (1 + self.few) * rows * sum(self._counts)
 
-    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
         """(2, rows, points): the even parts of all sets, and the odd ones"""
         if not self.few:
             return values[0].expand(2, -1, -1)
-        opened = memory(room, 2, len(values[0]), sum(self._counts))
-        for value, fold, target in zip(values, self._folds(opened), opened.split(self._counts, 2), strict=True):
+        partial = memory(storage, 2, len(values[0]), sum(self._counts))
+        for value, fold, target in zip(values, self._folds(partial), partial.split(self._counts, 2), strict=True):
             torch.bmm(value.expand(2, -1, -1), fold.mT, out=target)
-        return opened
+        return partial
 
-    def blank(self, rows: int, room: Tensor) -> Tensor:
-        return room.new_zeros(1 + self.few, rows, sum(self._counts)).expand(2, -1, -1)
+    def blank(self, rows: int, storage: Tensor) -> Tensor:
+        return storage.new_zeros(1 + self.few, rows, sum(self._counts)).expand(2, -1, -1)
 
-    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
-        return [opened.mT.unbind()] * -(-self.blocks // step)
+    def chunks(self, partial: Tensor, step: int) -> Sequence[Chunk]:
+        return [partial.mT.unbind()] * -(-self.blocks // step)
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
         return _DirectSlice(self._basis(blocks, spectrum), spectrum)
 
-    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
         if not self.few:
             return [gathered[0]]
         sets = zip(gathered.split(self._counts, 2), self._folds(gathered), strict=True)
@@ -167,24 +168,24 @@ class DirectSide(SingleAxis):
 
 
 class _DirectSlice:
-    """A share is a pair (points, rows): even and odd parts, or the same values twice."""
+    """A chunk is a pair (points, rows): even and odd parts, or the same values twice."""
 
     def __init__(self, basis: Tensor, spectrum: Tensor) -> None:
         (self._cos, self._sin), (self._re, self._im) = basis, spectrum
         self._from_re, self._from_im = basis.mT
 
-    def analyse(self, share: Share) -> None:
-        even, odd = share
+    def analyse(self, chunk: Chunk) -> None:
+        even, odd = chunk
         torch.mm(self._cos, even, out=self._re)
         torch.mm(self._sin, odd, out=self._im)
 
-    def adjoint(self, share: Share) -> None:
-        even, odd = share
+    def adjoint(self, chunk: Chunk) -> None:
+        even, odd = chunk
         even.addmm_(self._from_re, self._re)
         odd.addmm_(self._from_im, self._im)
 
 
-class FftSide:
+class FftTransform:
     """`torch.fft` on a zero-filled buffer: for periods so long that matrices lose. All frequencies are one block."""
 
     in_place = True
@@ -200,7 +201,7 @@ class FftSide:
     def held(self, rows: int) -> int:
         return 2 * rows * self.block
 
-    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
         buffer = values[0].new_zeros(len(values[0]), *self.period)
         for value, own in zip(values, self.points, strict=True):
             index = self._index(own, buffer)
@@ -214,16 +215,16 @@ class FftSide:
             spectrum *= self._mirror(buffer) / self.volume
         return torch.view_as_real(spectrum).flatten(1, -2)  # (rows, freq, 2)
 
-    def blank(self, rows: int, room: Tensor) -> Tensor:
-        return memory(room, rows, self.block, 2)
+    def blank(self, rows: int, storage: Tensor) -> Tensor:
+        return memory(storage, rows, self.block, 2)
 
-    def shares(self, opened: Tensor, step: int) -> Sequence[Share]:
-        return [opened.permute(2, 1, 0)]
+    def chunks(self, partial: Tensor, step: int) -> Sequence[Chunk]:
+        return [partial.permute(2, 1, 0)]
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
         return _FftSlice(spectrum)
 
-    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
         joined = torch.view_as_complex(gathered).view(-1, *self.period[:-1], self.period[-1] // 2 + 1)
         if not self.weighted:
             joined = joined / self._mirror(gathered)  # irfftn counts mirrored frequencies twice
@@ -245,33 +246,33 @@ class FftSide:
 
 
 class _FftSlice:
-    """A share is the whole spectrum (2, freq, rows), as a view of what `torch.fft` made."""
+    """A chunk is the whole spectrum (2, freq, rows), as a view of what `torch.fft` made."""
 
     def __init__(self, spectrum: Tensor) -> None:
         self._spectrum = spectrum
 
-    def analyse(self, share: Share) -> None:
-        self._spectrum.copy_(share)
+    def analyse(self, chunk: Chunk) -> None:
+        self._spectrum.copy_(chunk)
 
-    def adjoint(self, share: Share) -> None:
-        share.copy_(self._spectrum)
-
-
-@lru_cache(maxsize=512)
-def _fold_matrices(side: DirectSide, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    return [even_odd(axis, side.middle).to(device, dtype) for (axis,) in side.points]
+    def adjoint(self, chunk: Chunk) -> None:
+        chunk.copy_(self._spectrum)
 
 
 @lru_cache(maxsize=512)
-def _direct_basis(side: DirectSide, dtype: torch.dtype, device: torch.device) -> Tensor:
-    n1, n2 = side.period
-    freq = (torch.arange(side.blocks)[:, None] + n1 * torch.arange(n2)[None, :]).flatten()
+def _fold_matrices(transform: DirectTransform, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    return [even_odd(axis, transform.middle).to(device, dtype) for (axis,) in transform.points]
+
+
+@lru_cache(maxsize=512)
+def _direct_basis(transform: DirectTransform, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n1, n2 = transform.period
+    freq = (torch.arange(transform.blocks)[:, None] + n1 * torch.arange(n2)[None, :]).flatten()
     sets = []
-    for (axis,) in side.points:
-        cos, sin = cos_sin(n1 * n2, freq, side._kept(axis), side.middle)
+    for (axis,) in transform.points:
+        cos, sin = cos_sin(n1 * n2, freq, transform._kept(axis), transform.middle)
         sets.append(torch.stack([cos, -sin]))
     basis = torch.cat(sets, 2)
-    if side.weighted:
+    if transform.weighted:
         basis *= mirror(n1).repeat_interleave(n2)[:, None] / (n1 * n2)
     return basis.to(device, dtype)
 

@@ -1,4 +1,4 @@
-"""The side of a correlation with two or three axes: transforms axis by axis, as products with cosines and sines."""
+"""Fourier transform of two or three axes, axis by axis, as matrix products with cosines and sines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEW_ROWS = 64  # with fewer rows at once, matrices are too thin
 
 
 @dataclass(frozen=True, eq=False)
-class StagedSide:
+class AxisTransform:
     """The last axis and the one in the middle are transformed for all blocks, the first axis block by block.
 
     It needs no zero padding, any period will do, and only the points given are ever read or written. Positions are
@@ -61,34 +61,34 @@ class StagedSide:
     def held(self, rows: int) -> int:
         return rows * self.blocks * 2 * self._width
 
-    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
         """The two groups: (2, blocks, width, rows), the even points before the odd ones, set after set."""
-        opened = self.blank(len(values[0]), room)
-        sets = zip(values, self._folds(opened), self._inner(opened), self._views(opened), strict=True)
+        partial = self.blank(len(values[0]), storage)
+        sets = zip(values, self._folds(partial), self._inner(partial), self._views(partial), strict=True)
         for value, fold, inner, (to_even, to_odd) in sets:
-            for rows in _lots(len(value), fold.numbers, desk):
-                even, odd = fold.split(value[rows], desk)
+            for rows in _row_chunks(len(value), fold.numbers, scratch):
+                even, odd = fold.split(value[rows], scratch)
                 inner.analyse(even, 0, to_even[..., rows])
                 inner.analyse(odd, 1, to_odd[..., rows])
-        return opened
+        return partial
 
-    def blank(self, rows: int, room: Tensor) -> Tensor:
-        return memory(room, 2, self.blocks, self._width, rows)
+    def blank(self, rows: int, storage: Tensor) -> Tensor:
+        return memory(storage, 2, self.blocks, self._width, rows)
 
-    def shares(self, opened: Tensor, step: int) -> Sequence[tuple[Tensor, Tensor]]:
-        real, imag = (group.split(step) for group in opened)
+    def chunks(self, partial: Tensor, step: int) -> Sequence[tuple[Tensor, Tensor]]:
+        real, imag = (group.split(step) for group in partial)
         return list(zip(real, imag, strict=True))
 
-    def at(self, blocks: range, spectrum: Tensor) -> _StagedSlice:
-        return _StagedSlice(self._late(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
+    def at(self, blocks: range, spectrum: Tensor) -> _AxisSlice:
+        return _AxisSlice(self._late(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
 
-    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
         values, count = [], gathered.shape[-1]
         sets = zip(self.points, self._folds(gathered), self._inner(gathered), self._views(gathered), strict=True)
         for own, fold, inner, (of_even, of_odd) in sets:
             value = gathered.new_empty(count, *map(len, own))
-            for rows in _lots(count, fold.numbers, desk):
-                parts = fold.parts(len(range(count)[rows]), desk)
+            for rows in _row_chunks(count, fold.numbers, scratch):
+                parts = fold.parts(len(range(count)[rows]), scratch)
                 inner.adjoint(of_even[..., rows], 0, parts[0])
                 inner.adjoint(of_odd[..., rows], 1, parts[1])
                 fold.join(parts, value[rows])
@@ -104,10 +104,10 @@ class StagedSide:
     def _width(self) -> int:
         return 2 * sum(shape[0] for shape in self._shapes)
 
-    def _views(self, opened: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Per set its even and its odd share of the width."""
+    def _views(self, partial: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Per set its even and its odd part of the width."""
         counts = [shape[0] for shape in self._shapes for _ in range(2)]
-        views = iter(opened.split(counts, 2))
+        views = iter(partial.split(counts, 2))
         return zip(views, views, strict=True)
 
     def _folds(self, like: Tensor) -> list[_Fold]:
@@ -121,27 +121,27 @@ class StagedSide:
         return _late_matrix(self, like.dtype, like.device).expand(len(blocks), -1, -1)
 
 
-class _StagedSlice:
-    """A share is a pair (blocks, width, rows), the two groups."""
+class _AxisSlice:
+    """A chunk is a pair (blocks, width, rows), the two groups."""
 
     def __init__(self, late: Tensor, spectrum: Tensor) -> None:
         self._to_spectrum, self._from_spectrum = late, late.mT
         self._re, self._im = spectrum
 
-    def analyse(self, share: tuple[Tensor, Tensor]) -> None:
-        real, imag = share
+    def analyse(self, chunk: tuple[Tensor, Tensor]) -> None:
+        real, imag = chunk
         torch.bmm(self._to_spectrum, real, out=self._re)
         torch.bmm(self._to_spectrum, imag, out=self._im)
 
-    def adjoint(self, share: tuple[Tensor, Tensor]) -> None:
-        real, imag = share
+    def adjoint(self, chunk: tuple[Tensor, Tensor]) -> None:
+        real, imag = chunk
         torch.bmm(self._from_spectrum, self._re, out=real)
         torch.bmm(self._from_spectrum, self._im, out=imag)
 
 
-def _lots(count: int, numbers: int, desk: Tensor) -> list[slice]:
-    """So many rows of so many numbers, in parts for which the desk has room unless it is tiny."""
-    fit = len(desk) // numbers
+def _row_chunks(count: int, numbers: int, scratch: Tensor) -> list[slice]:
+    """So many rows of so many numbers, in parts for which the scratch memory is large enough, unless it is tiny."""
+    fit = len(scratch) // numbers
     step = fit if fit >= FEW_ROWS else count
     return [slice(start, start + step) for start in range(0, count, step)]
 
@@ -159,18 +159,18 @@ class _Fold:
         if self._small:
             self._all = torch.kron(matrix, torch.eye(math.prod(inner)).to(matrix)).t().contiguous()
 
-    def split(self, value: Tensor, desk: Tensor) -> tuple[Tensor, ...]:
+    def split(self, value: Tensor, scratch: Tensor) -> tuple[Tensor, ...]:
         """(rows, *points) -> even and odd part, each (rows, points kept, *inner)"""
-        out = memory(desk, len(value), len(self._matrix), math.prod(self._inner))
+        out = memory(scratch, len(value), len(self._matrix), math.prod(self._inner))
         if self._small:
             torch.mm(value.flatten(1), self._all, out=out.flatten(1))
         else:
             torch.bmm(self._matrix.expand(len(value), -1, -1), value.flatten(2).contiguous(), out=out)
         return out.unflatten(2, self._inner).chunk(2, 1)
 
-    def parts(self, rows: int, desk: Tensor) -> Tensor:
+    def parts(self, rows: int, scratch: Tensor) -> Tensor:
         """Room for the even and the odd part, (2, points kept, rows, *inner)."""
-        return memory(desk, 2, len(self._matrix) // 2, rows, *self._inner)
+        return memory(scratch, 2, len(self._matrix) // 2, rows, *self._inner)
 
     def join(self, parts: Tensor, out: Tensor) -> None:
         """(2, points kept, rows, *inner) -> (rows, *points)"""
@@ -224,21 +224,21 @@ class _Inner:
 
 
 @lru_cache(maxsize=512)
-def _folds(side: StagedSide, dtype: torch.dtype, device: torch.device) -> list[_Fold]:
-    sets = [(even_odd(own[0], side.middle[0]), tuple(map(len, own[1:]))) for own in side.points]
+def _folds(transform: AxisTransform, dtype: torch.dtype, device: torch.device) -> list[_Fold]:
+    sets = [(even_odd(own[0], transform.middle[0]), tuple(map(len, own[1:]))) for own in transform.points]
     return [_Fold(parts.flatten(0, 1).to(device, dtype), inner) for parts, inner in sets]
 
 
 @lru_cache(maxsize=512)
-def _inner_axes(side: StagedSide, dtype: torch.dtype, device: torch.device) -> list[_Inner]:
-    found, half = [], side.period[-1]
-    for own in side.points:
-        cos, sin = cos_sin(half, torch.arange(half // 2 + 1), own[-1], side.middle[-1])
-        if side.weighted:
-            weight = mirror(half)[:, None] / side.volume
+def _inner_axes(transform: AxisTransform, dtype: torch.dtype, device: torch.device) -> list[_Inner]:
+    found, half = [], transform.period[-1]
+    for own in transform.points:
+        cos, sin = cos_sin(half, torch.arange(half // 2 + 1), own[-1], transform.middle[-1])
+        if transform.weighted:
+            weight = mirror(half)[:, None] / transform.volume
             cos, sin = cos * weight, sin * weight
         last = torch.stack([torch.cat([cos, -sin]), torch.cat([-sin, -cos])])
-        axes = zip(side.period[1:-1], own[1:-1], side.middle[1:-1], strict=True)
+        axes = zip(transform.period[1:-1], own[1:-1], transform.middle[1:-1], strict=True)
         befores = [
             torch.cat(cos_sin(n, torch.arange(n), points, middle), 1).to(device, dtype) for n, points, middle in axes
         ]
@@ -247,8 +247,8 @@ def _inner_axes(side: StagedSide, dtype: torch.dtype, device: torch.device) -> l
 
 
 @lru_cache(maxsize=512)
-def _late_matrix(side: StagedSide, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _late_matrix(transform: AxisTransform, dtype: torch.dtype, device: torch.device) -> Tensor:
     """cos and sin of every set, (freq, width)."""
-    late, middle = side.period[0], side.middle[0]
-    sets = [cos_sin(late, torch.arange(late), kept(own[0], middle), middle) for own in side.points]
+    late, middle = transform.period[0], transform.middle[0]
+    sets = [cos_sin(late, torch.arange(late), kept(own[0], middle), middle) for own in transform.points]
     return torch.cat([matrix for pair in sets for matrix in pair], 1).to(device, dtype)

@@ -1,4 +1,4 @@
-"""The side of a correlation with a single long axis: a transform in two steps (Cooley and Tukey 1965).
+"""Fourier transform of a single long axis in two steps (Cooley and Tukey 1965).
 
 Frequency k = g + N1 k2 stands at place (g, k2) for the period N1 N2, g up to N1 / 2, and with p = N2 p1 + p2
 
@@ -24,7 +24,7 @@ STRIP = 128  # lines of a matrix that are turned at once
 
 @dataclass(frozen=True, eq=False)
 class SingleAxis:
-    """What sides of one axis share: period, points, and the order of frequencies. Points count from `middle` / 2."""
+    """Period, points and order of frequencies of a transform of one axis. Points count from `middle` / 2."""
 
     period: tuple[int, int]  # N1, N2
     points: tuple[Points, ...]
@@ -44,7 +44,7 @@ class SingleAxis:
         return self.period[1]
 
 
-class TwoStepSide(SingleAxis):
+class TwoStepTransform(SingleAxis):
     """The points are range(n); the second step is done block by block."""
 
     in_place = True
@@ -55,28 +55,28 @@ class TwoStepSide(SingleAxis):
     def held(self, rows: int) -> int:
         return 2 * rows * self.blocks * self.block
 
-    def open(self, values: Sequence[Tensor], room: Tensor, desk: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
         """(blocks, 2 * p2, rows), real before imaginary parts"""
         (value,) = values
-        padded = memory(desk, self._rounds * self.block, len(value))
+        padded = memory(scratch, self._rounds * self.block, len(value))
         _turn(value, padded[: value.shape[1]])
         padded[value.shape[1] :] = 0
-        opened = self.blank(len(value), room)
-        torch.mm(self._first(value), padded.view(self._rounds, -1), out=opened.view(2 * self.blocks, -1))
-        return opened
+        partial = self.blank(len(value), storage)
+        torch.mm(self._first(value), padded.view(self._rounds, -1), out=partial.view(2 * self.blocks, -1))
+        return partial
 
-    def blank(self, rows: int, room: Tensor) -> Tensor:
-        return memory(room, self.blocks, 2 * self.block, rows)
+    def blank(self, rows: int, storage: Tensor) -> Tensor:
+        return memory(storage, self.blocks, 2 * self.block, rows)
 
-    def shares(self, opened: Tensor, step: int) -> Sequence[Tensor]:
-        return opened.split(step)
+    def chunks(self, partial: Tensor, step: int) -> Sequence[Tensor]:
+        return partial.split(step)
 
     def at(self, blocks: range, spectrum: Tensor) -> _TwoStepSlice:
         return _TwoStepSlice(self._second(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
 
-    def close(self, gathered: Tensor, desk: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
         rows = gathered.shape[-1]
-        points = memory(desk, self._rounds, self.block * rows)
+        points = memory(scratch, self._rounds, self.block * rows)
         torch.mm(self._first(gathered).t(), gathered.view(2 * self.blocks, -1), out=points)
         value = gathered.new_empty(rows, self._count)
         _turn(points.view(-1, rows)[: self._count], value)
@@ -102,18 +102,18 @@ class TwoStepSide(SingleAxis):
 
 
 class _TwoStepSlice:
-    """A share is (blocks, 2 * p2, rows)."""
+    """A chunk is (blocks, 2 * p2, rows)."""
 
     def __init__(self, second: Tensor, spectrum: Tensor) -> None:
         (self._to_re, self._to_im), (self._re, self._im) = second, spectrum
         self._from_re, self._from_im = second.mT
 
-    def analyse(self, share: Tensor) -> None:
-        torch.bmm(self._to_re, share, out=self._re)
-        torch.bmm(self._to_im, share, out=self._im)
+    def analyse(self, chunk: Tensor) -> None:
+        torch.bmm(self._to_re, chunk, out=self._re)
+        torch.bmm(self._to_im, chunk, out=self._im)
 
-    def adjoint(self, share: Tensor) -> None:
-        torch.bmm(self._from_re, self._re, out=share).baddbmm_(self._from_im, self._im)
+    def adjoint(self, chunk: Tensor) -> None:
+        torch.bmm(self._from_re, self._re, out=chunk).baddbmm_(self._from_im, self._im)
 
 
 def _turn(matrix: Tensor, out: Tensor) -> None:
@@ -123,18 +123,18 @@ def _turn(matrix: Tensor, out: Tensor) -> None:
 
 
 @lru_cache(maxsize=512)
-def _first_step(side: TwoStepSide, dtype: torch.dtype, device: torch.device) -> Tensor:
-    n1, n2 = side.period
-    cos, sin = cos_sin(n1, torch.arange(side.blocks), range(side._rounds))
+def _first_step(transform: TwoStepTransform, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n1, n2 = transform.period
+    cos, sin = cos_sin(n1, torch.arange(transform.blocks), range(transform._rounds))
     step = torch.stack([cos, -sin], 1)
-    if side.weighted:
+    if transform.weighted:
         step *= mirror(n1)[:, None, None] / (n1 * n2)
     return step.flatten(0, 1).to(device, dtype)
 
 
 @lru_cache(maxsize=512)
-def _second_step(side: TwoStepSide, dtype: torch.dtype, device: torch.device) -> Tensor:
-    n1, n2 = side.period
-    freq = torch.arange(side.blocks)[:, None] + n1 * torch.arange(n2)
-    cos, sin = cos_sin(n1 * n2, freq, range(n2), side.middle)
+def _second_step(transform: TwoStepTransform, dtype: torch.dtype, device: torch.device) -> Tensor:
+    n1, n2 = transform.period
+    freq = torch.arange(transform.blocks)[:, None] + n1 * torch.arange(n2)
+    cos, sin = cos_sin(n1 * n2, freq, range(n2), transform.middle)
     return torch.stack([torch.cat([cos, sin], -1), torch.cat([-sin, cos], -1)]).to(device, dtype)
