@@ -37,13 +37,13 @@ class _Rebinder:
         self._old: list[Any] = []  # keeps what ids stand for
 
     def modules(self, model: nn.Module) -> None:
-        for module in model.modules():
-            self._attributes(vars(module))
+        for module in list(model.modules()):
+            self._attributes(vars(module), but=("_modules", "_parameters", "_buffers"))
 
-    def _attributes(self, held: dict[Any, Any]) -> None:
+    def _attributes(self, held: dict[Any, Any], but: tuple[str, ...] = ()) -> None:
         """Walk a dict that belongs to the model."""
         for key, value in list(held.items()):
-            new = self._walked(value)
+            new = value if key in but else self._walked(value)
             if new is not value:
                 held[key] = new
 

@@ -75,6 +75,10 @@ class Program:
         """Put `new` in the place of module `name`, under every name it has, with its mode and its hooks."""
         old = self.model.get_submodule(name)
         new.train(old.training)
+        # Lists of layers, and hooks that read the conv; what the new one has taken over from the old included.
+        shared = [name for name, value in vars(new).items() if vars(old).get(name, ...) is value]
+        rebind(self.model, {id(old): new})
+        vars(new).update({name: vars(old)[name] for name in shared})
         for hooks in HOOKS:
             getattr(new, hooks).update(getattr(old, hooks))
         for root in (self.model, self.graph_module):
@@ -82,7 +86,6 @@ class Program:
                 for key, child in parent._modules.items():
                     if child is old:
                         parent._modules[key] = new
-        rebind(self.model, {id(old): new})  # lists of layers, and hooks that read the conv
 
     def _repr_html_(self) -> str:
         """What `summary` says, for a notebook."""
