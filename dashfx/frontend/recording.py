@@ -26,6 +26,7 @@ FUNCTIONAL_CONVS = {
 }
 # What a search changes of a conv: code that reads these would work with the old ones.
 SETTINGS = ("kernel_size", "dilation", "padding")
+REPLACED = ("weight", "bias", "weight_g", "weight_v", "parametrizations")  # parameters, for the same reason
 Stack = list[tuple[str, nn.Module]]  # the modules that are running, outermost first
 
 
@@ -80,6 +81,7 @@ class _ConvWatcher(TorchFunctionMode):
             for _, module in own_modules(model)
             if is_conv(module)
             for name, parameter in module.named_parameters()
+            if name.partition(".")[0] in REPLACED or adapter_of(module)  # other parameters stay where they are
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

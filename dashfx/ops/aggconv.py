@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import SpaceError
+from dashfx.frontend.members import Members, carry
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.autotune.estimate import choose
@@ -46,6 +47,7 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
+        members: what that conv has beyond torch.nn's: its attributes stand here, its class's members are found.
         choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; else by estimate.
 
     Raises:
@@ -79,6 +81,7 @@ class AggConv(nn.Module):
         super().__init__()
         self.name = ""
         self.site: Site | None = None
+        self.members: Members | None = None
         choices = tuple(candidates)
         check_channels(in_channels, out_channels, groups)
         check_names(padding_mode, (*ALGORITHMS, "auto"), algorithm)
@@ -116,6 +119,14 @@ class AggConv(nn.Module):
         self.register_buffer("residual", None)
         self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
         self.reset_parameters()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__") or (members := vars(self).get("members")) is None:
+                raise
+            return members.find(name, self)
 
     @property
     def ndim(self) -> int:
@@ -242,6 +253,7 @@ class AggConv(nn.Module):
     def only(self, index: int) -> AggConv:
         """A copy that holds candidate `index` alone, without a residual."""
         alone = copy.deepcopy(self)
+        carry(self, alone, self.members.attributes if self.members else ())  # which may be parts of the model
         alone.keep([index])
         alone.free()
         alone.residual = None
