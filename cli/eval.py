@@ -55,6 +55,8 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
     run, model, _ = model_of(folder)
     config = run.config
     wanted = task or config.task
+    if wanted in (None, run.task.name):  # the metric may depend on more than the task's name
+        wanted = f"{run.task.name}:{run.task.metric_name}"
     if spec is not None:
         run.data = load_data(
             spec,

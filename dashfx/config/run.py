@@ -246,7 +246,8 @@ class LossConfig(Strict):
         pos_weight: "balanced", or the weight of positives among several labels, one or a number per label.
         label_smoothing: the share of certainty that is spread over the other classes.
         gamma: of the focal loss.
-        normalise_targets: a regression model works in units of mean 0 and deviation 1 per channel.
+        normalise_targets: a regression model works in units of mean 0 and deviation 1 per output, and the exported one
+            in the data's; null does so wherever it is regression.
     """
 
     name: str | None = None
@@ -254,7 +255,7 @@ class LossConfig(Strict):
     pos_weight: Literal["balanced"] | float | tuple[float, ...] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     gamma: float = Field(2.0, ge=0)
-    normalise_targets: bool = False
+    normalise_targets: bool | None = None
 
 
 class ReadingConfig(Strict):
