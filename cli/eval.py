@@ -57,6 +57,8 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
     config = run.config
     wanted = task or config.task
     inputs = run.inputs
+    if wanted in (None, inputs.task.name):  # the metric may depend on more than the task's name
+        wanted = f"{inputs.task.name}:{inputs.task.metric_name}"
     if spec is not None:
         data = load_data(
             spec,

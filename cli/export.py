@@ -15,7 +15,10 @@ from dashfx.errors import ConfigError, DashfxError, ExportError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CARRIED = ("task", "metric", "input_shape", "normalisation", "target_normalisation", "labels", "genotype")
+CARRIED = (
+    *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
+    *("target_normalisation", "target_normalisation_undone"),
+)
 
 Source = Annotated[
     Path,
@@ -59,17 +62,26 @@ def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
     from dashfx.stages.export import metadata
     from dashfx.stages.reopen import model_of
+    from dashfx.task import in_data_units
 
     run, model, genotype = model_of(folder)
     settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
-    return model, run.inputs.example, metadata(run.inputs.data, run.inputs.task, genotype), settings
+    inputs = run.inputs
+    model = in_data_units(model, inputs.task.target)
+    return model, inputs.example, metadata(inputs.data, inputs.task, genotype), settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:
     """What `load()` of the file returns; shape and facts come from --input and from a model.onnx beside it."""
     import torch
 
+    from dashfx.data import Normalisation
+    from dashfx.stages.export import UNDONE
+    from dashfx.task import in_data_units
+
     model, facts = load(file), _facts_beside(file)
+    if UNDONE in facts:
+        model = in_data_units(model, Normalisation.from_dict(json.loads(facts[UNDONE])))
     if shape is None and "input_shape" not in facts:
         raise ConfigError(
             "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"

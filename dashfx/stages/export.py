@@ -25,7 +25,9 @@ from dashfx.run.inputs import Inputs
 from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.site import Site
-from dashfx.task import Task, evaluate
+from dashfx.task import Task, evaluate, in_data_units
+
+UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
 
 
 def write_onnx(inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path) -> tuple[ExportReport, float]:
@@ -36,7 +38,7 @@ def write_onnx(inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path)
     """
     options = inputs.config.export
     report = export(
-        model,
+        in_data_units(model, inputs.task.target),
         inputs.example,
         path,
         metadata=metadata(inputs.data, inputs.task, genotype),
@@ -50,7 +52,10 @@ def write_onnx(inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path)
 
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = 64) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
-    return evaluate(OnnxModel(path).rows, data.loader(part, batch_size), task)
+    model = OnnxModel(path)
+    if "target_normalisation" not in model.metadata:  # files of earlier versions leave the data's units to the reader
+        task = task.exported or task
+    return evaluate(model.rows, data.loader(part, batch_size), task)
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
@@ -61,10 +66,11 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "input_shape": json.dumps(data.input_shape),
         "normalisation": json.dumps(data.normalisation.to_dict()),
         "labels": json.dumps(data.labels),
+        "channels": json.dumps(data.channels),
         "genotype": genotype.to_json(),
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
-    return facts | ({"target_normalisation": json.dumps(task.target.to_dict())} if task.target else {})
+    return facts | ({UNDONE: json.dumps(task.target.to_dict())} if task.target else {})
 
 
 def data_facts(data: Data, task: Task) -> dict[str, Any]:
@@ -75,7 +81,9 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
         "input_shape": data.input_shape,
         "output_shape": data.output_shape,
         "labels": data.labels,
+        "channels": data.channels,
         "normalisation": data.normalisation.to_dict(),
+        "reading": json.loads(data.reading.to_json()),
         "target_normalisation": task.target and task.target.to_dict(),
         "rows": {part: len(data.part(part)) for part in ("train", "valid", "test")},
         "notes": data.notes,

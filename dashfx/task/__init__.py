@@ -7,12 +7,14 @@ from dashfx.task.losses import LossOptions, relative_l2
 from dashfx.task.metrics import RelativeL2
 from dashfx.task.multilabel import multilabel
 from dashfx.task.names import check_names
+from dashfx.task.outputs import OutputError, in_data_units, output_errors
 from dashfx.task.regress import regress
 
 __all__ = [
     "KIND_OF",
     "TASKS",
     "LossOptions",
+    "OutputError",
     "RelativeL2",
     "Score",
     "Task",
@@ -21,8 +23,10 @@ __all__ = [
     "data_kind",
     "dense_classify",
     "evaluate",
+    "in_data_units",
     "load_task",
     "multilabel",
+    "output_errors",
     "regress",
     "relative_l2",
 ]

@@ -96,7 +96,7 @@ def _named_task(spec: str, data: Data, options: LossOptions, target: Normalisati
 def _unfit(task: Task | str, data: Data) -> str:
     name, kind = (task, KIND_OF[task]) if isinstance(task, str) else (task.name, task.kind)
     suits = next(name for name, kind in KIND_OF.items() if kind == data.kind)
-    return f"task {name} needs {kind} data, {data.name} is {data.kind}; try --task {suits}"
+    return f"task {name} needs {kind} data, {data.name} is {data.described}; try --task {suits}"
 
 
 def _unknown(spec: str) -> str:
