@@ -57,11 +57,12 @@ def export(
 
 def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
-    from dashfx.stages.export import metadata
+    from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
 
     run, model, genotype = model_of(folder)
-    settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
+    options = {"rows": real_rows(run.data), "seed": run.config.seed}
+    settings = {**run.config.export.model_dump(), **options, **settings}
     return model, run.example, metadata(run.data, run.task, genotype), settings
 
 
