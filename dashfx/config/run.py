@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from dashfx.config import presets
 from dashfx.config.base import Strict
@@ -262,7 +262,7 @@ class LossConfig(Strict):
 
 
 class ReadingConfig(Strict):
-    """How files become rows of one shape, see `dashfx.data.reading.Reading`.
+    """How files and arrays become rows of one shape, see `dashfx.data.reading.Reading`.
 
     Attributes:
         window, stride: records are cut into windows of so many samples, at this distance; 0 does not cut.
@@ -272,6 +272,10 @@ class ReadingConfig(Strict):
         log_mel: sounds become log-mel spectrograms of so many bands.
         rate: samples a second that sounds are resampled to.
         columns: the names of x and y in folders of `datasets` and in shards.
+        size: images become so large, one number or [height, width]; stretched, or as `fit` "crop" or "pad" says.
+        layout: where the channels of arrays stand among a row's axes: "first", "last" or "none".
+        groups: whose files stay in one part: a table FILE.csv of files and groups, or an expression on their names.
+        ignore: the number in masks that does not count, beside 255.
     """
 
     window: int = Field(0, ge=0)
@@ -282,6 +286,10 @@ class ReadingConfig(Strict):
     log_mel: int = Field(0, ge=0)
     rate: int = Field(0, ge=0)
     columns: tuple[str, str] | None = None
+    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    layout: Literal["first", "last", "none"] | None = None
+    groups: str | None = None
+    ignore: int | None = None
 
 
 class RunConfig(Strict):

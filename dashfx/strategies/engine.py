@@ -282,7 +282,7 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
     """The data with a share of its train part taken out, and with that share as its train part; records stay whole."""
-    train, records = data.train, data.train.records
+    train, records = data.train, data.train.units
     units = np.arange(len(train)) if records is None else np.unique(records)
     order = units[np.random.default_rng(derive_seed("held-out", len(train))).permutation(len(units))]
     cut = min(max(1, round(share * len(order))), len(order) - 1)

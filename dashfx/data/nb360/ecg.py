@@ -42,7 +42,7 @@ def windows(records: list[np.ndarray], classes: np.ndarray) -> Pair:
     strides, pieces, labels = list(STRIDES.values()), [], []
     for record, label in zip(records, classes, strict=True):
         signal = record.astype(np.float32)
-        signal = (signal - signal.mean()) / max(float(signal.std()), 1e-8)
+        signal = (signal - signal.mean()) / (float(signal.std()) or 1.0)
         starts = np.arange(0, len(signal) - WINDOW + 1, strides[label])
         pieces.append(signal[starts[:, None] + np.arange(WINDOW)])
         labels.append(np.full(len(starts), label))

@@ -1,4 +1,4 @@
-"""Raw y of every part goes in; class numbers, label rows or numbers to regress come out, with the classes' names.
+"""Targets: raw y of every part goes in; class numbers, label rows or numbers to regress come out, with their names.
 
 Unless the kind is given, y decides it:
 
@@ -8,19 +8,24 @@ Unless the kind is given, y decides it:
 4. (N, L, *size) of zeros and ones that are no floats: several labels for every position.
 5. Other floats: numbers to regress, (N, L) or (N, C, *size). A y of x's size without a channel axis gets one.
 
+A source may say the kind itself. Where the names of a model's classes are known, classes get its numbers.
+
 Ignored are, in 3, classes below 0 (and 255 in uint8), and in labels and numbers of two axes and more, NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dashfx.data.base import Kind, pieces, uncounted
-from dashfx.data.source import Source
+from dashfx.data.source import Source, decoded
+from dashfx.data.targets.names import numbers_of
 from dashfx.errors import DataError, did_you_mean
+
+EMPTY = ("", "nan", "none", "?")  # texts that stand where a label is missing
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,26 @@ class Targets:
     note: str
 
 
-def read_targets(source: Source, kind: str | None, size: tuple[int, ...]) -> Targets:
+def read_targets(
+    source: Source, kind: str | None, size: tuple[int, ...], known: tuple[str, ...] | None = None
+) -> Targets:
     """The targets of `source` as `kind`, or as the rules say; `size` is x's (*size).
 
+    Args:
+        known: the names of a model's classes or labels, whose numbers the targets get.
+
     Raises:
-        DataError: an unknown kind, y that does not fit its kind, labels out of range, parts that do not agree.
+        DataError: an unknown kind, y that does not fit its kind, labels out of range, parts that do not agree, classes
+            that the model does not know.
     """
+    kind = kind or source.kind
     if kind is None:
-        kind = guess_kind(source.parts["train"][1], size, source.where("y", "train"))
+        kind = guess_kind(source.parts[source.lead][1], size, source.where("y", source.lead))
     if kind not in READERS:
         raise DataError(f"no kind of data {kind!r}{did_you_mean(kind, READERS)}; there are {', '.join(READERS)}")
-    return READERS[kind](source, size)
+    targets = READERS[kind](source, size, known or ())
+    named = source.labels if kind != "classes" and len(source.labels) == targets.n_outputs else targets.labels
+    return replace(targets, labels=named)
 
 
 def guess_kind(y: np.ndarray, size: tuple[int, ...], where: str) -> Kind:
@@ -68,17 +82,36 @@ def guess_kind(y: np.ndarray, size: tuple[int, ...], where: str) -> Kind:
     )
 
 
-def read_classes(source: Source, size: tuple[int, ...]) -> Targets:
+def read_classes(source: Source, size: tuple[int, ...], known: tuple[str, ...] = ()) -> Targets:
     raw = {part: _flat_labels(y, source.where("y", part)) for part, (_, y) in source.parts.items()}
-    classes = np.unique(raw["train"])
-    _check_classes(source, raw, classes)
+    _same_type(source, raw)
+    if raw[source.lead].dtype.kind == "U" and source.labels:
+        known = known or source.labels  # which say the order of the names in y
+    classes = np.unique(np.concatenate([*raw.values()]) if known else raw[source.lead])
+    if known:
+        found = source.labels if source.labels and classes.dtype.kind == "i" else ()
+        texts = [_name(value, found, source.name) for value in classes.tolist()]
+        numbers, names = numbers_of(texts, known, source.name), known
+    else:
+        _check_classes(source, raw, classes)
+        numbers, names = np.arange(len(classes)), source.labels or tuple(str(name) for name in classes.tolist())
+        if len(names) != len(classes):
+            raise DataError(f"{source.name}: {len(names)} names of classes, y has {len(classes)}; name each, in order")
     # Every label is in `classes`, which is sorted, so its place there is its number.
-    y = {part: np.searchsorted(classes, labels).astype(np.int64) for part, labels in raw.items()}
-    names = tuple(str(name) for name in classes.tolist())
+    y = {part: numbers[np.searchsorted(classes, labels)].astype(np.int64) for part, labels in raw.items()}
     return Targets("classes", y, names, len(names), f"labels: {len(names)} classes, {names[0]} .. {names[-1]}")
 
 
-def read_multilabel(source: Source, size: tuple[int, ...]) -> Targets:
+def _name(value: object, names: tuple[str, ...], where: str) -> str:
+    """The name of a label: itself, or that of its number where the source has names for numbers."""
+    if not names:
+        return str(value)
+    if not isinstance(value, int) or not 0 <= value < len(names):
+        raise DataError(f"{where}: class number {value} has no name, there are {len(names)}; relabel it, or name it")
+    return names[value]
+
+
+def read_multilabel(source: Source, size: tuple[int, ...], known: tuple[str, ...] = ()) -> Targets:
     y = {part: pair[1] for part, pair in source.parts.items()}
     for part, rows in y.items():
         if rows.ndim not in (2, 2 + len(size)) or not _zero_one(rows):
@@ -91,17 +124,18 @@ def read_multilabel(source: Source, size: tuple[int, ...]) -> Targets:
     return Targets("multilabel", y, (), shape[0], f"labels: {shape[0]} a {unit}, each 0 or 1{_unknown(y)}")
 
 
-def read_dense(source: Source, size: tuple[int, ...]) -> Targets:
+def read_dense(source: Source, size: tuple[int, ...], known: tuple[str, ...] = ()) -> Targets:
     for part, (_, rows) in source.parts.items():
         if rows.dtype.kind in "US":
             raise DataError(f"{source.where('y', part)} holds text; targets to regress must be numbers")
     y = {part: _with_channels(pair[1], size) for part, pair in source.parts.items()}
     shape = _same_rows(source, y)
-    note = f"targets: numbers, {'x'.join(map(str, shape))} a row{_unknown(y)}"
+    what = "tabular" if len(shape) == 1 else "dense"
+    note = f"targets: numbers, {what}, {'x'.join(map(str, shape))} a row{_unknown(y)}"
     return Targets("dense", y, (), shape[0], note)
 
 
-def read_dense_classes(source: Source, size: tuple[int, ...]) -> Targets:
+def read_dense_classes(source: Source, size: tuple[int, ...], known: tuple[str, ...] = ()) -> Targets:
     y, largest = {}, {}
     for part, (_, rows) in source.parts.items():
         where = source.where("y", part)
@@ -109,17 +143,19 @@ def read_dense_classes(source: Source, size: tuple[int, ...]) -> Targets:
         if y[part].shape[1:] != size:
             raise DataError(f"{where} {_brief(rows)}: a class for every position is {_axes(size)}")
         largest[part] = _largest_class(y[part], where)
-    n = largest["train"] + 1
+    lead = source.lead
+    n = max(len(known), len(source.labels)) or largest[lead] + 1
     for part, highest in largest.items():
         if highest >= n:
-            raise DataError(f"{source.where('y', part)}: class {highest} does not occur in train (0..{n - 1})")
+            among = f"the {n} that have names" if known or source.labels else f"{lead} (0..{n - 1})"
+            raise DataError(f"{source.where('y', part)}: class {highest} does not occur in {among}")
     if n < 2:
-        raise DataError(f"{source.where('y', 'train')} holds a single class; there is nothing to learn")
-    note = f"labels: {n} classes, one a position; below 0{' or 255' * (y['train'].dtype == np.uint8)} is ignored"
+        raise DataError(f"{source.where('y', lead)} holds a single class; there is nothing to learn")
+    note = f"labels: {n} classes, one a position; below 0{' or 255' * (y[lead].dtype == np.uint8)} is ignored"
     return Targets("dense-classes", y, tuple(map(str, range(n))), n, note)
 
 
-READERS: dict[str, Callable[[Source, tuple[int, ...]], Targets]] = {
+READERS: dict[str, Callable[[Source, tuple[int, ...], tuple[str, ...]], Targets]] = {
     "classes": read_classes,
     "multilabel": read_multilabel,
     "dense": read_dense,
@@ -135,27 +171,46 @@ def _flat_labels(y: np.ndarray, where: str) -> np.ndarray:
         raise DataError(f"{where} {_brief(y)}: classes are one label a row, (N,) or one-hot (N, K)")
     y = np.asarray(y).reshape(-1)
     if y.dtype.kind in "US":
-        return y.astype(str)
+        return _named(decoded(y, where), where)
     if not _whole(y):
         raise DataError(f"{where} {_brief(y)}: class labels must be whole numbers or text, found {_first_broken(y)}")
     return y.astype(np.int64)
 
 
-def _check_classes(source: Source, raw: dict[str, np.ndarray], classes: np.ndarray) -> None:
-    textual = {labels.dtype.kind == "U" for labels in raw.values()}
-    if len(textual) > 1:
+def _named(names: np.ndarray, where: str) -> np.ndarray:
+    """Names without the spaces and byte-order marks around them.
+
+    Raises:
+        DataError: one is empty, or says that it is missing.
+    """
+    names = np.char.strip(np.char.strip(names, "\ufeff"))
+    missing = np.flatnonzero(np.isin(np.char.lower(names), EMPTY))
+    if missing.size:
+        raise DataError(
+            f"{where}: {missing.size} of {len(names)} labels are missing (first: {names[missing[0]].item()!r} in row "
+            f"{missing[0]}); remove those rows or name their class"
+        )
+    return names
+
+
+def _same_type(source: Source, raw: dict[str, np.ndarray]) -> None:
+    if len({labels.dtype.kind == "U" for labels in raw.values()}) > 1:
         raise DataError(f"{source.name}: y is text in one part and numbers in another; use one of the two")
+
+
+def _check_classes(source: Source, raw: dict[str, np.ndarray], classes: np.ndarray) -> None:
+    lead = source.lead
     for part, labels in raw.items():
         strange = np.flatnonzero(~np.isin(labels, classes))
         if strange.size:
             raise DataError(
                 f"{source.where('y', part)}: label {labels[strange[0]].item()!r} in row {strange[0]} does not occur in "
-                f"train ({classes[0]} .. {classes[-1]}); it is out of range, or train lacks a class"
+                f"{lead} ({classes[0]} .. {classes[-1]}); it is out of range, or {lead} lacks a class"
             )
     if len(classes) < 2:
-        raise DataError(f"{source.where('y', 'train')} holds a single class ({classes[0]}); there is nothing to learn")
+        raise DataError(f"{source.where('y', lead)} holds a single class ({classes[0]}); there is nothing to learn")
     if classes.dtype.kind == "i":
-        _check_range(classes, raw["train"], source.where("y", "train"))
+        _check_range(classes, raw[lead], source.where("y", lead))
 
 
 def _check_range(classes: np.ndarray, labels: np.ndarray, where: str) -> None:
@@ -198,10 +253,12 @@ def _with_channels(y: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _same_rows(source: Source, y: dict[str, np.ndarray]) -> tuple[int, ...]:
-    shape = y["train"].shape[1:]
+    shape = y[source.lead].shape[1:]
     for part, array in y.items():
         if array.shape[1:] != shape:
-            raise DataError(f"{source.where('y', part)} has rows of shape {array.shape[1:]}, y_train of {shape}")
+            raise DataError(
+                f"{source.where('y', part)} has rows of shape {array.shape[1:]}, y_{source.lead} of {shape}"
+            )
     return tuple(shape)
 
 
