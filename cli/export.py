@@ -60,13 +60,14 @@ def export(
 
 def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
-    from dashfx.stages.export import metadata
+    from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
     from dashfx.task import in_data_units
 
     run, model, genotype = model_of(folder)
-    settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
     inputs = run.inputs
+    options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
+    settings = {**run.config.export.model_dump(), **options, **settings}
     model = in_data_units(model, inputs.task.target)
     return model, inputs.example, metadata(inputs.data, inputs.task, genotype), settings
 

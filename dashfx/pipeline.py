@@ -198,7 +198,7 @@ def _result(
     """The winner with its files in the run's folder, and the finalists beside it."""
     genotype, model = winner.finalist.genotype, winner.model
     assert model is not None  # one that diverged does not win
-    report, onnx_valid = exported(run, model, genotype, sites)
+    report, onnx_valid = exported(run, model, genotype, sites, winner.valid)
     test = next(each.figures.test for each in stood if each.kept and each.figures)
     return Result(
         genotype,

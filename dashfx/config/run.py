@@ -220,11 +220,15 @@ class RetrainConfig(FitConfig):
 
 
 class ExportConfig(Strict):
-    """How the ONNX file is written and how closely it must agree with PyTorch (relative)."""
+    """How the ONNX file is written and how closely it must agree with PyTorch (relative).
+
+    Attributes:
+        tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
+    """
 
     opset: int = Field(18, ge=18, le=20)
     dynamic_size: bool = True
-    tolerance: float = Field(1e-4, gt=0)
+    tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
 
 
 class NormaliseConfig(Strict):

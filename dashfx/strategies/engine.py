@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -117,7 +118,7 @@ class Engine(Learner):
         coef = self.coefficients() if coef is None else coef
         with mixing(self.sites, coef), self.accelerator.autocast():
             output = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
-            loss = self.task.loss(output, y)
+            loss = self.task.loss(convert_to_fp32(output), y)
         if self._cost and self.warm:
             loss = loss + self.config.cost_weight * expected_cost(self._cost, coef)
         return loss
