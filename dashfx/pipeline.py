@@ -33,6 +33,7 @@ from dashfx.stages.finalists import (
     chance_of,
     controls,
     decide_recipe,
+    details,
     recipes,
     standings,
     start_from,
@@ -212,4 +213,5 @@ def _result(
         onnx_valid=onnx_valid,
         exported=report,
         tuned=tuning,
+        **details(run, model),
     )

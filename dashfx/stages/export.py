@@ -25,7 +25,7 @@ from dashfx.genotype import Genotype
 from dashfx.report.models import notebook
 from dashfx.report.network import network
 from dashfx.report.page import write_report
-from dashfx.report.warnings import ONNX_GAP
+from dashfx.report.warnings import ONNX_GAP, warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
 from dashfx.run.result import Result
@@ -176,7 +176,8 @@ def finished(run: Run, result: Result) -> Result:
         folder=folder.root if folder else None,
         network=network(run.inputs, result) if folder else None,
     )
-    result = replace(result, html=notebook(result))
+    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
+    result = replace(result, html=notebook(result), warnings=warnings)
     if folder:
         write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
         write_report(folder.report, result, run.config, run.inputs.data)

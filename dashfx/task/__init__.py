@@ -1,6 +1,7 @@
 """A task's name and the data go in; its loss, its metric over a whole set and its check of outputs come out."""
 
 from dashfx.task.base import Score, Task, evaluate
+from dashfx.task.by_class import ClassScores, scores_by_class
 from dashfx.task.classify import classify, dense_classify
 from dashfx.task.load import KIND_OF, TASKS, data_kind, load_task
 from dashfx.task.losses import LossOptions, relative_l2
@@ -13,6 +14,7 @@ from dashfx.task.regress import regress
 __all__ = [
     "KIND_OF",
     "TASKS",
+    "ClassScores",
     "LossOptions",
     "OutputError",
     "RelativeL2",
@@ -29,4 +31,5 @@ __all__ = [
     "output_errors",
     "regress",
     "relative_l2",
+    "scores_by_class",
 ]
