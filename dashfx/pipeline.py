@@ -34,6 +34,7 @@ from dashfx.stages.finalists import (
     controls,
     decide_recipe,
     details,
+    planned_epochs,
     recipes,
     standings,
     start_from,
@@ -94,6 +95,7 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance = chance_of(run.config, supernet)
     run = budgeted(run, supernet)
+    run.session.observer.planned(planned_epochs(run.config))
     genotype = kept(run, searched(run, supernet))
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)

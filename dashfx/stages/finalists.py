@@ -82,6 +82,20 @@ def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | No
     return [Finalist("tuned", origin, read, recipe, RETRAIN, weights_then), plain]
 
 
+def planned_epochs(config: RunConfig) -> dict[str, float]:
+    """The epochs of each stage that trains, as the options have them; a trial's count by its share of the data."""
+    epochs: dict[str, float] = {"search": config.search.epochs} if config.trains_supernet else {}
+    if config.tune.trials:
+        share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
+        epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * config.retrain.epochs)
+    stages = [RETRAIN]
+    stages += [PLAIN] if config.tune.wanted and config.tune.finalist else []
+    if config.search.strategy not in CONTROLS:
+        stages += [CONTROL] if config.control else []
+        stages += [RANDOM] if config.random_control else []
+    return {**epochs, **dict.fromkeys(stages, config.retrain.epochs)}
+
+
 def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
     """What the run has chosen, or what another rule reads from the same mixtures."""
     rule = recipe.search.rule

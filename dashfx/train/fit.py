@@ -255,7 +255,7 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
     metric = _judge(learner, data, fitted, epoch)
-    lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
+    lr, seconds = learning_rate(config, (epoch + 0.5) / config.epochs), time.perf_counter() - started
     facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures(), steps)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
