@@ -59,13 +59,14 @@ def as_array(value: Any, where: str) -> np.ndarray:
     Raises:
         DataError: ragged lists, objects, complex numbers or dates; sparse, quantised or empty (meta) tensors.
     """
-    if isinstance(value, Tensor):
-        return _of_tensor(value, where)
     try:
         with border(where, "no array can be made of it", "give numbers in one shape"):
-            array = value if isinstance(value, np.ndarray) else _of_list(value, where)
+            if isinstance(value, Tensor):
+                array = _of_tensor(value, where)
+            else:
+                array = value if isinstance(value, np.ndarray) else _of_list(value, where)
     except DataError as error:
-        if isinstance(error.__cause__, ValueError):
+        if isinstance(error.__cause__, ValueError) and not isinstance(value, Tensor):
             raise DataError(f"{where} has rows of different lengths; pad or crop them to one shape") from None
         raise
     if array.dtype.kind not in "biufUS":

@@ -50,7 +50,7 @@ def windows(records: list[np.ndarray], classes: np.ndarray) -> Pair:
 
 
 def _reference(files: Files, path: Path) -> tuple[list[str], np.ndarray]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with files.reading(path, "no table"), open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if row]
     kinds = list(STRIDES)
     if not rows or any(len(row) < 2 or row[1] not in kinds for row in rows):

@@ -114,7 +114,10 @@ def _tables(folder: Path) -> dict[str, Any]:
         raise DataError(f'hf:{folder}: reading it needs the package datasets; pip install "dashfx[data]"') from None
     with border(f"hf:{folder}", "not a folder of datasets' save_to_disk", "save it again"):
         loaded = load_from_disk(str(folder))
-    return dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+        tables: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+        for table in tables.values():
+            table.data.validate(full=True)  # a damaged table would otherwise end the process when it is read
+    return tables
 
 
 def _column(names: list[str], usual: tuple[str, ...], what: str, folder: Path) -> str:

@@ -21,6 +21,9 @@ SUFFIXES = {".wav", ".flac", ".ogg"}
 DAMAGED = ("not a readable sound", "remove or replace it")
 FRAMES_A_BYTE = 8192  # FLAC takes 14 bytes for 65,535 samples of silence
 MOST_CHANNELS = 256
+FASTEST = 10**7  # samples a second
+FARTHEST = 1000  # times a rate that resampling goes up
+LONGEST = 10**6  # of the terms of the ratio: the filter has as many taps
 UNSEEKABLE = {"GSM610"}  # libsndfile reads it from the start alone, and says so only when it is asked to go elsewhere
 
 
@@ -59,6 +62,8 @@ def read_waves(folder: Path, reading: Reading) -> Source:
             raise DataError(
                 f"{path} has {other} samples a second, {first} has {rate}; resample them, or say reading.rate={rate}"
             )
+        if reading.rate and not _reachable(other, reading.rate):
+            raise DataError(f"{path}: {other} samples a second do not go to reading.rate={reading.rate}; say another")
         if n != channels:
             raise DataError(f"{path} has {n} channels, {first} has {channels}; bring all sounds to one number")
     parts = {}
@@ -68,6 +73,10 @@ def read_waves(folder: Path, reading: Reading) -> Source:
         parts[part] = (waves, np.array([label for _, label in pairs]))
     note = f"sounds: {channels} channels, {reading.rate or rate} samples a second"
     return grouped(Source(folder.name, parts, (note, *listing.notes)), listing.paths, listing.roots, reading)
+
+
+def _reachable(rate: int, wanted: int) -> bool:
+    return wanted <= FARTHEST * rate and max(rate, wanted) <= LONGEST * gcd(rate, wanted)
 
 
 def _head(path: Path) -> tuple[int, int, int]:
@@ -82,6 +91,8 @@ def _head(path: Path) -> tuple[int, int, int]:
             f"{path}: its header tells of {info.frames:,} samples of {info.channels} channels, more than its "
             f"{path.stat().st_size:,} bytes hold; the file is damaged or cut off"
         )
+    if not 0 < info.samplerate <= FASTEST:
+        raise DataError(f"{path}: its header tells of {info.samplerate:,} samples a second; remove or repair it")
     if info.subtype in UNSEEKABLE:
         raise DataError(
             f"{path}: {info.subtype_info or info.subtype} cannot be read from the middle; save it as 16-bit PCM"
