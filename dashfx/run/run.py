@@ -21,14 +21,13 @@ from dashfx.config.run import IMAGENET, NormaliseConfig, RunConfig, presets
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.load import Wanted, augmented
 from dashfx.data.reading import Reading
-from dashfx.errors import ConfigError, ModelError, TrainingError, did_you_mean, first_line
+from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.frontend.checkpoint import load_checkpoint
 from dashfx.frontend.model import ModelSource, build, load_model
-from dashfx.frontend.recording import missing_arguments
-from dashfx.frontend.tracing import evaluation
+from dashfx.frontend.outputs import check_fit
 from dashfx.genotype import Genotype
 from dashfx.run.folder import RunFolder, check_folder, make_folder, missing_folders, other_packages, remove_folder
-from dashfx.space import SearchSpace, size_text
+from dashfx.space import SearchSpace
 from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.train.fit import make_accelerator
 from dashfx.train.processes import check_rows
@@ -315,27 +314,12 @@ def check_model(run: Run) -> None:
     """The user's model takes the data and gives what the task needs.
 
     Raises:
-        ModelError: its forward fails on two rows of the data.
+        ModelError: its forward fails on two rows of the data, gives other than one tensor, or cannot be trained.
         TaskError: its output does not fit the targets.
         CheckpointError: the checkpoint does not fit.
     """
-    model, example = run.given_model(), run.example
-    try:
-        with evaluation(model):
-            output = model(example)
-    except Exception as error:  # user code may raise anything
-        if missing := missing_arguments(model, 1):
-            raise ModelError(
-                f"{type(model).__name__}.forward needs {missing} beside x, and data are one x and its y: give a module "
-                "that takes x alone; models of several inputs are searched from Python, see dashfx.rewrite"
-            ) from error
-        line = first_line(error)
-        shape = size_text(example.shape)
-        raise ModelError(
-            f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "
-            "check --model-args, or give data of the shape that the model expects"
-        ) from error
-    run.task.check(output, run.data)
+    for warning in check_fit(run.given_model(), run.example, run.data, run.task):
+        run.note(warning)
 
 
 def configured(

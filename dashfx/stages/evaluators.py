@@ -89,7 +89,7 @@ class BySupernet(Evaluator):
 
     def value(self, genotype: Genotype) -> float:
         run, engine = self._run, self._engine
-        loader = run.data.loader("train", engine.config.batch_size, seed=run.config.seed)
+        loader = run.data.loader("train", engine.config.batch_size, seed=run.config.seed, drop_last=True)
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
             recalibrate(engine.plain, (x.to(run.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
             return validate(engine, run.data)
