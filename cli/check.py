@@ -54,8 +54,10 @@ def check(
     With --data, also what stands in the data, part by part, for which no MODEL is needed.
     """
     from dashfx.frontend.model import build, load_model
+    from dashfx.frontend.outputs import check_fit
     from dashfx.frontend.tracing import trace
     from dashfx.supernet import as_supernet
+    from dashfx.task import LossOptions, load_task
 
     settings = options.configuration(ctx.params)
     wanted = data is not None or input is None  # else a preset's data, which may have to be generated, are not needed
@@ -73,6 +75,10 @@ def check(
         for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
             render.note(note)
     example = example_input(input, loaded, settings.seed)
+    if loaded is not None and input is None:
+        judged = load_task(settings.task, loaded, LossOptions(**settings.loss.model_dump()))
+        for warning in check_fit(network, example, loaded, judged):
+            render.warn(warning)
     program = trace(network, example)
     report = survey(program, settings)
     render.show(*_parts(report))

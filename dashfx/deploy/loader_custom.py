@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of
-from dashfx.frontend.custom_forward import needs_host
+from dashfx.frontend.custom_forward import has_custom_forward
 from dashfx.frontend.members import members_of
 
 KEPT = ("training",)  # what a fresh model decides for itself
@@ -35,7 +35,7 @@ Settings = tuple[dict[str, dict[str, Any]], dict[str, tuple[int, ...]]]
 def is_own(conv: nn.Module) -> bool:
     """Whether a lowered conv is more than a torch.nn conv with settings."""
     members = isinstance(conv, _ConvNd) and bool(members_of(conv))
-    return members or needs_host(conv) or adapter_of(conv) is not None
+    return members or has_custom_forward(conv) or adapter_of(conv) is not None
 
 
 def own_settings(conv: nn.Module) -> Settings:

@@ -21,7 +21,7 @@ from dashfx.frontend.adapters import adapter_of
 from dashfx.frontend.custom_forward import HOOKS
 from dashfx.frontend.inputs import as_arguments, mapped
 from dashfx.frontend.rebinding import functions_of, rebind, refers
-from dashfx.frontend.recording import is_searchable, observe, shape_text, tensors_in
+from dashfx.frontend.recording import is_searchable, record, shape_text, tensors_in
 from dashfx.frontend.sites import classify
 from dashfx.site import Site, Skip
 from dashfx.space import size_text
@@ -138,11 +138,11 @@ def trace(model: nn.Module, example_input: Any) -> Program:
     example = as_arguments(example_input, model)
     with evaluation(model):
         _require_equal(own, model, example)
-        observation = observe(model, example)
-        sites, skips = classify(model, observation)
-        graph_module, opaque = _graph(model, example, observation.output)
+        recording = record(model, example)
+        sites, skips = classify(model, recording)
+        graph_module, opaque = _graph(model, example, recording.output)
         if "" in opaque:
-            _require_stable(model, example, observation.output)
+            _require_stable(model, example, recording.output)
     graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
     return Program(graph_module)
 

@@ -180,7 +180,7 @@ class Engine(Learner):
         """Batch-norm statistics of the noise-free mixture: those of training belong to kernels with Gumbel noise."""
         if self.config.freeze == "unsearched":
             return
-        loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed)
+        loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed, drop_last=True)
         batches = (x.to(self.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES))
         recalibrate(self.plain, batches)
 
@@ -237,7 +237,7 @@ class Engine(Learner):
         while True:
             if self._held_out is None:
                 self._seed = derive_seed(self._seed)
-                loader = self._held_data.loader("train", self.config.batch_size, seed=self._seed)
+                loader = self._held_data.loader("train", self.config.batch_size, seed=self._seed, drop_last=True)
                 self._held_out = iter(self.accelerator.prepare_data_loader(loader))
             batch = next(self._held_out, None)
             if batch is not None:
