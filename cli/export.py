@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashfx.cli import options, render
+from dashfx.cli.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CARRIED = ("task", "metric", "input_shape", "normalisation", "target_normalisation", "labels", "genotype")
+BESIDE = "model.onnx"
+CARRIED = (
+    *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
+    "target_normalisation",
+)
 
 Source = Annotated[
     Path,
@@ -70,13 +74,15 @@ def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict
     """What `load()` of the file returns; shape and facts come from --input and from a model.onnx beside it."""
     import torch
 
+    from dashfx.deploy.runtime import fact
+
     model, facts = load(file), _facts_beside(file)
     if shape is None and "input_shape" not in facts:
         raise ConfigError(
             "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"
         )
-    sizes = options.shape(shape) if shape else tuple(json.loads(facts["input_shape"]))
-    return model, torch.randn(2, *sizes, generator=torch.Generator().manual_seed(0)), facts
+    size = options.shape(shape) if shape else fact(file.with_name(BESIDE), facts, "input_shape", sizes)
+    return model, torch.randn(2, *(size or ()), generator=torch.Generator().manual_seed(0)), facts
 
 
 def load(file: Path) -> nn.Module:
@@ -108,7 +114,7 @@ def _facts_beside(file: Path) -> dict[str, str]:
     from dashfx.deploy.runtime import read_metadata
 
     try:
-        facts = read_metadata(file.with_name("model.onnx"))
+        facts = read_metadata(file.with_name(BESIDE))
     except DashfxError:
         return {}
     return {key: facts[key] for key in CARRIED if key in facts}

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 import onnxruntime
 import torch
+from onnx.external_data_helper import uses_external_data
 from torch import Tensor
 
-from dashfx.errors import ExportError, VerifyError, first_line
+from dashfx.errors import DashfxError, ExportError, VerifyError, first_line
 
 logger = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 VERSION_KEY = "dashfx_version"  # every file that dashfx wrote carries it
 OUTPUTS_KEY = "dashfx_outputs"  # "tensor", "tuple" or "dict": what the PyTorch model returned
+
+# What reading JSON of another form than expected raises.
+DAMAGED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+
+T = TypeVar("T")
 
 Outputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -85,6 +92,7 @@ class OnnxModel:
         self.path = Path(path)
         if not self.path.is_file():
             raise ExportError(f"{self.path}: no such file; give an .onnx file that `dashfx export` wrote")
+        load_proto(self.path)  # ONNX Runtime itself would follow weights to other folders
         try:
             self.session = _session(self.path, list(providers or [CPU]), allow_fallback, optimise)
         except VerifyError:
@@ -187,7 +195,7 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
     """The file's graph, without weights that lie in a second file.
 
     Raises:
-        ExportError: the file cannot be read or is no ONNX file.
+        ExportError: the file cannot be read or is no ONNX file, or its weights lie outside of its folder.
     """
     try:
         proto = onnx.load(str(path), load_external_data=False)
@@ -197,7 +205,39 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
         proto = onnx.ModelProto()
     if not proto.ir_version or not proto.graph.output:  # protobuf reads some foreign bytes as an empty message
         raise ExportError(f"{path}: not an ONNX file; give an .onnx file that `dashfx export` wrote")
+    for tensor in _tensors(proto.graph):
+        if uses_external_data(tensor):
+            _require_beside(Path(path), tensor)
     return proto
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant, those of nodes and of graphs inside nodes included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _require_beside(path: Path, tensor: onnx.TensorProto) -> None:
+    """Raise an ExportError where weights lie elsewhere than in a file of the same folder, or beyond its end."""
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    location = place.get("location", "")
+    file = path.parent / location
+    if not location or Path(location).name != location or file.is_symlink():
+        raise ExportError(
+            f"{path}: the weights {tensor.name!r} lie at {location!r}, outside of the file's folder; export it again"
+        )
+    if not file.is_file():
+        raise ExportError(f"{path}: its second file with weights, {location}, is not beside it; copy both")
+    try:
+        end = int(place.get("offset", 0)) + int(place.get("length", 0))
+    except ValueError:
+        end = -1
+    if not 0 <= end <= file.stat().st_size:
+        raise ExportError(f"{path}: the weights {tensor.name!r} lie beyond the end of {location}; one of them is cut")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -212,6 +252,22 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             f"{path}: not an ONNX file of dashfx ({VERSION_KEY!r} is not in its metadata); export it again"
         )
     return facts
+
+
+def fact(path: Path, facts: Mapping[str, str], name: str, read: Callable[[Any], T]) -> T | None:
+    """What `read` makes of the JSON in the metadata; None where the file does not have it.
+
+    Raises:
+        ExportError: no JSON, or not of the form that `read` takes.
+    """
+    if name not in facts:
+        return None
+    try:
+        return read(json.loads(facts[name]))
+    except (*DAMAGED, DashfxError) as error:
+        raise ExportError(
+            f"{path}: its metadata {name!r} is damaged ({type(error).__name__}: {first_line(error)}); export it again"
+        ) from None
 
 
 def installed_runtimes() -> tuple[str, ...]:

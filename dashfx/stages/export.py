@@ -199,6 +199,7 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "input_shape": json.dumps(data.input_shape),
         "normalisation": json.dumps(data.normalisation.to_dict()),
         "labels": json.dumps(data.labels),
+        "channels": json.dumps(data.channels),
         "genotype": genotype.to_json(),
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
@@ -213,6 +214,7 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
         "input_shape": data.input_shape,
         "output_shape": data.output_shape,
         "labels": data.labels,
+        "channels": data.channels,
         "normalisation": data.normalisation.to_dict(),
         "target_normalisation": task.target and task.target.to_dict(),
         "rows": {part: len(data.part(part)) for part in ("train", "valid", "test")},
