@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,13 +147,12 @@ class Known:
     @classmethod
     def of(cls, file: Path, facts: dict[str, str]) -> Known:
         """Raises an ExportError where a fact is damaged."""
-        from dashfx.data import Normalisation
         from dashfx.data.reading import Reading
         from dashfx.deploy.runtime import fact
 
         return cls(
-            fact(file, facts, "normalisation", Normalisation.from_dict),
-            fact(file, facts, "target_normalisation", Normalisation.from_dict),
+            fact(file, facts, "normalisation", units),
+            fact(file, facts, "target_normalisation", units),
             fact(file, facts, "reading", lambda read: Reading.from_json(json.dumps(read))) or Reading(),
             fact(file, facts, "labels", names) or (),
             fact(file, facts, "channels", names) or (),
@@ -187,6 +187,17 @@ def check_input(model: OnnxModel, wanted: tuple[int, ...] | None, data: Data) ->
             f"{model.path} takes inputs of {size_text(wanted)}, {data.name} has {size_text(data.input_shape)}; "
             "give data of the kind that the model was trained on"
         )
+
+
+def units(facts: dict[str, Any]) -> Normalisation:
+    """Raises a ValueError, KeyError or TypeError for anything but a mean and a positive deviation of each channel."""
+    from dashfx.data import Normalisation
+
+    read = Normalisation.from_dict(facts)
+    fits = len(read.mean) == len(read.std) == read.channels * prod(read.size) > 0
+    if not fits or not all(map(isfinite, read.mean)) or not all(isfinite(value) and value > 0 for value in read.std):
+        raise ValueError("not a mean and a positive deviation of each channel")
+    return read
 
 
 def names(values: Sequence[str]) -> tuple[str, ...]:

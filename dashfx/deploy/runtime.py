@@ -18,6 +18,7 @@ from onnx.external_data_helper import uses_external_data
 from torch import Tensor
 
 from dashfx.errors import DashfxError, ExportError, VerifyError, first_line
+from dashfx.space import size_text
 
 logger = logging.getLogger(__name__)
 
@@ -95,17 +96,22 @@ class OnnxModel:
         load_proto(self.path)  # ONNX Runtime itself would follow weights to other folders
         try:
             self.session = _session(self.path, list(providers or [CPU]), allow_fallback, optimise)
+            self._describe()
         except VerifyError:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own without a common base
             raise VerifyError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
+
+    def _describe(self) -> None:
+        """What the file says of itself; names in it may be no text."""
+        inputs = self.session.get_inputs()
         self.providers = tuple(self.session.get_providers())
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
-        self.inputs = [argument.name for argument in self.session.get_inputs()]
+        self.inputs = [argument.name for argument in inputs]
         self.outputs = [argument.name for argument in self.session.get_outputs()]
         self.dynamic_axes = {
             argument.name: {axis: size for axis, size in enumerate(argument.shape) if isinstance(size, str)}
-            for argument in self.session.get_inputs()
+            for argument in inputs
         }
 
     def run(self, *inputs: Tensor) -> dict[str, Tensor]:
@@ -118,7 +124,18 @@ class OnnxModel:
         return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
 
     def rows(self, x: Tensor) -> Tensor:
-        """The only output for x (rows, channels, *size), also where the file takes another number of rows at a time."""
+        """The only output for x (rows, channels, *size), also where the file takes another number of rows at a time.
+
+        Raises:
+            VerifyError: ONNX Runtime does not take such rows, or the file gives several outputs.
+        """
+        try:
+            return self._rows(x)
+        except Exception as error:  # as above
+            shape = size_text(x.shape)
+            raise VerifyError(f"{self.path}: ONNX Runtime stops on inputs of {shape}: {first_line(error)}") from error
+
+    def _rows(self, x: Tensor) -> Tensor:
         fixed = self.session.get_inputs()[0].shape[0]
         size = fixed if isinstance(fixed, int) else len(x)
         filled = torch.cat([x, x[-1:].expand(-len(x) % size, *x.shape[1:])])
@@ -151,7 +168,7 @@ def _session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     known = onnxruntime.get_available_providers()
     usable = [name for name in providers if name in known] or [CPU]
-    with _quiet_start(usable):
+    with _quiet_start(usable), redirect_stdout(StringIO()):  # it prints what goes wrong, and tries again
         session = onnxruntime.InferenceSession(source, options, providers=usable)
     used = session.get_providers()  # a provider of the list may still not have started, for want of a driver
     if used[0] != providers[0] and not allow_fallback:
@@ -226,17 +243,15 @@ def _require_beside(path: Path, tensor: onnx.TensorProto) -> None:
     place = {entry.key: entry.value for entry in tensor.external_data}
     location = place.get("location", "")
     file = path.parent / location
-    if not location or Path(location).name != location or file.is_symlink():
+    if location in ("", ".", "..") or Path(location).name != location or file.is_symlink():
         raise ExportError(
             f"{path}: the weights {tensor.name!r} lie at {location!r}, outside of the file's folder; export it again"
         )
     if not file.is_file():
         raise ExportError(f"{path}: its second file with weights, {location}, is not beside it; copy both")
-    try:
-        end = int(place.get("offset", 0)) + int(place.get("length", 0))
-    except ValueError:
-        end = -1
-    if not 0 <= end <= file.stat().st_size:
+    start, length = (place.get(key, "0") for key in ("offset", "length"))
+    whole = start.isdecimal() and length.isdecimal() and len(start + length) < 40  # int() refuses thousands of digits
+    if not whole or int(start) + int(length) > file.stat().st_size:
         raise ExportError(f"{path}: the weights {tensor.name!r} lie beyond the end of {location}; one of them is cut")
 
 
