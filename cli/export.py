@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashfx.cli import options, render
+from dashfx.cli.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+BESIDE = "model.onnx"
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
     *("target_normalisation", "target_normalisation_undone"),
@@ -77,18 +78,18 @@ def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict
     import torch
 
     from dashfx.data import Normalisation
+    from dashfx.deploy.runtime import fact
     from dashfx.stages.export import UNDONE
     from dashfx.task import in_data_units
 
     model, facts = load(file), _facts_beside(file)
-    if UNDONE in facts:
-        model = in_data_units(model, Normalisation.from_dict(json.loads(facts[UNDONE])))
+    model = in_data_units(model, fact(file.with_name(BESIDE), facts, UNDONE, Normalisation.from_dict))
     if shape is None and "input_shape" not in facts:
         raise ConfigError(
             "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"
         )
-    sizes = options.shape(shape) if shape else tuple(json.loads(facts["input_shape"]))
-    return model, torch.randn(2, *sizes, generator=torch.Generator().manual_seed(0)), facts
+    size = options.shape(shape) if shape else fact(file.with_name(BESIDE), facts, "input_shape", sizes)
+    return model, torch.randn(2, *(size or ()), generator=torch.Generator().manual_seed(0)), facts
 
 
 def load(file: Path) -> nn.Module:
@@ -120,7 +121,7 @@ def _facts_beside(file: Path) -> dict[str, str]:
     from dashfx.deploy.runtime import read_metadata
 
     try:
-        facts = read_metadata(file.with_name("model.onnx"))
+        facts = read_metadata(file.with_name(BESIDE))
     except DashfxError:
         return {}
     return {key: facts[key] for key in CARRIED if key in facts}

@@ -158,7 +158,7 @@ def test_metadata_of_foreign_files(tmp_path: Path) -> None:
         read_metadata(tmp_path / "none.onnx")
     with pytest.raises(ExportError, match=r"none.onnx: no such file"):
         OnnxModel(tmp_path / "none.onnx")
-    with pytest.raises(VerifyError, match=r"text.onnx: ONNX Runtime refuses the file"):
+    with pytest.raises(ExportError, match=r"text.onnx: not an ONNX file; give"):
         OnnxModel(text)
 
 
