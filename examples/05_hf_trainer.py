@@ -1,6 +1,6 @@
 """Hugging Face's Trainer for a supernet: a model that returns its loss, parameter groups, a callback for `progress`.
 
-Needs `pip install transformers`; tried with 4.57.
+Needs `pip install transformers`; tried with 5.24.
 """
 
 import sys
