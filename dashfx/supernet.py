@@ -111,7 +111,9 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
         GenotypeError: the genotype does not fit the sites.
     """
     if not isinstance(supernet, Supernet):
-        raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}")
+        wrapped = isinstance(getattr(supernet, "module", None), Supernet)  # nn.DataParallel and its like
+        hint = "; give its .module" if wrapped else ""
+        raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}{hint}")
     program = trace(supernet, supernet._example)
     PassManager(lowering_passes(genotype, weights))(program.graph_module)
     return as_plain(program)
