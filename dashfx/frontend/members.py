@@ -47,7 +47,7 @@ class Members:
         """The first name that means something else to `other`, or None."""
         names = [*self.attributes, *(name for kind in _users_classes(self.kind) for name in vars(kind))]
         base = next((plain for plain in PLAIN if issubclass(self.kind, plain)), nn.Module)
-        held = {*vars(other), *(name for table in TABLES for name in vars(other)[table])} - TORCHS_OWN
+        held = {*vars(other), *(name for table in TABLES for name in vars(other)[table])}
         theirs = (name for name in names if name in held or hasattr(type(other), name))
         return next((name for name in theirs if not hasattr(base, name)), None)
 

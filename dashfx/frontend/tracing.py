@@ -218,7 +218,7 @@ def copy_model(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied: {first_line(error)}; let it drop what it keeps"
         ) from error
     rebind(twin, memo)
-    for parameter, given in zip(twin.parameters(), model.parameters(), strict=True):
+    for parameter, given in zip(twin.parameters(), model.parameters(), strict=False):
         if not parameter.is_leaf:  # torch copies scripted modules under autograd
             parameter.detach_().requires_grad_(given.requires_grad)
     return twin

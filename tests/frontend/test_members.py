@@ -203,6 +203,54 @@ def test_attributes_of_an_adapted_conv(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dashfx.lower(supernet, supernet.genotype())[0].tag == "first"
 
 
+class Kernel(nn.Module):
+    """Its weight has another name."""
+
+    def __init__(self, kernel: Tensor) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.conv1d(x, self.kernel, padding=self.kernel.shape[2] // 2)
+
+
+def kernel_to_plain(own: Kernel) -> nn.Module:
+    plain = nn.Conv1d(3, 3, own.kernel.shape[2], padding=own.kernel.shape[2] // 2, bias=False)
+    plain.weight = own.kernel
+    return plain
+
+
+def kernel_from_plain(own: Kernel, plain: nn.Conv1d) -> Kernel:
+    if plain.dilation != (1,) or plain.kernel_size[0] % 2 == 0:
+        raise ValueError("odd kernels without dilation")
+    return Kernel(plain.weight.detach().clone())
+
+
+class ReadsKernel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = Kernel(torch.randn(3, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(x) * self.c.kernel.abs().mean()
+
+
+def test_any_parameter_of_an_adapted_conv_may_be_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.frontend.adapters.ADAPTERS", dict(ADAPTERS))
+    dashfx.register_conv(Kernel, kernel_to_plain, kernel_from_plain)
+    (skip,) = dashfx.trace(ReadsKernel(), X).skips
+    assert skip.name == "c" and skip.reason.startswith("its kernel is read by the code of the model")
+
+
+def test_a_function_on_the_conv_works_on_what_stands_there() -> None:
+    model = nn.Sequential(nn.Conv1d(3, 3, 3, padding=1))
+    conv = model[0]
+    conv.me = lambda: conv
+    supernet = dashfx.rewrite(model, X, SPACE)
+    plain = dashfx.lower(supernet, supernet.genotype())
+    assert supernet[0].me() is supernet[0] and plain[0].me() is plain[0] and model[0].me() is model[0]
+
+
 class Keeps(nn.Conv1d):
     def keep(self) -> None:
         """A name that searchable convs have, too."""

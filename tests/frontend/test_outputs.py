@@ -109,6 +109,10 @@ def test_a_model_that_can_be_trained_stays_as_it_was() -> None:
     check_training(model, X)
     assert not model.training and torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    partly = Net(lambda net, y: y.detach())
+    partly.conv.requires_grad_(False)
+    with pytest.raises(ModelError, match="no gradient"):
+        check_training(partly, X)
     check_training(model.requires_grad_(False), X)  # what is frozen has no gradient by its owner's wish
 
 

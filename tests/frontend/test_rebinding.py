@@ -271,3 +271,13 @@ def test_a_method_that_closes_over_the_model_is_told() -> None:
     models.append(built())
     with pytest.raises(ModelError, match="because a method works on the original"):
         trace(models[0], X)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_weights_of_scripted_parts_stay_leaves() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU())))
+    model[1][0].weight.requires_grad_(False)
+    twin = copy_model(model)
+    assert [p.is_leaf for p in twin.parameters()] == [True] * 4
+    assert [p.requires_grad for p in twin.parameters()] == [True, True, False, True]
+    torch.optim.SGD(rewrite(model, X, SPACE).parameters(), 0.1)
