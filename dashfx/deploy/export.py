@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dashfx.deploy.complex import is_complex_inside
 from dashfx.deploy.exporters import Attempt, opset_of, write
-from dashfx.deploy.runtime import flat_outputs, require_providers
+from dashfx.deploy.runtime import flat_outputs, require_providers, require_utf8
 from dashfx.deploy.samples import Axes, as_inputs, other_sizes, runs
 from dashfx.deploy.verify import TOLERANCE, Case, VerifyReport, check_tolerance, verify
 from dashfx.errors import ExportError, VerifyError
@@ -135,6 +135,7 @@ def export(
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset}: the exporter writes {MIN_OPSET} and newer; give opset {MIN_OPSET} or more")
     check_tolerance(tolerance)
+    require_utf8(path)
     require_providers(providers, allow_fallback)
     path, model = Path(path), copy_model(plain).cpu().float().eval().requires_grad_(False)
     real = None if rows is None else _tensors(model, rows)[1]

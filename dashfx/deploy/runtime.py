@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
@@ -214,6 +215,7 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
     Raises:
         ExportError: the file cannot be read or is no ONNX file, or its weights lie outside of its folder.
     """
+    require_utf8(path)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
@@ -226,6 +228,16 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
         if uses_external_data(tensor):
             _require_beside(Path(path), tensor)
     return proto
+
+
+def require_utf8(path: str | Path) -> None:
+    """Raise an ExportError for a path that ONNX and ONNX Runtime cannot open, as they take text alone."""
+    whole = str(Path(path).absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(whole).decode(errors="backslashreplace")
+        raise ExportError(f"{shown}: the path is no UTF-8, which ONNX Runtime cannot open; give another name") from None
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

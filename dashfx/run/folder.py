@@ -17,6 +17,7 @@ import torch
 
 from dashfx.config.files import read_yaml
 from dashfx.config.run import RunConfig
+from dashfx.deploy.runtime import require_utf8
 from dashfx.errors import ConfigError, RunFolderError
 from dashfx.train.processes import launched
 
@@ -130,8 +131,10 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
     Raises:
         RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration, of another
             version of dashfx or of another number of processes.
+        ExportError: a path that no ONNX file can lie in.
     """
     folder = RunFolder(Path(path))
+    require_utf8(path)  # else the ONNX file could not be written, after all the training
     if resume:
         _check_same(folder, config)
     elif folder.root.exists() and (not folder.root.is_dir() or not _is_empty(folder.root)):

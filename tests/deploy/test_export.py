@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -390,3 +391,9 @@ def test_the_keys_of_a_dict_are_inputs(tmp_path: Path) -> None:
     example = {"signal": torch.randn(2, 1, 10), "gain": torch.randn(2, 1, 10)}
     report = export(Batch(), (example,), tmp_path / "model.onnx")
     assert list(report.dynamic_axes) == ["signal", "gain"]
+
+
+def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"model\\xff.onnx: the path is no UTF-8"):
+        export(nn.Conv1d(1, 1, 3), torch.randn(1, 1, 8), tmp_path / os.fsdecode(b"model\xff.onnx"))
+    assert not list(tmp_path.iterdir())

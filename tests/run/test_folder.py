@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dashfx.config.run import RunConfig
-from dashfx.errors import RunFolderError
+from dashfx.errors import ExportError, RunFolderError
 from dashfx.run.folder import (
     PACKAGES,
     RunFolder,
@@ -171,3 +172,8 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_environment_can_be_written_down() -> None:
     facts = json.loads(json.dumps(environment()))
     assert set(facts["packages"]) <= set(PACKAGES) and facts["threads"] >= 1
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"run\\xff: the path is no UTF-8, which ONNX Runtime cannot open"):
+        check_folder(tmp_path / os.fsdecode(b"run\xff"), RunConfig(), resume=False)
