@@ -76,7 +76,16 @@ def _result(result: Result, config: RunConfig) -> Html:
         lines.append(tag("p", f"After the same training, on {result.control}."))
     elif config.search.strategy not in CONTROLS:
         lines.append(tag("p", RUN_THE_CONTROLS, class_="soft"))
-    return section("Result", tag("div", *cards, class_="facts"), *lines)
+    return section("Result", tag("div", *cards, class_="facts"), *lines, *_outputs(result))
+
+
+def _outputs(result: Result) -> list[Html]:
+    """The errors of each number that is told, where there are several."""
+    if not result.outputs:
+        return []
+    rows = [(each.name, *(f"{value:.4g}" for value in (each.r2, each.mae, each.rmse))) for each in result.outputs]
+    head = ("output", "R2", "mean absolute error", "root mean squared error")
+    return [tag("h3", "Output by output, test part, in the data's units"), table(rows, head)]
 
 
 def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
@@ -224,7 +233,7 @@ def _data(result: Result, data: Data) -> Html:
     rows = [
         ("rows", parts),
         ("input", size_text(data.input_shape)),
-        ("targets", f"{data.kind}, {data.n_outputs}"),
+        ("targets", f"{data.described}, {data.n_outputs}"),
         ("task", f"{result.task.name}, {result.task.metric_name}"),
     ]
     return section("Data", table([*rows, *(("note", note) for note in data.notes)]))

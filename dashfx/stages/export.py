@@ -30,7 +30,7 @@ from dashfx.run.folder import RunFolder, write_text
 from dashfx.run.run import Run
 from dashfx.site import Site, Skip
 from dashfx.supernet import specialise
-from dashfx.task import Task, evaluate, in_data_units
+from dashfx.task import OutputError, Task, evaluate, in_data_units, output_errors
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
@@ -59,6 +59,7 @@ class Result:
         valid, test: the task's metric of `model` on the validation and the test part.
         control: how the untouched model did; None where it was not trained. `genotype` and `model` are those kept.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
+        outputs: of a regression of several numbers, the test part's errors number by number, in the data's units.
         models: the figures of each model that was trained: "searched", and the controls "untouched" and "random".
         seconds, memory: wall time and peak bytes per stage.
         history: every epoch of search and retraining.
@@ -78,6 +79,7 @@ class Result:
     control: Control | None = None
     onnx_valid: float | None = None
     exported: ExportReport | None = None
+    outputs: tuple[OutputError, ...] = ()
     models: dict[str, Figures] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class Result:
             "valid": self.valid,
             "test": self.test,
             "onnx_valid": self.onnx_valid,
+            "outputs": [asdict(each) for each in self.outputs],
             "control": self.control and {"searched": self.control.searched, "untouched": self.control.untouched},
             "kept": self.control.kept if self.control else None,
             "tuned": dict(self.tuned.values) if self.tuned else None,
@@ -201,6 +204,9 @@ def write_outputs(run: Run, folder: RunFolder, result: Result) -> None:
         names=_searched(result.genotype, result.sites),
     )
     result.exported, result.onnx_valid = write_onnx(run, result.model, result.genotype, folder.onnx)
+    if run.task.kind == "dense" and run.data.n_outputs > 1:
+        predict, task = OnnxModel(folder.onnx).rows, run.task.exported or run.task
+        result.outputs = output_errors(predict, run.data.loader("test", 64), task, run.data)
 
 
 def network(run: Run, result: Result) -> Network:

@@ -29,6 +29,7 @@ from dashfx.stages.rewrite import probed, rewritten
 from dashfx.stages.tune import tune_run
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
+from dashfx.task import OutputError
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
 
@@ -95,6 +96,7 @@ def _fill(result: Result, facts: dict[str, Any], paths: RunFolder) -> None:
     result.models = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
     result.exported = ExportReport.from_dict(facts["export"]) if facts.get("export") else None
     result.onnx_valid, result.notes = facts["onnx_valid"], facts["notes"]
+    result.outputs = tuple(OutputError(**each) for each in facts.get("outputs", ()))
     result.seconds, result.memory = facts["seconds"], facts.get("memory", {})
     result.history = _history(paths.log)
     result.evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
