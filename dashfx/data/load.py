@@ -25,6 +25,7 @@ from dashfx.data.source import EXPECTED, Source
 from dashfx.data.split import complete, limited
 from dashfx.data.targets import Targets, read_targets, renumbered
 from dashfx.errors import DataError
+from dashfx.space import size_text
 
 Wanted = bool | Literal["positions"] | Normalisation
 
@@ -75,6 +76,7 @@ def load_data(
         raise DataError(f"{source.name}: no arrays to train on; it has {there} alone, expected {EXPECTED}")
     source, reading = as_rows(laid_out(source, reading), reading)
     check_source(source)
+    _check_reading(source, reading)
     targets, given = _parts(source, kind, reading, tuple(labels))
     prints = _prints(given)
     if parts == "whole":
@@ -99,7 +101,7 @@ def load_data(
         normalisation=normalisation,
         notes=(*source.notes, describe(lead, reading.layout), targets.note, *notes),
         augment=load_augment(augment, targets.kind, targets.n_outputs) if augment else None,
-        reading=reading,
+        reading=reading if reading.vote else replace(reading, groups=None),  # which tell of these files alone
         channels=source.channels if len(source.channels) == all_parts["train"].x.shape[1] else (),
         given=tuple(given),
     )
@@ -108,6 +110,27 @@ def load_data(
     for note in data.notes:
         log.info("data %s: %s", data.name, note)
     return data
+
+
+def _check_reading(source: Source, reading: Reading) -> None:
+    """Whether what was said of images and their files came to anything: arrays are taken as they are.
+
+    Raises:
+        DataError: it did not.
+    """
+    size = tuple(source.parts[source.lead][0].shape[-2:])
+    if reading.sides is not None and size != reading.sides:
+        raise DataError(
+            f"{source.name}: reading.size={reading.size} resizes the images of folders and shards, the rows here are "
+            f"arrays of {size_text(size)}; resize them yourself, or leave it out"
+        )
+    if reading.groups is not None and not source.groups:
+        raise DataError(
+            f"{source.name}: reading.groups is for folders of files; arrays bring their groups along under the key "
+            "groups, a name or number for each row"
+        )
+    if reading.ignore is not None and source.kind != "dense-classes":
+        raise DataError(f"{source.name}: reading.ignore is for folders of masks; give arrays -1 where nothing counts")
 
 
 Prints = dict[int, np.ndarray]  # of the rows of an x, by its id: parts that were carved out of one share it
