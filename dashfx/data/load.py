@@ -13,18 +13,19 @@ from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
 from dashfx.data.checks import check_source
 from dashfx.data.findings import findings
-from dashfx.data.layout import channels_first, describe, laid_out, scale_of
+from dashfx.data.layout import channels_by_name, channels_first, describe, laid_out, scale_of
 from dashfx.data.leaks import fingerprints, leaks
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.parts import PARTS
 from dashfx.data.read import Spec, read
 from dashfx.data.readers.fitting import as_rows
-from dashfx.data.readers.rows import Rows
+from dashfx.data.readers.rows import Rows, Values
 from dashfx.data.reading import USUAL, Reading
 from dashfx.data.source import EXPECTED, Source
 from dashfx.data.split import complete, limited
 from dashfx.data.targets import Targets, read_targets, renumbered
 from dashfx.errors import DataError
+from dashfx.space import size_text
 
 Wanted = bool | Literal["positions"] | Normalisation
 
@@ -43,6 +44,7 @@ def load_data(
     augment: str | None = None,
     parts: Literal["drawn", "whole"] = "drawn",
     labels: Sequence[str] = (),
+    channels: Sequence[str] = (),
 ) -> Data:
     """The data that `spec` names; a `Data` (also one from a user's factory) is handed back as it is.
 
@@ -61,6 +63,7 @@ def load_data(
         parts: "whole" leaves the rows where the source has them, to measure a model on: nothing is drawn, test-only
             data are read, and `Data.given` says which parts there are.
         labels: the classes of a trained model, to which those of the data are matched by name; the data may lack some.
+        channels: those of a trained model, which are picked by name where the data name theirs.
 
     Raises:
         DataError: whatever is wrong with the data, in one line.
@@ -75,7 +78,11 @@ def load_data(
         raise DataError(f"{source.name}: no arrays to train on; it has {there} alone, expected {EXPECTED}")
     source, reading = as_rows(laid_out(source, reading), reading)
     check_source(source)
-    targets, given = _parts(source, kind, reading, tuple(labels))
+    _check_reading(source, reading)
+    like = source.parts[source.lead][0]
+    xs = {part: channels_first(x, like, reading.layout) for part, (x, _) in source.parts.items()}
+    source, xs = channels_by_name(source, xs, channels)
+    targets, given = _parts(source, xs, kind, reading, tuple(labels))
     prints = _prints(given)
     if parts == "whole":
         all_parts, notes = _whole(given)
@@ -88,7 +95,6 @@ def load_data(
         all_parts = {part: limited(arrays, limit, seed) for part, arrays in all_parts.items()}
         notes.append(f"limit: at most {limit} rows of each part")
     normalisation = _normalisation(all_parts["train"], normalise)
-    lead = source.parts[source.lead][0]
     data = Data(
         name=source.name,
         **{part: arrays.normalised(normalisation) for part, arrays in all_parts.items()},
@@ -97,9 +103,9 @@ def load_data(
         n_outputs=targets.n_outputs,
         labels=targets.labels,
         normalisation=normalisation,
-        notes=(*source.notes, describe(lead, reading.layout), targets.note, *notes),
+        notes=(*source.notes, describe(like, reading.layout), targets.note, *notes),
         augment=load_augment(augment, targets.kind, targets.n_outputs) if augment else None,
-        reading=reading,
+        reading=reading if reading.vote else replace(reading, groups=None),  # which tell of these files alone
         channels=source.channels if len(source.channels) == all_parts["train"].x.shape[1] else (),
         given=tuple(given),
     )
@@ -108,6 +114,27 @@ def load_data(
     for note in data.notes:
         log.info("data %s: %s", data.name, note)
     return data
+
+
+def _check_reading(source: Source, reading: Reading) -> None:
+    """Whether what was said of images and their files came to anything: arrays are taken as they are.
+
+    Raises:
+        DataError: it did not.
+    """
+    size = tuple(source.parts[source.lead][0].shape[-2:])
+    if reading.sides is not None and size != reading.sides:
+        raise DataError(
+            f"{source.name}: reading.size={reading.size} resizes the images of folders and shards, the rows here are "
+            f"arrays of {size_text(size)}; resize them yourself, or leave it out"
+        )
+    if reading.groups is not None and not source.groups:
+        raise DataError(
+            f"{source.name}: reading.groups is for folders of files; arrays bring their groups along under the key "
+            "groups, a name or number for each row"
+        )
+    if reading.ignore is not None and source.kind != "dense-classes":
+        raise DataError(f"{source.name}: reading.ignore is for folders of masks; give arrays -1 where nothing counts")
 
 
 Prints = dict[int, np.ndarray]  # of the rows of an x, by its id: parts that were carved out of one share it
@@ -157,15 +184,14 @@ def augmented(data: Data, augment: str | None) -> Data:
 
 
 def _parts(
-    source: Source, kind: str | None, reading: Reading, labels: tuple[str, ...]
+    source: Source, xs: dict[str, Values], kind: str | None, reading: Reading, labels: tuple[str, ...]
 ) -> tuple[Targets, dict[str, Arrays]]:
-    """What y means, and the parts that the source has.
+    """What y means, and the parts that the source has; `xs` are (N, C, *size).
 
     Raises:
         DataError: targets that do not fit, or a vote without records or classes.
     """
     like = source.parts[source.lead][0]
-    xs = {part: channels_first(x, like, reading.layout) for part, (x, _) in source.parts.items()}
     targets = read_targets(source, kind, tuple(xs[source.lead].shape[2:]), labels)
     records, groups = _numbered(source.records), _numbered(source.groups)
     classes = targets.kind in ("classes", "dense-classes")

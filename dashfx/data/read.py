@@ -103,8 +103,6 @@ def _read_folder(path: Path, reading: Reading) -> Source:
         raise DataError(f"{path}: a folder that datasets saved; write --data hf:{path}")
     if roots := mask_roots(path):
         return read_masks(path, roots, reading)
-    if reading.ignore is not None:
-        raise DataError(f"{path}: reading.ignore is for masks, in {path}/images and {path}/masks; leave it out")
     return read_waves(path, reading) if has(path, SOUNDS) else read_folder(path, reading)
 
 

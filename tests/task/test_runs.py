@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import dashfx
 from dashfx.cli.eval import _of_file
 from dashfx.config.run import RunConfig
 from dashfx.deploy.runtime import OnnxModel, read_metadata
+from dashfx.stages.reopen import result_of
 from dashfx.task import LossOptions, load_task
 
 SIZE = 24
@@ -60,11 +62,12 @@ def test_a_run_at_every_position(task: str, outputs: int, tmp_path: Path) -> Non
         assert facts["target_normalisation"] is None and "target_normalisation" not in stored
 
 
-class Rows(nn.Sequential):
-    """Three numbers a row."""
+ROWS = """from torch import nn
 
-    def __init__(self) -> None:
-        super().__init__(nn.Conv1d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * SIZE, 3))
+class Rows(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv1d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 24, 3))
+"""
 
 
 def test_outputs_in_different_units_count_alike(tmp_path: Path) -> None:
@@ -74,10 +77,16 @@ def test_outputs_in_different_units_count_alike(tmp_path: Path) -> None:
     scales = np.array([1e5, 300.0, 1e-3])
     y = np.stack([x[:, 0].mean(1), x[:, 1].mean(1), x[:, :, :4].mean((1, 2))], 1) * scales + 7 * scales
     np.savez(tmp_path / "rows.npz", x=x, y=y)
+    (tmp_path / "rows.py").write_text(ROWS)
     out, spec = tmp_path / "run", str(tmp_path / "rows.npz")
-    result = dashfx.search(Rows, spec, config={**FAST, "data": spec}, out=out)
+    result = dashfx.search(f"{tmp_path / 'rows.py'}:Rows", spec, config={**FAST, "data": spec}, out=out)
     assert result.task.metric_name == "r2" and result.task.maximise
     assert result.onnx_valid == pytest.approx(result.valid, abs=1e-3)
+    told = json.loads((out / "result.json").read_text())["outputs"]
+    assert [each["name"] for each in told] == ["y0", "y1", "y2"]
+    assert np.mean([each["r2"] for each in told]) == pytest.approx(result.test, abs=1e-3)
+    assert told[0]["mae"] > 1e6 * told[2]["mae"] and "Output by output" in (out / "report.html").read_text()
+    assert [asdict(each) for each in result_of(out)[1].outputs] == told
     answers = OnnxModel(out / "model.onnx").rows(torch.from_numpy(x)).numpy() / scales
     assert ((answers.mean(0) > 4) & (answers.mean(0) < 10)).all()  # about 7 of each unit
     assert yaml.safe_load((out / "config.yaml").read_text())["loss"]["normalise_targets"] is None

@@ -68,6 +68,10 @@ def npy_header(file: BinaryIO, size: int, where: object) -> tuple[tuple[int, ...
     """
     start = file.tell()
     version = np.lib.format.read_magic(file)
+    field = file.read(2 if version == (1, 0) else 4)
+    if (length := int.from_bytes(field, "little")) > size:  # numpy would make room for so many bytes first
+        raise DataError(f"{where}: its header is of {length:,} bytes, the file of {size:,}; it is damaged")
+    file.seek(start + 8)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:

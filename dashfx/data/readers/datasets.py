@@ -13,7 +13,7 @@ from PIL import Image
 
 from dashfx.data.parts import by_part
 from dashfx.data.readers.border import border
-from dashfx.data.readers.pictures.decode import GREY, as_pixels
+from dashfx.data.readers.pictures.decode import DEEP, GREY, as_pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
 from dashfx.data.source import Pair, Source, as_array, named
@@ -49,6 +49,8 @@ class Column(Rows):
         with border(self.where, f"row {number} cannot be read", "remove or replace it"):
             value = self.table[int(number)][self.name]
             if isinstance(value, Image.Image):
+                if value.mode.split(";")[0] in DEEP:
+                    raise DataError(f"{self.where}: row {number} has more than 8 bits a channel; save numbers instead")
                 grey = value.mode in GREY
                 return as_pixels(value, "L" if grey else "RGB", self.reading)
             return np.atleast_2d(np.asarray(value))

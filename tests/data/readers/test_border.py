@@ -26,7 +26,7 @@ from dashfx.errors import DashfxError, DataError
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((12, 2, 8)).astype(np.float32), np.arange(12) % 2
 PIXELS = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-MOST = 64 * 2**20  # bytes that may be held while a file of a few hundred is looked at
+MOST = 128 * 2**20  # bytes that may be held while a file of a few hundred is looked at; Pillow takes 64 MiB for a chunk
 FUZZ = settings(derandomize=True, max_examples=40, deadline=None, database=None)
 
 # Good files
@@ -374,3 +374,9 @@ def test_labels_of_bytes(tmp_path: Path) -> None:
     assert load_data(tmp_path / "a.npz").labels == ("è", "é")
     np.savez(tmp_path / "a.npz", x=X, y=np.char.encode(y, "latin-1"))
     assert "UTF-8" in outcome(str(tmp_path / "a.npz"))
+
+
+def test_a_header_longer_than_its_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", Y)
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x02\x00" + b"\xff\xff\xff\x7f" + bytes(200))
+    assert "its header is of 2,147,483,647 bytes" in outcome(str(tmp_path))

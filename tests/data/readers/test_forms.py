@@ -98,6 +98,18 @@ def test_saved_datasets(tmp_path: Path) -> None:
     assert load_data(f"hf:{tmp_path / 'e'}").labels == ("b", "c")
 
 
+def test_saved_images_of_many_bits_are_refused(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    images = [Image.fromarray(each.astype(np.uint16) * 257) for each in PIXELS]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    whole = datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
+    whole.save_to_disk(str(tmp_path / "d"))
+    refuse(f"hf:{tmp_path / 'd'}", "row 0 has more than 8 bits")
+    missing = saved(tmp_path / "e", x=[[1.0, 2.0]] * 4, y=[0, 1, None, 1])
+    refuse(f"hf:{missing}", "no answer in 1 of 4 rows (first: row 2)")
+
+
 def test_saved_arrays_and_columns(tmp_path: Path) -> None:
     x = RNG.random((12, 2, 8)).astype(np.float32)
     folder = saved(tmp_path / "d", trace=x.tolist(), lable=Y.tolist())
