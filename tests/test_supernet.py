@@ -241,9 +241,3 @@ def test_gradients_reach_every_candidate_and_the_logits() -> None:
     for aggconv in sites_of(net).values():
         assert aggconv.alpha.grad is not None
         assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in aggconv.weights)
-
-
-def test_a_wrapped_supernet_is_told_what_to_give() -> None:
-    net = supernet()
-    with pytest.raises(ModelError, match=r"got DataParallel; give its \.module"):
-        dashfx.lower(nn.DataParallel(net), net.genotype())

@@ -45,7 +45,7 @@ def test_a_run_at_every_position(task: str, outputs: int, tmp_path: Path) -> Non
     config = {**FAST, "task": task}
     result = dashfx.search(lambda: Net(outputs), str(tmp_path / "waves.npz"), config=config, out=tmp_path / "run")
     assert result.onnx_valid == pytest.approx(result.valid, rel=1e-4)
-    _, _, ((_, score),) = _of_file(tmp_path / "run" / "model.onnx", str(tmp_path / "waves.npz"), "test", None, 0)
+    _, _, ((_, _, score),) = _of_file(tmp_path / "run" / "model.onnx", str(tmp_path / "waves.npz"), "test", None, 0)
     assert score == pytest.approx(result.test, rel=1e-4)
     facts = json.loads((tmp_path / "run" / "data.json").read_text())
     assert facts["output_shape"] == [outputs, SIZE] and facts["rows"]["test"] == 12
@@ -90,7 +90,7 @@ def test_outputs_in_different_units_count_alike(tmp_path: Path) -> None:
     answers = OnnxModel(out / "model.onnx").rows(torch.from_numpy(x)).numpy() / scales
     assert ((answers.mean(0) > 4) & (answers.mean(0) < 10)).all()  # about 7 of each unit
     assert yaml.safe_load((out / "config.yaml").read_text())["loss"]["normalise_targets"] is None
-    _, _, ((_, score),) = _of_file(out / "model.onnx", spec, "test", None, 0)
+    _, _, ((_, _, score),) = _of_file(out / "model.onnx", spec, "test", None, 0)
     assert score == pytest.approx(result.test, abs=1e-3)
 
 
