@@ -42,6 +42,7 @@ CODE = [
     for file in (ROOT / top).rglob("*.py")
 ]
 LONGEST = 2500  # words of a page
+OPTIONS = ("reference/configuration.md", "reference/training-options.md")  # together they have every option
 PATH = re.compile(
     r"(?<![\w./~-])(?:(?:dashfx|passes|backbones|cli|benchmarks|examples|tests|docs)/[\w./*-]*\w/?|\.ci/\w+)"
 )
@@ -51,6 +52,11 @@ ROW = re.compile(r"^\| `(?P<option>[\w.]+)` \| `(?P<default>.*?)` \| (?P<flag>.*
 
 def text_of(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def option_rows() -> list[re.Match[str]]:
+    """The row of each option, on whichever page it stands."""
+    return [row for page in OPTIONS for row in ROW.finditer(text_of(page))]
 
 
 def options(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -64,11 +70,10 @@ def options(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", values[name]
 
 
-def test_every_option_stands_on_the_page_with_its_default() -> None:
-    written = {
-        row["option"]: yaml.load(row["default"], yaml.BaseLoader)
-        for row in ROW.finditer(text_of("reference/configuration.md"))
-    }
+def test_every_option_stands_on_a_page_with_its_default() -> None:
+    rows = option_rows()
+    written = {row["option"]: yaml.load(row["default"], yaml.BaseLoader) for row in rows}
+    assert len(written) == len(rows)  # none stands twice
     known = {
         name: yaml.load(yaml.safe_dump(default, width=1000), yaml.BaseLoader) for name, default in options(RunConfig())
     }
@@ -77,10 +82,7 @@ def test_every_option_stands_on_the_page_with_its_default() -> None:
 
 
 def test_every_flag_stands_beside_the_options_that_it_sets() -> None:
-    flags = {
-        row["option"]: row["flag"].split(",")[0].strip("`")
-        for row in ROW.finditer(text_of("reference/configuration.md"))
-    }
+    flags = {row["option"]: row["flag"].split(",")[0].strip("`") for row in option_rows()}
     expected = {key: f"--{name.replace('_', '-')}" for name, (keys, _) in KEYS.items() for key in keys.split()}
     assert {option: flag for option, flag in flags.items() if flag} == {**expected, "model": "MODEL"}
 
