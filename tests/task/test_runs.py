@@ -39,7 +39,7 @@ def test_a_run_at_every_position(task: str, outputs: int, tmp_path: Path) -> Non
     config = {**FAST, "task": task, "loss": {"normalise_targets": outputs == 1}}
     result = dashfx.search(lambda: Net(outputs), str(tmp_path / "waves.npz"), config=config, out=tmp_path / "run")
     assert result.onnx_valid == pytest.approx(result.valid, rel=1e-4)
-    _, _, ((_, score),) = _of_file(tmp_path / "run" / "model.onnx", str(tmp_path / "waves.npz"), "test", None, 0)
+    _, _, ((_, _, score),) = _of_file(tmp_path / "run" / "model.onnx", str(tmp_path / "waves.npz"), "test", None, 0)
     assert score == pytest.approx(result.test, rel=1e-4)
     facts = json.loads((tmp_path / "run" / "data.json").read_text())
     assert facts["output_shape"] == [outputs, SIZE] and facts["rows"]["test"] == 12
