@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dashfx.config import presets
 from dashfx.config.base import Strict
@@ -287,10 +287,17 @@ class ReadingConfig(Strict):
     log_mel: int = Field(0, ge=0)
     rate: int = Field(0, ge=0)
     columns: tuple[str, str] | None = None
-    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    size: int | tuple[int, int] | None = None
     layout: Literal["first", "last", "none"] | None = None
     groups: str | None = None
     ignore: int | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _some_pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if size is not None and min(size if isinstance(size, tuple) else (size,)) < 1:
+            raise ValueError("images have at least one pixel a side; give a number such as 224, or [height, width]")
+        return size
 
 
 class RunConfig(Strict):

@@ -75,7 +75,7 @@ def _targets(data: Data) -> Iterator[str]:
     more = f" and {data.n_outputs - SHOWN} more" if data.n_outputs > SHOWN else ""
     yield f"targets: in train {', '.join(facts)}{more}"
     if still:
-        yield f"targets: {', '.join(still[:SHOWN])} never change in train; nothing can be learnt of them"
+        yield f"targets: constant in train: {', '.join(still[:SHOWN])}; nothing can be learnt of them"
     offset = np.abs(units.mean) / np.where(np.array(units.std) > 0, units.std, 1)
     if data.train.y.dtype.itemsize > 4 and (far := np.flatnonzero(offset > 1e4)).size:
         yield f"targets: {len(far)} vary little beside their mean, which float32 cannot tell; subtract it yourself"
@@ -88,7 +88,7 @@ def _inputs(data: Data) -> Iterator[str]:
     still = np.flatnonzero(low == high)
     if still.size and len(data.train) > 1:
         names = ", ".join(data.channels[n] if n < len(data.channels) else str(n) for n in still[:SHOWN].tolist())
-        yield f"channels: {names} never change in train; they tell nothing"
+        yield f"channels: constant in train: {names}; they tell nothing"
     for part in ("valid", "test"):
         values = _channels(data.part(part), data.input_shape[0])
         away = np.abs(values.mean(1) - mean) / np.where(low == high, np.inf, std)

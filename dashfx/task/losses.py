@@ -7,7 +7,7 @@ the device, and in float32, whatever the precision of the model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -42,6 +42,11 @@ class LossOptions:
     label_smoothing: float = 0.0
     gamma: float = 2.0
     normalise_targets: bool | None = False
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is said: to leave the units to the task is not."""
+        return replace(self, normalise_targets=self.normalise_targets or False) != USUAL
 
     def allow(self, task: str, losses: tuple[str, ...], *options: str) -> str:
         """The loss's name, after a look at what task `task` knows; the first of `losses` is the usual one.

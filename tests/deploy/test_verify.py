@@ -255,3 +255,32 @@ def test_a_model_that_jumps_on_every_input_is_refused(tmp_path: Path, monkeypatc
     ones_first(monkeypatch, 100)
     with pytest.raises(VerifyError, match="differs from PyTorch's by"):
         verify(Step(), tmp_path / "model.onnx", torch.randn(1, 2, 8))
+
+
+class Wave(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(3 * x)
+
+
+def test_rounding_at_a_large_magnitude_allows_nothing_at_the_usual_one(tmp_path: Path) -> None:
+    """At x10 the product's last place is ten times as large, and the sine makes an error of the output of it."""
+    report = export(Wave(), torch.randn(2, 2, 64), tmp_path / "model.onnx", dynamic_size=False).verification
+    assert "x10" in {case.what for case in report.cases} and report.rounding < 1e-6
+
+
+class Single(nn.Module):
+    """Has a constant in float32, so it does not run in float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.conv1d(x, torch.ones(1, 2, 3))
+
+
+def test_a_model_that_does_not_run_in_float64(tmp_path: Path) -> None:
+    report = export(Single(), torch.randn(2, 2, 8), tmp_path / "model.onnx", dynamic_size=False).verification
+    assert 0 < report.rounding < 1e-5
+
+
+def test_rows_that_do_not_fill_a_fixed_batch_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.onnx"
+    report = export(Pairs().eval(), torch.randn(2, 2, 8), path, rows=torch.randn(5, 2, 8)).verification
+    assert [case.shapes[0][0] for case in report.cases if case.what == "real rows"] == [2, 2]

@@ -202,7 +202,7 @@ def kinds(plan):
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize(("size", "windows"), [(300, False), (2400, True)])
+@pytest.mark.parametrize(("size", "windows"), [(300, False), (1600, False), (2400, True)])
 def test_long_axis(mode, size, windows):
     spec = same(WIDE, stride=(2,), mode=mode)
     plan = plans.plan_for(spec, (size,))
