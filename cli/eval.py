@@ -53,7 +53,7 @@ def _of_run(folder: Path, spec: str | None, part: str, task: str | None) -> tupl
     from dashfx.stages.reopen import model_of
     from dashfx.task import data_kind, load_task
 
-    run, model, _ = model_of(folder)
+    run, model, _ = model_of(folder, shape_will_do=spec is not None)
     config = run.config
     wanted = task or config.task
     inputs = run.inputs

@@ -60,7 +60,7 @@ def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor
     from dashfx.stages.export import metadata
     from dashfx.stages.reopen import model_of
 
-    run, model, genotype = model_of(folder)
+    run, model, genotype = model_of(folder, shape_will_do=True)
     settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
     return model, run.inputs.example, metadata(run.inputs.data, run.inputs.task, genotype), settings
 

@@ -1,4 +1,4 @@
-"""YAML and JSON of unknown origin: files, `--set a.b=c` and single values go in; plain values come out, not yet checked.
+"""YAML and JSON of unknown origin: files, `--set a.b=c` and single values go in; plain values come out, unchecked.
 
 Whatever bytes they hold, they are read or refused, in bounded time and memory.
 """

@@ -45,6 +45,16 @@ class ModelSource:
         return ModelSource(lambda: _call(made, merged, name), self.spec, merged, made)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The user's sources that the model is made of."""
+        return (self.file,) if self.file else ()
+
+    @property
+    def home(self) -> Path | None:
+        """The folder that the sources are imported from."""
+        return self.file.parent if self.file else None
+
+    @property
     def file(self) -> Path | None:
         """The user's file, where the model comes from one."""
         place = self.spec.rpartition(":")[0] if self.spec else ""

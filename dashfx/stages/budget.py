@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from dashfx.config.files import seconds_of
@@ -22,7 +21,7 @@ from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import take_algorithms
@@ -31,6 +30,7 @@ from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice
 from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Learner, Supervised, fit
+from dashfx.train.processes import first_does
 from dashfx.train.progress import Epoch, Observer
 
 RESERVE = 0.1  # of the budget: for the export, and for epochs that turn out slower than those measured
@@ -100,24 +100,26 @@ def _decided_for_all(run: Run, stages: Mapping[str, StageCost]) -> Decision:
     Raises:
         ConfigError: as `decide`.
     """
-    found: list[Decision | ConfigError]
     try:
-        found = [decide(run.config, stages, run.session.elapsed)]
-    except ConfigError as error:
-        found = [error]
-    (first,) = broadcast_object_list(found)
-    if isinstance(first, ConfigError):
+        return first_does(run.session.accelerator, lambda: decide(run.config, stages, run.session.elapsed))
+    except ConfigError:
         run.session.abandon()
-        raise first
-    decision: Decision = first
-    return decision
+        raise
 
 
 def decided(folder: RunFolder | None) -> Decision | None:
     """What stands in a run's folder; None where nothing was decided."""
     if folder is None or not folder.budget.is_file():
         return None
-    return Decision(**json.loads(folder.budget.read_text(encoding="utf-8")))
+    remedy = "remove it, and epochs are decided anew"
+    facts = read_facts(folder.budget, remedy)
+    with reading(folder.budget, remedy):
+        found = Decision(**facts)
+        if not found.epochs or not all(type(n) is int and n > 0 for n in found.epochs.values()):
+            raise ValueError(f"epochs {found.epochs}")
+        return Decision(
+            float(found.budget), float(found.spent), {n: float(found.measured[n]) for n in found.epochs}, found.epochs
+        )
 
 
 def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> Decision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from dashfx.report.network import network
 from dashfx.report.page import write_report
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
+from dashfx.run.portable import copy_sources, sources_of
 from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.site import Site
@@ -82,6 +82,17 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
     }
 
 
+def opened(run: Run, out: str | Path) -> None:
+    """The run's folder, in which data's facts and the user's sources stand from the start: a folder stands alone."""
+    run.open_folder(out)
+    if folder := run.session.writes:
+        inputs = run.inputs
+        write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
+        copy_sources(inputs.source.files, inputs.source.home, folder.root)
+        copy_sources(sources_of(inputs.config), None, folder.root)
+    run.session.wait()
+
+
 def exported(
     run: Run, model: nn.Module, genotype: Genotype, sites: Mapping[str, Site]
 ) -> tuple[ExportReport | None, float | None]:
@@ -98,8 +109,6 @@ def exported(
         write_text(folder.genotype, genotype.to_json())
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
-        if source.file is not None:
-            shutil.copy2(source.file, folder.root / source.file.name)
         write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
         report, valid = write_onnx(inputs, model, genotype, folder.onnx)
         if VALUES in report.notes:

@@ -19,7 +19,7 @@ from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune.choose import BUDGET
 from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
-from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.inputs import check_model
 from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
@@ -121,7 +121,12 @@ def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
 def probe_gains(folder: RunFolder | None) -> dict[str, float]:
     """What each site gained in a run's probe; empty where there was none so far."""
     path = folder.probe if folder else None
-    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+    if path is None or not path.is_file():
+        return {}
+    remedy = "remove it, and the probe is made again"
+    facts = read_facts(path, remedy)
+    with reading(path, remedy):
+        return {name: float(gain) for name, gain in facts.items()}
 
 
 @torch.no_grad()

@@ -80,7 +80,10 @@ GENOTYPE = Genotype({"stem": Candidate((3, 3)), "head.0": Candidate(5, 2)}, "arg
     ("text", "words"),
     [
         ("[" * 100_000, "nested too deeply"),
-        ('{"dashfx_genotype": 1, "sites": {"a": {"kernel": ' + "[" * 500 + "3" + "]" * 500 + ', "dilation": [1]}}}', "k"),
+        (
+            '{"dashfx_genotype": 1, "sites": {"a": {"kernel": ' + "[" * 500 + "3" + "]" * 500 + ', "dilation": [1]}}}',
+            "k",
+        ),
         ('{"dashfx_genotype": 1, "dashfx_genotype": 1}', "stands there twice"),
         ('{"dashfx_genotype": 1, "sites": {"a": {"kernel": ["3"], "dilation": [1]}}}', "kernel"),
         ('{"dashfx_genotype": 1, "sites": {"a": {"kernel": [3.5], "dilation": [1]}}}', "kernel"),
@@ -113,7 +116,9 @@ def read_or_refused(*texts: str, read: Any) -> None:
 
 
 @FUZZ
-@given(st.text("[]{}:&*!?|>-# \n'\"a1,<.%@", max_size=40) | st.dictionaries(NAMES, PLAIN, max_size=3).map(yaml.safe_dump))
+@given(
+    st.text("[]{}:&*!?|>-# \n'\"a1,<.%@", max_size=40) | st.dictionaries(NAMES, PLAIN, max_size=3).map(yaml.safe_dump)
+)
 def test_any_yaml_is_read_or_refused(text: str) -> None:
     def read(text: str) -> None:
         found = parse_value(text)
