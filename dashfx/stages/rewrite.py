@@ -136,8 +136,10 @@ def favour_original(supernet: nn.Module, share: float) -> None:
         site.alpha.copy_(leading_logits(site.candidates, site.original, share))
 
 
-def take_algorithms(run: Run, supernet: nn.Module) -> None:
+def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> None:
     """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
+
+    What is not measured within `seconds` is estimated.
 
     So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
     `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
@@ -150,7 +152,7 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
             run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
             kept=TuningTable.load(path),
             cache=cache_file() if wanted else None,
-            budget=BUDGET if wanted else 0,
+            budget=min(seconds, BUDGET) if wanted else 0,
         )
         if path is not None:
             tuning.table.save(path)
