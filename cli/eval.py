@@ -72,7 +72,7 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
     from dashfx.stages.reopen import model_of
     from dashfx.task import data_kind, load_task
 
-    run, model, _ = model_of(folder)
+    run, model, _ = model_of(folder, shape_will_do=spec is not None)
     config, known = run.config, run.inputs.data
     parts: tuple[str, ...] = (part or "test",)
     wanted = task or config.task

@@ -65,7 +65,7 @@ def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor
     from dashfx.stages.reopen import model_of
     from dashfx.task import in_data_units
 
-    run, model, genotype = model_of(folder)
+    run, model, genotype = model_of(folder, shape_will_do=True)
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
     settings = {**run.config.export.model_dump(), **options, **settings}

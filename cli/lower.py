@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/lowered", show_default=False)]
 
 
-def lower(run: options.Folder, out: Out = None, quiet: options.Quiet = False) -> None:
+def lower(run: options.Folder, out: Out = None, data: options.MovedData = None, quiet: options.Quiet = False) -> None:
     """Write RUN's searched model as torch.nn layers only, with the weights that the search left."""
     from dashfx.run.folder import existing_folder
     from dashfx.stages.reopen import lowered_of
 
     _, settings = existing_folder(run)
+    model, genotype = lowered_of(run, data)
     folder = new_folder(out or run / "lowered")
-    model, genotype = lowered_of(run)
     write_model(model, genotype, settings, folder)
     if not quiet:
         render.show(tables.genotype(genotype, {}), tables.files(folder))
@@ -37,12 +36,12 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     """Weights, genotype, and the file that rebuilds the model without dashfx."""
     from dashfx.deploy.loader import save_weights, write_loader
     from dashfx.frontend.model import build, load_model
+    from dashfx.run.portable import copy_model
 
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     save_weights(model, folder / "model.safetensors")
     genotype.save(folder / "genotype.json")
-    if source.file is not None:
-        shutil.copy2(source.file, folder / source.file.name)
+    copy_model(source, folder)
     reference = build(source, settings.seed)
     write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype)
 

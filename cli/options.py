@@ -22,6 +22,8 @@ SEARCH = "How it is searched"
 RETRAIN = "How the result is trained"
 RUN = "The run"
 
+LONGEST_NAME = 60  # characters of a folder that is named here
+
 NO_MODEL = "no model: give file.py:Class or package.module:Class, here or as 'model' in --config"
 NO_DATA = "no data: give --data a file, a folder, a named set such as digits, or file.py:factory"
 
@@ -36,6 +38,9 @@ Data = Annotated[
         help=".npz, .pt, .ts, .tsv, a folder of images or sounds by class, hf:FOLDER, wds:SHARDS, a named set such as "
         "digits, or file.py:factory"
     ),
+]
+MovedData = Annotated[
+    str | None, typer.Option("--data", help="where the run's data are now, if not where they were", show_default=False)
 ]
 Augment = Annotated[
     str | None,
@@ -288,7 +293,7 @@ def run_name(model: str, data: str) -> str:
         word = known if Path(parameter).is_dir() else data
     else:
         word = name if place.endswith(".py") else Path(data.partition("+")[0]).stem
-    return re.sub(r"[^\w.-]+", "-", f"{model.rpartition(':')[2]}-{word}")
+    return re.sub(r"[^\w.-]+", "-", f"{model.rpartition(':')[2]}-{word}")[:LONGEST_NAME]
 
 
 def _put(options: dict[str, Any], key: str, value: Any) -> None:

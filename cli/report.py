@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import render
+from dashfx.cli import options, render
 from dashfx.errors import ConfigError, RunFolderError, did_you_mean
 
 METHODS = ("strategy", "folder")
@@ -17,7 +17,9 @@ Method = Annotated[str, typer.Option(help="what tells methods apart: strategy, o
 Out = Annotated[Path, typer.Option(help="where the profiles go")]
 
 
-def report(runs: Runs, method: Method = "strategy", out: Out = Path("profiles")) -> None:
+def report(
+    runs: Runs, method: Method = "strategy", data: options.MovedData = None, out: Out = Path("profiles")
+) -> None:
     """Write the page of one RUN anew, or compare the methods of several over their tasks."""
     for path in runs:
         if not path.is_dir():
@@ -25,19 +27,19 @@ def report(runs: Runs, method: Method = "strategy", out: Out = Path("profiles"))
     if method not in METHODS:
         raise ConfigError(f"--method {method!r}{did_you_mean(method, METHODS)}; there are {', '.join(METHODS)}")
     if len(runs) == 1 and (runs[0] / "config.yaml").is_file():
-        rebuilt(runs[0])
+        rebuilt(runs[0], data)
         return
     profiles(runs, method, out)
 
 
-def rebuilt(folder: Path) -> None:
+def rebuilt(folder: Path, data: str | None = None) -> None:
     from dashfx.report.page import write_report
-    from dashfx.run.folder import RunFolder
+    from dashfx.run.folder import RunFolder, as_given
     from dashfx.stages.reopen import result_of
 
-    run, result = result_of(folder)
+    run, result = result_of(folder, data)
     path = RunFolder(folder).report
-    write_report(path, result, run.config, run.inputs.data)
+    write_report(path, result, as_given(folder, run.config), run.inputs.data)
     render.line(str(path))
 
 

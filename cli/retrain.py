@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from dashfx.cli import options, render
@@ -9,10 +12,14 @@ from dashfx.cli.interrupt import interruptible
 from dashfx.cli.search import show_result, writers
 from dashfx.train.progress import Observers
 
+if TYPE_CHECKING:
+    from dashfx.tune import Tuned
+
 
 def retrain(
     ctx: typer.Context,
     run: options.Folder,
+    data: options.MovedData = None,
     out: options.Out = None,
     resume: options.Resume = False,
     retrain_epochs: options.OwnRetrainEpochs = None,
@@ -26,22 +33,21 @@ def retrain(
     quiet: options.Quiet = False,
 ) -> None:
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
-    from dashfx.genotype import Genotype
     from dashfx.pipeline import retrain_genotype
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.reopen import lowered_of
+    from dashfx.stages.reopen import lowered_of, searched_of
     from dashfx.tune import Tuned, with_values
 
     before, settings = existing_folder(run)
-    if before.tuned.is_file():
-        settings = with_values(settings, Tuned.load(before.tuned).taken)
-    settings = options.configuration(ctx.params, settings)
+    tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
+    settings = options.configuration(ctx.params, with_values(settings, tuned.taken) if tuned else settings)
     folder = out or options.free_folder(f"{before.root}-retrain")
-    start, genotype = None, Genotype.load(before.genotype)
-    if settings.retrain.weights == "inherit":
-        start, genotype = lowered_of(run)
     others = writers(folder) if tensorboard else []
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
+        progress.note(_recipe(before.root, tuned))
+        start, genotype = None, searched_of(run)
+        if settings.retrain.weights == "inherit":
+            start, genotype = lowered_of(run, data)
         result = retrain_genotype(
             options.given(settings.model, options.NO_MODEL),
             options.given(settings.data, options.NO_DATA),
@@ -54,6 +60,15 @@ def retrain(
         )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
+
+
+def _recipe(root: Path, tuned: Tuned | None) -> str:
+    """What it is trained by, before what this command says otherwise."""
+    if tuned is None:
+        return f"retrain: by the recipe of {root}"
+    if not tuned.taken:
+        return f"retrain: by the recipe of {root} as it was, which did better than the best of its trials"
+    return f"retrain: by the recipe that tuning found in {root} (trial {tuned.number + 1}: {tuned})"
 
 
 def _again(run: object, folder: object) -> str:

@@ -30,6 +30,7 @@ def tune(
     sampler: Sampler = None,
     storage: Storage = None,
     workers: Workers = 1,
+    data: options.MovedData = None,
     assignments: options.Assignments = None,
     device: options.Device = None,
     quiet: options.Quiet = False,

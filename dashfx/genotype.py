@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dashfx.config.files import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
-from dashfx.errors import DashfxError, GenotypeError
+from dashfx.errors import DashfxError, GenotypeError, first_line
 from dashfx.space import Candidate
 
 VERSION = 1
@@ -65,8 +66,8 @@ class Genotype(Mapping[str, Candidate]):
             GenotypeError: not JSON, not a genotype, a version this dashfx does not read, or a broken candidate.
         """
         try:
-            facts = json.loads(text)
-        except json.JSONDecodeError as error:
+            facts = parse_json(text)
+        except ValueError as error:
             raise GenotypeError(f"not a genotype: {error}") from None
         if not isinstance(facts, dict) or "dashfx_genotype" not in facts:
             raise GenotypeError("not a genotype: the key 'dashfx_genotype' is missing; give a run's genotype.json")
@@ -77,8 +78,8 @@ class Genotype(Mapping[str, Candidate]):
             )
         try:
             choices = {name: Candidate.from_dict(choice) for name, choice in facts["sites"].items()}
-        except (KeyError, TypeError, AttributeError, DashfxError) as error:
-            raise GenotypeError(f"broken genotype: {error!r} in 'sites'") from None
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, DashfxError) as error:
+            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites'") from None
         return cls(choices, str(facts.get("rule", "")))
 
     @classmethod

@@ -16,6 +16,7 @@ from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import ModelLike
+from dashfx.run.lock import releasing
 from dashfx.run.preflight import check_search, check_training
 from dashfx.run.prepare import prepare
 from dashfx.run.result import SEARCHED, Result, Standing
@@ -23,7 +24,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
-from dashfx.stages.export import exported, finished
+from dashfx.stages.export import exported, finished, opened
 from dashfx.stages.finalists import (
     RETRAIN,
     Finalist,
@@ -49,6 +50,7 @@ from dashfx.train.progress import QUIET, Observer
 from dashfx.tune import Tuned
 
 
+@releasing
 def search(
     model: ModelLike,
     data: Any,
@@ -91,7 +93,7 @@ def search(
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)
     if out is not None:
-        run.open_folder(out)  # all that a user can get wrong has been checked by now
+        opened(run, out)  # all that a user can get wrong has been checked by now
     program, supernet = probed(run, program, supernet)
     chance = chance_of(run.config, supernet)
     run = budgeted(run, supernet)
@@ -102,6 +104,7 @@ def search(
     return delivered(run, finalists, start_from(supernet), program, tuning, chance)
 
 
+@releasing
 def retrain_genotype(
     model: ModelLike,
     data: Any,
@@ -130,7 +133,7 @@ def retrain_genotype(
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
     if out is not None:
-        run.open_folder(out)
+        opened(run, out)
     run = budgeted(run, None, kept(run, genotype))
     finalist = Finalist(SEARCHED, SEARCHED, genotype, run.config, RETRAIN, f"{run.config.retrain.weights} weights")
     return delivered(run, [finalist], lambda *_: plain, program, alone=True)

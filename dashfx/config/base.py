@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dashfx.errors import ConfigError, did_you_mean
 
+SHOWN = 200  # characters of a value in an error
+
 Self = TypeVar("Self", bound="Strict")
 
 
 class Strict(BaseModel):
-    """A frozen block of options that refuses unknown ones."""
+    """A frozen block of options that refuses unknown ones, and numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls: type[Self], options: Mapping[str, Any]) -> Self:
@@ -28,6 +30,8 @@ class Strict(BaseModel):
             return cls.model_validate(dict(options))
         except ValidationError as error:
             raise ConfigError(_explain(cls, error)) from None
+        except RecursionError:
+            raise ConfigError("the options are nested too deeply; write them as blocks of name: value") from None
 
 
 def _explain(cls: type[BaseModel], error: ValidationError) -> str:
@@ -37,7 +41,15 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         block = f" in {'.'.join(path[:-1])!r}" if path[:-1] else ""
         return f"no option {path[-1]!r}{block}{did_you_mean(path[-1], _options_at(cls, path[:-1]))}"
-    return f"option {where!r}: {first['msg'].lower().removeprefix('value error, ')}, got {first.get('input')!r}"
+    return f"option {where!r}: {first['msg'].lower().removeprefix('value error, ')}, got {_short(first.get('input'))}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = f"a {type(value).__name__} that is too long to show"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _options_at(cls: type[BaseModel], path: list[str]) -> list[str]:

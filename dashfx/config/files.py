@@ -1,15 +1,22 @@
-"""YAML files, `--set a.b=c` and single values go in; the options of a run come out, not yet checked."""
+"""YAML and JSON of unknown origin: files, `--set a.b=c` and single values go in; plain values come out, unchecked.
+
+Whatever bytes they hold, they are read or refused, in bounded time and memory.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dashfx.errors import ConfigError
+from dashfx.errors import ConfigError, DashfxError, first_line
+
+LARGEST = 2**20  # bytes of a YAML file
+NODES = 100_000  # values of a YAML text, those counted again that an alias repeats
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -19,12 +26,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, is not YAML, or holds no mapping.
     """
     try:
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"configuration {str(path)!r} is larger than {LARGEST:,} bytes; give a file of options")
+        options = parse_yaml(content.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {str(path)!r} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        line = str(error).replace("\n", " ")
-        raise ConfigError(f"configuration {str(path)!r} is not YAML: {line}") from None
+    except ValueError as error:
+        raise ConfigError(f"configuration {str(path)!r} is not YAML: {error}") from None
     if not isinstance(options, dict):
         raise ConfigError(f"configuration {str(path)!r}: expected options as 'name: value' lines")
     return options
@@ -57,9 +67,96 @@ def parse_value(text: str) -> Any:
         ConfigError: not YAML.
     """
     try:
-        return float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"value {text!r} cannot be read: an open bracket or quote, perhaps") from None
+        return float(text) if _EXPONENT.fullmatch(text.strip()) else parse_yaml(text)
+    except ValueError as error:
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        raise ConfigError(f"value {shown!r} cannot be read: an open bracket or quote, perhaps ({error})") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML says, by its safe loader.
+
+    Raises:
+        ValueError: no YAML, nested too deeply, a name twice in one block, or aliases that make it endless; in one line.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except Exception as error:  # its constructors raise whatever int, datetime and others do
+        raise ValueError(first_line(ValueError(" ".join(str(error).split()) or type(error).__name__))) from None
+
+
+def parse_json(text: str) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: no JSON, nested too deeply, or a name twice in one object; in one line.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: Path, error: type[DashfxError], remedy: str) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        remedy: what to do about a file that is damaged.
+
+    Raises:
+        error: it cannot be read, or is no JSON.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as wrong:
+        raise error(f"{path} is damaged ({first_line(wrong)}); {remedy}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which refuses what makes Python's values endless, and names given twice."""
+
+    def compose_document(self) -> yaml.Node | None:
+        node = super().compose_document()
+        if node is not None:
+            _count(node, {}, set())
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        merged = "tag:yaml.org,2002:merge"
+        if twice := next((n for n in names if n[0] != merged and names.count(n) > 1), None):
+            raise ValueError(f"the name {twice[1]!r} stands there twice, the second time{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def _count(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """The values of a node, each counted as often as it is repeated.
+
+    Raises:
+        ValueError: there are too many, or it contains itself.
+    """
+    place = id(node)
+    if place in above:
+        raise ValueError("an alias contains itself")
+    if place not in known:
+        above.add(place)
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for each in inner for part in (each if isinstance(each, tuple) else (each,))]
+        known[place] = 1 + sum(_count(part, known, above) for part in parts)
+        above.discard(place)
+        if known[place] > NODES:
+            raise ValueError(f"it holds more than {NODES:,} values, repeated by aliases")
+    return known[place]
 
 
 def seconds_of(duration: str) -> float:

@@ -341,7 +341,7 @@ class RunConfig(Strict):
     control: bool = True
     random_control: bool = False
     budget: str | None = None
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)  # what all generators take, NumPy's older ones included
     device: str = "auto"
     amp: Literal["no", "bf16", "fp16"] = "no"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,10 +16,14 @@ from typing import Any
 
 import torch
 
-from dashfx.config.files import read_yaml
+from dashfx.config.files import read_json, read_yaml
 from dashfx.config.run import RunConfig
 from dashfx.deploy.runtime import require_utf8
-from dashfx.errors import ConfigError, RunFolderError
+from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
+from dashfx.run.lock import HOLDER, LOCK
+from dashfx.run.place import check_place
+from dashfx.run.portable import as_written, localised
+from dashfx.train.fit import sync_folder
 from dashfx.train.processes import launched
 
 PACKAGES = (
@@ -135,6 +140,8 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
     """
     folder = RunFolder(Path(path))
     require_utf8(path)  # else the ONNX file could not be written, after all the training
+    if not resume:
+        check_place(path)
     if resume:
         _check_same(folder, config)
     elif folder.root.exists() and (not folder.root.is_dir() or not _is_empty(folder.root)):
@@ -143,23 +150,40 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
         )
 
 
-def make_folder(path: str | Path, config: RunConfig) -> RunFolder:
-    """The folder, with the run's configuration and environment where they do not stand there yet.
-
-    What a killed run had begun to write is removed.
+def make_root(path: str | Path) -> Path:
+    """The folder itself, empty where there was none.
 
     Raises:
         RunFolderError: not writable.
     """
-    folder = RunFolder(Path(path))
+    root = Path(path)
     try:
-        folder.root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission")
+    except OSError as error:
+        raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    return root
+
+
+def make_folder(path: str | Path, config: RunConfig, alone: bool = True) -> RunFolder:
+    """The folder, with the run's configuration and environment where they do not stand there yet.
+
+    Args:
+        alone: nobody else writes there, so what a killed run had begun to write is removed.
+
+    Raises:
+        RunFolderError: not writable.
+    """
+    folder = RunFolder(make_root(path))
+    try:
         if not folder.config.exists():  # the first file of all: with it a run can be continued
             write_text(folder.config, config.to_yaml())
         if not folder.env.exists():
-            write_text(folder.env, json.dumps(environment(), indent=2) + "\n")
+            write_text(folder.env, json.dumps({**environment(), "directory": str(Path.cwd())}, indent=2) + "\n")
         folder.checkpoints.mkdir(exist_ok=True)
-        _remove_drafts(folder)
+        if alone:
+            _remove_drafts(folder)
     except OSError as error:
         raise RunFolderError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -181,7 +205,17 @@ def remove_folder(folder: RunFolder, made: Iterable[Path]) -> None:
 
 
 def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:
-    """An earlier run's folder and its configuration.
+    """An earlier run's folder and its configuration, with the paths at which the files that it names are now.
+
+    Raises:
+        RunFolderError: not a run's folder.
+    """
+    folder = RunFolder(Path(path))
+    return folder, _localised(folder, written_config(path))
+
+
+def written_config(path: str | Path) -> RunConfig:
+    """An earlier run's configuration as it stands in its folder, with paths as they were given.
 
     Raises:
         RunFolderError: not a run's folder.
@@ -189,22 +223,65 @@ def existing_folder(path: str | Path) -> tuple[RunFolder, RunConfig]:
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml; give what an earlier --out named")
-    try:
-        return folder, RunConfig.parse(read_yaml(folder.config))
-    except ConfigError as error:
-        there, here = _packages(folder).get("dashfx"), installed_version("dashfx")
-        versions = f"; it is of dashfx {there}, this is {here}" if there != here else ""
-        raise RunFolderError(f"{folder.config} cannot be used: {error}{versions}") from None
+    return _parsed(folder, folder.config)
+
+
+def as_given(path: str | Path, config: RunConfig) -> RunConfig:
+    """Options of an earlier run with the paths as its `config.yaml` has them."""
+    return as_written(config, written_config(path), existing_folder(path)[1])
+
+
+def retrained_config(folder: RunFolder, config: RunConfig) -> RunConfig:
+    """The options that the model was trained with: `config`, or what tuning or a budget made of it.
+
+    Raises:
+        RunFolderError: a damaged file.
+    """
+    return _localised(folder, _parsed(folder, folder.retrained)) if folder.retrained.is_file() else config
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a neighbour and rename it, so that the file is never half-written."""
-    part = path.with_name(path.name + ".part")
+    """Write a neighbour and rename it, so that the file is never half-written, also where the power is cut."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, path)
+        sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_facts(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in one of a run's JSON files.
+
+    Args:
+        remedy: what to do about a damaged one.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    facts = read_json(path, RunFolderError, remedy)
+    if not isinstance(facts, dict):
+        raise RunFolderError(f"{path} is damaged (it holds a {type(facts).__name__}, not names and values); {remedy}")
+    return facts
+
+
+@contextlib.contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Inside, a run's file is read or its contents are taken apart; whatever fails there is the file's fault.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    try:
+        yield
+    except DashfxError:
+        raise
+    except Exception as error:  # of foreign bytes, whatever a library makes of them
+        raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {first_line(error)}); {remedy}") from None
 
 
 def environment() -> dict[str, Any]:
@@ -241,13 +318,41 @@ def _packages(folder: RunFolder) -> dict[str, str]:
 
 
 def _environment_of(folder: RunFolder) -> dict[str, Any]:
-    """What `env.json` holds; nothing where a run was killed before it was written."""
-    return json.loads(folder.env.read_text(encoding="utf-8")) if folder.env.is_file() else {}
+    """What `env.json` holds; nothing where a run was killed before it was written.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    if not folder.env.is_file():
+        return {}
+    remedy = "remove it to go on without a look at the versions of that run"
+    facts = read_facts(folder.env, remedy)
+    if not isinstance(facts.get("packages", {}), dict):
+        raise RunFolderError(f"{folder.env} is damaged (its 'packages' are no names and versions); {remedy}")
+    return facts
+
+
+def _parsed(folder: RunFolder, path: Path) -> RunConfig:
+    try:
+        return RunConfig.parse(read_yaml(path))
+    except ConfigError as error:
+        versions = ""
+        with contextlib.suppress(RunFolderError):
+            there, here = _packages(folder).get("dashfx"), installed_version("dashfx")
+            versions = f"; it is of dashfx {there}, this is {here}" if there != here else ""
+        raise RunFolderError(f"{path} cannot be used: {error}{versions}") from None
+
+
+def _localised(folder: RunFolder, config: RunConfig) -> RunConfig:
+    directory = None
+    with contextlib.suppress(RunFolderError):  # what needs the file says so
+        directory = _environment_of(folder).get("directory")
+    return localised(config, folder.root, Path(directory) if isinstance(directory, str) else None)
 
 
 def _is_empty(root: Path) -> bool:
     """Whether nothing stands there but what a run that was killed at once had begun to write."""
-    return all(path.suffix == ".part" for path in root.iterdir())
+    return all(path.suffix == ".part" or path.name in (LOCK, HOLDER) for path in root.iterdir())
 
 
 def _remove_drafts(folder: RunFolder) -> None:
@@ -257,12 +362,15 @@ def _remove_drafts(folder: RunFolder) -> None:
     for path in (folder.weights, folder.onnx):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
+    for draft in folder.root.rglob("*.py.part"):  # of sources, which may stand in folders of their own
+        draft.unlink()
 
 
 def _check_same(folder: RunFolder, config: RunConfig) -> None:
-    _, before = existing_folder(folder.root)
+    written, (_, before) = written_config(folder.root), existing_folder(folder.root)
     env = _environment_of(folder)
-    old = {**_flat(before.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
+    config = as_written(config, written, before)
+    old = {**_flat(written.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
     new = {**_flat(config.model_dump(mode="json")), "dashfx": installed_version("dashfx")}
     old["processes"], new["processes"] = env.get("processes", 1), launched()
     if not env:

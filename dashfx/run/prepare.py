@@ -22,7 +22,7 @@ from dashfx.run.run import Run
 from dashfx.run.session import Session
 from dashfx.space import SearchSpace
 from dashfx.task import LossOptions, Task, data_kind, load_task
-from dashfx.train.processes import check_rows
+from dashfx.train.processes import all_do, check_rows, check_same_data
 from dashfx.train.progress import QUIET, Observer
 
 
@@ -78,18 +78,25 @@ def prepare(
         raise ConfigError("resume needs --out: the folder of the run to continue")
     if out is not None:
         check_folder(out, checked, resume=resume)
-    source = load_model(model, checked.model_args)
-    spec = task or checked.task
-    loaded = load_run_data(checked, data, spec)
-    other_size = check_preset(checked, loaded)
-    judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
-    inputs = Inputs(source, loaded, judged, checked, checked.checkpoint)
-    run = Run(inputs, Session(checked, observer, resume, began), Ledger())
-    check_processes(inputs, run.session)
+    session = Session(checked, observer, resume, began)
+    inputs, other_size = all_do(session.accelerator, lambda: _inputs(checked, model, data, task))
+    run = Run(inputs, session, Ledger())
+    check_same_data(session.accelerator, inputs.data)
+    check_processes(inputs, session)
     notes = check_model(inputs)
-    for note in (*notes, *([other_size] if other_size else []), *(f"data: {each}" for each in loaded.notes)):
+    for note in (*notes, *([other_size] if other_size else []), *(f"data: {each}" for each in inputs.data.notes)):
         run.note(note)
     return run
+
+
+def _inputs(config: RunConfig, model: ModelLike, data: Any, task: str | Task | None) -> tuple[Inputs, str | None]:
+    """Model, data and task, and the note of `check_preset`."""
+    source = load_model(model, config.model_args)
+    spec = task or config.task
+    loaded = load_run_data(config, data, spec)
+    other_size = check_preset(config, loaded)
+    judged = load_task(spec, loaded, LossOptions(**config.loss.model_dump()))
+    return Inputs(source, loaded, judged, config, config.checkpoint), other_size
 
 
 def note_idle_globs(run: Run, convs: Sequence[str]) -> None:

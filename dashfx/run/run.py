@@ -46,9 +46,9 @@ class Run:
             self.ledger.notes.append(text)
             self.session.observer.note(text)
 
-    def open_folder(self, path: str | Path) -> None:
-        """Make the run's folder, or take up an earlier one."""
-        if changed := self.session.open(path, self.config):
+    def open_folder(self, path: str | Path, together: bool = False) -> None:
+        """Make the run's folder, or take up an earlier one, see `Session.open`."""
+        if changed := self.session.open(path, self.config, together):
             self.note(f"resumed with other versions, so the result may differ in its digits: {'; '.join(changed)}")
 
     @contextmanager

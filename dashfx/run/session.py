@@ -10,10 +10,20 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from dashfx.config.run import RunConfig
-from dashfx.errors import TrainingError
+from dashfx.errors import RunFolderError, TrainingError
 from dashfx.genotype import Genotype
-from dashfx.run.folder import RunFolder, make_folder, missing_folders, other_packages, remove_folder
+from dashfx.run.folder import (
+    RunFolder,
+    check_folder,
+    make_folder,
+    make_root,
+    missing_folders,
+    other_packages,
+    remove_folder,
+)
+from dashfx.run.lock import check_free, hold, release
 from dashfx.train.fit import make_accelerator
+from dashfx.train.processes import first_does
 from dashfx.train.progress import QUIET, JsonlLog, Observer, Observers
 
 
@@ -66,25 +76,43 @@ class Session:
         """Go on when every process has come this far."""
         self.accelerator.wait_for_everyone()
 
-    def open(self, path: str | Path, config: RunConfig) -> list[str]:
+    def open(self, path: str | Path, config: RunConfig, together: bool = False) -> list[str]:
         """Make the run's folder, or take up an earlier one: by one process, before any other looks for it.
+
+        Args:
+            together: workers of one study share a finished run's folder; else nobody else may write there.
 
         Returns:
             the packages whose version is not that of the run which is resumed.
+
+        Raises:
+            RunFolderError: it cannot be written, or another process writes there.
         """
         self.wait()  # all have seen that the folder is free, or what it holds
-        if self.is_main:
-            self._made = missing_folders(path)
-        self.folder = make_folder(path, config) if self.is_main else RunFolder(Path(path))
-        if self.is_main:
-            self._log.write_to(self.folder.log)
+        self.folder = RunFolder(Path(path))
+        first_does(self.accelerator, lambda: self._open(path, config, together))
         changed = other_packages(self.folder) if self.resume else []
         self.wait()
         return changed
 
+    def _open(self, path: str | Path, config: RunConfig, together: bool) -> None:
+        made = missing_folders(path)
+        root = make_root(path)
+        if together:
+            check_free(root)
+        elif hold(root):
+            try:
+                check_folder(path, config, resume=self.resume)  # another run may have been here since
+            except RunFolderError:
+                release()
+                raise
+        self._made = made
+        self._log.write_to(make_folder(path, config, alone=not together).log)
+
     def abandon(self) -> None:
         """Undo `open`, where it has begun a run: what is wrong with its input has shown only now."""
         if self.is_main and self.folder and self._made is not None:
+            release()
             remove_folder(self.folder, self._made)
         self.wait()  # a process that ends now would take the others along
 

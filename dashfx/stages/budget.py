@@ -7,13 +7,13 @@ or fewer, but at least one. What an epoch takes is measured before the search, o
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from dashfx.config.files import seconds_of
@@ -22,7 +22,7 @@ from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import take_algorithms
@@ -31,11 +31,14 @@ from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice
 from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Learner, Supervised, fit
+from dashfx.train.processes import first_does
 from dashfx.train.progress import Epoch, Observer
 
 RESERVE = 0.1  # of the budget: for the export, and for epochs that turn out slower than those measured
 CLOSING = 10.0  # seconds, the least that is kept back: comparing, export and report of a small net on a slow core
 STEPS, EPOCHS = 6, 3  # of a measurement, whose first epoch is not counted
+VALID = 2  # batches that are validated in it
+MEASURING = 0.1  # of the budget: for all measurements, unless single steps take longer
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def budgeted(run: Run, supernet: nn.Module | None, genotype: Genotype | None = N
     with run.stage("budget", run.config.budget):
         decision = decided(run.session.folder)
         if decision is None:
-            decision = _decided_for_all(run, measured(run, supernet, genotype))
+            decision = _decided_for_all(run, supernet, genotype)
             if folder := run.session.writes:
                 write_text(folder.budget, json.dumps(asdict(decision), indent=2) + "\n")
         run.session.wait()
@@ -94,30 +97,33 @@ def budgeted(run: Run, supernet: nn.Module | None, genotype: Genotype | None = N
     return run.with_config(decision.applied(run.config))
 
 
-def _decided_for_all(run: Run, stages: Mapping[str, StageCost]) -> Decision:
+def _decided_for_all(run: Run, supernet: nn.Module | None, genotype: Genotype | None) -> Decision:
     """The first process's decision, or its refusal, in every process; a refused run leaves no folder behind.
 
     Raises:
         ConfigError: as `decide`.
     """
-    found: list[Decision | ConfigError]
     try:
-        found = [decide(run.config, stages, run.session.elapsed)]
-    except ConfigError as error:
-        found = [error]
-    (first,) = broadcast_object_list(found)
-    if isinstance(first, ConfigError):
+        stages = measured(run, supernet, genotype)
+        return first_does(run.session.accelerator, lambda: decide(run.config, stages, run.session.elapsed))
+    except ConfigError:
         run.session.abandon()
-        raise first
-    decision: Decision = first
-    return decision
+        raise
 
 
 def decided(folder: RunFolder | None) -> Decision | None:
     """What stands in a run's folder; None where nothing was decided."""
     if folder is None or not folder.budget.is_file():
         return None
-    return Decision(**json.loads(folder.budget.read_text(encoding="utf-8")))
+    remedy = "remove it, and epochs are decided anew"
+    facts = read_facts(folder.budget, remedy)
+    with reading(folder.budget, remedy):
+        found = Decision(**facts)
+        if not found.epochs or not all(type(n) is int and n > 0 for n in found.epochs.values()):
+            raise ValueError(f"epochs {found.epochs}")
+        return Decision(
+            float(found.budget), float(found.spent), {n: float(found.measured[n]) for n in found.epochs}, found.epochs
+        )
 
 
 def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> Decision:
@@ -165,68 +171,120 @@ def divided(seconds: float, stages: Mapping[str, StageCost]) -> dict[str, int]:
 
 
 def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) -> dict[str, StageCost]:
-    """What an epoch of each stage takes: of the search, of all trials together, of retraining with its controls."""
+    """What an epoch of each stage takes: of the search, of all trials together, of retraining with its controls.
+
+    All of it together takes about `MEASURING` of the budget.
+
+    Raises:
+        ConfigError: the stages measured first do not fit, whatever the others take.
+    """
     config, task, accelerator = run.config, run.inputs.task, run.session.accelerator
-    stages = {}
+    limit = MEASURING * seconds_of(config.budget or "1h") / 4  # algorithms, search, searched and untouched model
+    stages: dict[str, StageCost] = {}
     if supernet is not None and config.trains_supernet:
         copied, strategy = copy_model(supernet), STRATEGIES[config.search.alpha_on]
-        take_algorithms(run, copied)
+        take_algorithms(run, copied, limit)
 
         def engine(size: Mapping[str, Any]) -> Learner:
             return Engine(copied, task, config.search.model_copy(update=size), accelerator, strategy)
 
-        stages["search"] = StageCost(epoch_seconds(run, engine, config.search), config.search.epochs)
+        stages["search"] = StageCost(epoch_seconds(run, engine, config.search, limit), config.search.epochs)
+        _check_bound(run, stages)
     if genotype is None and supernet is not None:
         genotype = RandomChoice(config.seed).select(sites_of(supernet))  # as large as what will be chosen, on average
     wide = run.inputs.for_retraining()
 
-    def supervised(size: Mapping[str, Any]) -> Learner:
-        model = specialised_by(wide, genotype, "budget") if genotype else wide.start_model()
-        return Supervised(model, task, config.retrain.model_copy(update=size), accelerator)
+    def retrained(choice: Genotype | None) -> float:
+        def supervised(size: Mapping[str, Any]) -> Learner:
+            model = specialised_by(wide, choice, "budget") if choice else wide.start_model()
+            return Supervised(model, task, config.retrain.model_copy(update=size), accelerator)
 
-    seconds = epoch_seconds(run, supervised, config.retrain)
+        return epoch_seconds(run, supervised, config.retrain, limit)
+
+    seconds = retrained(genotype)
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs = trial_epochs(config.tune, config.retrain.epochs)
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
-    models = 1
+    together = seconds
     if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
-        models += (config.tune.wanted and config.tune.finalist) + config.control + config.random_control
-    stages["retrain"] = StageCost(models * seconds, config.retrain.epochs)
+        together += ((config.tune.wanted and config.tune.finalist) + config.random_control) * seconds
+        together += retrained(None) if config.control else 0.0
+    stages["retrain"] = StageCost(together, config.retrain.epochs)
     return stages
 
 
-def epoch_seconds(run: Run, make: Callable[[Mapping[str, Any]], Learner], options: FitConfig) -> float:
-    """What an epoch with its validation takes, from a few steps and a few batches.
+def _check_bound(run: Run, stages: Mapping[str, StageCost]) -> None:
+    """Whether one epoch of the stages measured so far leaves anything of the budget.
+
+    Raises:
+        ConfigError: it does not.
+    """
+
+    def check() -> None:
+        budget, spent = seconds_of(run.config.budget or "1h"), run.session.elapsed
+        least = spent + sum(stage.seconds for stage in stages.values())
+        if run.config.budget and least > budget - kept_back(budget):
+            raise ConfigError(
+                f"--budget {run.config.budget}: one epoch of each stage does not fit: one of {', '.join(stages)} takes "
+                f"{least - spent:.0f} s, and {spent:.0f} s are spent; give at least {np.ceil(2 * least):.0f}s, fewer "
+                "rows (--limit) or a smaller space"
+            )
+
+    first_does(run.session.accelerator, check)
+
+
+def epoch_seconds(
+    run: Run, make: Callable[[Mapping[str, Any]], Learner], options: FitConfig, limit: float = math.inf
+) -> float:
+    """What an epoch with its validation takes, from a step or a few and a few batches.
 
     Args:
         make: a learner with other epochs and another share of the data.
+        limit: seconds after a first step, which is needed at least.
     """
+    warm = _timed(run, make, options, 1)
+    affordable = first_does(run.session.accelerator, lambda: int(limit / max(warm.step, 1e-6) / EPOCHS))
+    steps = min(STEPS, affordable)
+    return (_timed(run, make, options, steps) if steps > 1 else warm).whole
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of one training step, and of the whole epoch that it stands for."""
+
+    step: float
+    whole: float
+
+
+def _timed(run: Run, make: Callable[[Mapping[str, Any]], Learner], options: FitConfig, steps: int) -> _Times:
+    """An epoch by so many of its steps; of several steps the first epoch, which warms up, is not counted."""
     data, session = run.inputs.data, run.session
     together = options.batch_size * session.accelerator.num_processes
-    rows = len(data.train)
-    few = replace(data, valid=data.valid.subset(np.arange(min(len(data.valid), 8 * together))))
-    size = {"epochs": EPOCHS, "fraction": min(options.fraction, STEPS * together / rows)}
-    clock = _Clock()
-    epochs = fit(
-        make(size), few, stage="budget", seed=run.config.seed, folder=session.checkpoints, observer=clock
+    rows, epochs = len(data.train), EPOCHS if steps > 1 else 1
+    few = replace(data, valid=data.valid.subset(np.arange(min(len(data.valid), VALID * together))))
+    size = {"epochs": epochs, "fraction": min(options.fraction, steps * together / rows)}
+    learner, clock = make(size), _Clock()
+    history = fit(
+        learner, few, stage="budget", seed=run.config.seed, folder=session.checkpoints, observer=clock
     ).history
     if session.writes:
         (session.writes.checkpoints / "budget-last.pt").unlink()
-    taken, steps = (max(1, int(share * rows) // together) for share in (size["fraction"], options.fraction))
+    taken, whole = (max(1, int(share * rows) // together) for share in (size["fraction"], options.fraction))
+    counted = list(zip(history, clock.times, clock.times[1:], strict=False))[epochs > 1 :]
     training, checking, saving = 0.0, 0.0, 0.0  # mean seconds of an epoch's parts
-    for epoch, before, after in zip(epochs[1:], clock.times, clock.times[1:], strict=False):
-        training += steps / epoch.steps_per_second / (EPOCHS - 1)
-        checking += max(0.0, epoch.seconds - taken / epoch.steps_per_second) / (EPOCHS - 1)
-        saving += max(0.0, after - before - epoch.seconds) / (EPOCHS - 1)  # checkpoints: most of a small net's time
-    return training + checking * len(data.valid) / len(few.valid) + saving
+    for epoch, before, after in counted:
+        training += 1 / epoch.steps_per_second / len(counted)
+        checking += max(0.0, epoch.seconds - taken / epoch.steps_per_second) / len(counted)
+        saving += max(0.0, after - before - epoch.seconds) / len(counted)  # checkpoints: most of a small net's time
+    return _Times(training, whole * training + checking * len(data.valid) / len(few.valid) + saving)
 
 
 class _Clock(Observer):
-    """When each epoch was over, its checkpoint included."""
+    """When training began, and when each epoch was over, its checkpoint included."""
 
     def __init__(self) -> None:
-        self.times: list[float] = []
+        self.times: list[float] = [time.perf_counter()]
 
     def epoch(self, facts: Epoch) -> None:
         self.times.append(time.perf_counter())

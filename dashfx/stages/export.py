@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from dashfx.report.page import write_report
 from dashfx.report.warnings import ONNX_GAP, warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
+from dashfx.run.portable import code_files, copy_model, copy_sources
 from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.site import Site
@@ -138,6 +138,17 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
     }
 
 
+def opened(run: Run, out: str | Path) -> None:
+    """The run's folder, in which data's facts and the user's sources stand from the start: a folder stands alone."""
+    run.open_folder(out)
+    if folder := run.session.writes:
+        inputs = run.inputs
+        write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
+        copy_model(inputs.source, folder.root)
+        copy_sources(code_files(inputs.config), None, folder.root)
+    run.session.wait()
+
+
 def exported(
     run: Run, model: nn.Module, genotype: Genotype, sites: Mapping[str, Site], valid: float
 ) -> tuple[ExportReport | None, float | None]:
@@ -154,8 +165,6 @@ def exported(
         write_text(folder.genotype, genotype.to_json())
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
-        if source.file is not None:
-            shutil.copy2(source.file, folder.root / source.file.name)
         write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
         report, valid = write_onnx(inputs, model, genotype, folder.onnx, valid)
         if VALUES in report.notes:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.blackbox.base import Row
-from dashfx.config.files import read_yaml
-from dashfx.config.run import RunConfig
+from dashfx.config.run import ReadingConfig, RunConfig
 from dashfx.cost.latency import Figures
+from dashfx.data import Normalisation
+from dashfx.data.reading import Reading
 from dashfx.deploy.export import ExportReport
-from dashfx.errors import ConfigError, RunFolderError
+from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
 from dashfx.report.network import network
-from dashfx.run.folder import RunFolder, existing_folder, write_text
+from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
+from dashfx.run.lock import releasing
 from dashfx.run.prepare import prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Standing
 from dashfx.run.run import Run
+from dashfx.run.standin import stand_in
 from dashfx.space import Candidate
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
@@ -32,78 +33,95 @@ from dashfx.stages.tune import tune_run
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
-from dashfx.task import ClassScores, OutputError
+from dashfx.task import ClassScores, OutputError, Task, load_task
+from dashfx.train.fit import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
 
+AGAIN = "continue that run with --resume, which writes it anew"  # what to do about most damaged files
 
-def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
+
+def lowered_of(folder: str | Path, data: str | None = None) -> tuple[nn.Module, Genotype]:
     """The lowered model as the search of an earlier run left it, before any retraining.
+
+    Args:
+        data: where the run's data are now; without them noise of their shape will do.
 
     Raises:
         RunFolderError: not a run's folder, or a run that has no finished search.
     """
     paths, config = existing_folder(folder)
-    run, genotype = _prepared(folder, config), _searched(paths)
+    genotype = _searched(paths)
+    run = _prepared(paths, _without_checkpoint(config, paths), data=data, shape_will_do=True)
     supernet = _supernet(run, paths)
     if supernet is None:
         return specialised(run, genotype), genotype
     return lower(supernet, genotype, run.config.inherited), genotype
 
 
-def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
+def model_of(
+    folder: str | Path, data: str | None = None, shape_will_do: bool = False
+) -> tuple[Run, nn.Module, Genotype]:
     """The run of an earlier folder with its data, and its trained model.
 
+    Args:
+        data: where the run's data are now.
+        shape_will_do: noise of the data's shape may stand in for data that are not here.
+
     Raises:
-        RunFolderError: not a run's folder, or a run that has not finished.
+        RunFolderError: not a run's folder, a run that has not finished, or no data where they have to be.
     """
     paths, config = existing_folder(folder)
-    if paths.retrained.is_file():
-        config = RunConfig.parse(read_yaml(paths.retrained))
-    alone = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
-    run, genotype = _prepared(folder, alone).for_retraining().with_config(config), _chosen(paths)
+    config, genotype = retrained_config(paths, config), _chosen(paths)
     if not paths.weights.is_file():
         raise RunFolderError(
             f"{folder} holds no {paths.weights.name}: the run has not finished; continue it with --resume"
         )
-    plain = specialised(run, genotype)
-    load_weights(plain, paths.weights)
+    alone = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
+    run = _prepared(paths, alone, data=data, shape_will_do=shape_will_do).for_retraining()
+    run = replace(run, inputs=replace(run.inputs, config=config))
+    plain = specialised(replace(run, inputs=replace(run.inputs, config=alone)), genotype)
+    with reading(paths.weights, AGAIN):
+        load_weights(plain, paths.weights)
     return run, plain.eval(), genotype
 
 
-def result_of(folder: str | Path) -> tuple[Run, Result]:
+def result_of(folder: str | Path, data: str | None = None) -> tuple[Run, Result]:
     """The run of an earlier folder, and its result as the search handed it back, with all that the report shows.
 
     Raises:
-        RunFolderError: not a run's folder, a run that has not finished, or files that are not its own.
+        RunFolderError: not a run's folder, a run that has not finished, or files that are damaged or not its own.
     """
-    run, model, genotype = model_of(folder)
     paths = RunFolder(Path(folder))
-    try:
-        facts = json.loads(paths.result.read_text(encoding="utf-8"))
-        # The traced program is as it was searched, what the configuration leaves alone included.
-        program, _ = rewritten(run, _left_alone(run, paths))
+    facts = read_facts(paths.result, AGAIN) if paths.result.is_file() else {}
+    run, model, genotype = model_of(folder, data)
+    # The traced program is as it was searched, what the configuration leaves alone included.
+    traced = replace(run, inputs=replace(run.inputs, config=_without_checkpoint(run.config, paths)))
+    program, _ = rewritten(traced, _left_alone(run, paths))
+    with reading(paths.result, AGAIN):
         known = _known(facts, genotype, paths)
-        sites, skips = program.sites, tuple(program.skips)
-        result = Result(genotype, model, run.inputs.task, facts["valid"], facts["test"], sites, skips, **known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{folder}: its result cannot be read ({error!r}); run the search again") from None
+        metrics = float(facts["valid"]), float(facts["test"])
+        result = Result(genotype, model, run.inputs.task, *metrics, program.sites, tuple(program.skips), **known)
     return run, replace(result, network=network(run.inputs, result))
 
 
 def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[str, Any]:
     """What the files say beside the model and its metrics; what older runs did not write down stays empty."""
+    with reading(paths.log, "take its last lines away, or remove it: the report then has no curves"):
+        history = _history(paths.log)
+    with reading(paths.evaluations, "remove it: the report then lists no evaluations"):
+        evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
     return {
         "finalists": _finalists(facts, genotype, paths),
-        "onnx_valid": facts["onnx_valid"],
+        "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
-        "seconds": facts["seconds"],
-        "memory": facts.get("memory", {}),
-        "history": _history(paths.log),
-        "evaluations": [_row(row) for row in read_log(paths.evaluations) if "fitness" in row],
+        "seconds": {str(name): float(seconds) for name, seconds in facts["seconds"].items()},
+        "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
+        "history": history,
+        "evaluations": evaluations,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
-        "notes": facts["notes"],
-        "warnings": tuple(facts.get("warnings", ())),
+        "notes": list(map(str, facts["notes"])),
+        "warnings": tuple(map(str, facts.get("warnings", ()))),
         "classes": _classes(facts.get("classes")),
         "outputs": tuple(OutputError(**each) for each in facts.get("outputs", ())),
         "folder": paths.root,
@@ -115,7 +133,7 @@ def _finalists(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> t
     figures = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
     if "finalists" in facts:
         return tuple(_standing(each, figures) for each in facts["finalists"])
-    chosen = Genotype.load(paths.searched) if paths.searched.is_file() else genotype
+    chosen = load_genotype(paths.searched) if paths.searched.is_file() else genotype
     kept = facts.get("kept") or next(iter(figures), None)
     stages = {UNTOUCHED: "control", RANDOM: RANDOM} if facts.get("control") or RANDOM in figures else {}
     found = [
@@ -171,6 +189,7 @@ def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
     return left_alone(probe_gains(paths), run.config.space.share)
 
 
+@releasing
 def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
     """Tune the retraining of what an earlier run has searched; the study and its best options stay in the folder.
 
@@ -185,9 +204,10 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     if "rule" in config.tune.space:
         raise ConfigError("tune.space 'rule' would change what this run has chosen; give it to dashfx search --tune")
     paths, _ = existing_folder(folder)
-    run, genotype = _prepared(folder, config, observer), _searched(paths)
+    genotype = _searched(paths)
+    run = _prepared(paths, _without_checkpoint(config, paths), observer)
     supernet = _supernet(run, paths)
-    run.open_folder(folder)
+    run.open_folder(folder, together=True)
 
     def start(tried: Run) -> nn.Module:
         quiet = tried.silent()
@@ -203,10 +223,54 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     return found
 
 
-def _prepared(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Run:
-    if config.model is None or config.data is None:
-        raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
-    return prepare(config.model, config.data, config=config, observer=observer)
+def _prepared(
+    paths: RunFolder,
+    config: RunConfig,
+    observer: Observer = QUIET,
+    *,
+    data: str | None = None,
+    shape_will_do: bool = False,
+) -> Run:
+    """The run with its data, or with noise of their shape where that will do and they are not here.
+
+    Raises:
+        RunFolderError: a model or data from Python objects, or data that are not where they were.
+    """
+    root, here = paths.root, data or config.data
+    if config.model is None:
+        raise RunFolderError(f"{root}: its model came from Python objects; use dashfx from Python with them")
+    if here is None and not (shape_will_do and paths.data.is_file()):
+        raise RunFolderError(f"{root}: its data came from Python objects; give --data, or use dashfx from Python")
+    try:
+        if here is not None:
+            return prepare(config.model, here, config=config, observer=observer)
+    except DataError as error:
+        if data is not None:
+            raise
+        if not shape_will_do or not paths.data.is_file():
+            raise RunFolderError(
+                f"{root}: its data {here!r} cannot be used ({error}); say with --data where they are"
+            ) from None
+    # What a user's own reading and augmentation would do has been done to the shape.
+    plain = config.model_copy(update={"reading": ReadingConfig(), "augment": None, "limit": None})
+    run = prepare(config.model, stand_in(paths), config=plain, observer=observer)
+    read = replace(run.inputs.data, reading=Reading(**config.reading.model_dump()))
+    return replace(run, inputs=replace(run.inputs, config=config, data=read, task=_task_of(paths, run)))
+
+
+def _task_of(paths: RunFolder, run: Run) -> Task:
+    """The run's task, with the units of its targets."""
+    target = read_facts(paths.data, AGAIN).get("target_normalisation")
+    with reading(paths.data, AGAIN):
+        units = Normalisation.from_dict(target) if target else None
+    return load_task(run.config.task, run.inputs.data, target=units) if units else run.inputs.task
+
+
+def _without_checkpoint(config: RunConfig, paths: RunFolder) -> RunConfig:
+    """The options without the checkpoint that training began with, where it is gone and the supernet's state is not."""
+    gone = config.checkpoint and not Path(config.checkpoint).exists() and _state(paths)
+    update = {"checkpoint": None, "new_head": False, "checkpoint_key": None}
+    return config.model_copy(update=update) if gone else config
 
 
 def _chosen(paths: RunFolder) -> Genotype:
@@ -214,22 +278,50 @@ def _chosen(paths: RunFolder) -> Genotype:
         raise RunFolderError(
             f"{paths.root} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
         )
-    return Genotype.load(paths.genotype)
+    return load_genotype(paths.genotype)
+
+
+def searched_of(folder: str | Path) -> Genotype:
+    """What an earlier run's search chose.
+
+    Raises:
+        RunFolderError: not a run's folder, or a run that has no finished search.
+    """
+    return _chosen(existing_folder(folder)[0])
+
+
+def load_genotype(path: Path) -> Genotype:
+    """The choices in a run's file.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    try:
+        return Genotype.load(path)
+    except GenotypeError as error:
+        raise RunFolderError(f"{error}; {AGAIN}") from None
 
 
 def _searched(paths: RunFolder) -> Genotype:
     """What the search chose, also where the untouched model was handed back in its place."""
-    return Genotype.load(paths.searched) if paths.searched.is_file() else _chosen(paths)
+    return load_genotype(paths.searched) if paths.searched.is_file() else _chosen(paths)
 
 
 def _supernet(run: Run, paths: RunFolder) -> nn.Module | None:
     """The supernet as the search left it; None where the search trained none."""
-    # "settle" is what earlier versions called it
-    states = [paths.checkpoints / f"{stage}-last.pt" for stage in (ONE_BY_ONE, "settle", "search")]
-    state = next((file for file in states if file.is_file()), None)
+    state = _state(paths)
     if state is None:
         return None
+    found = read_state(state)
     _, supernet = rewritten(run, _left_alone(run, paths))
-    supernet.load_state_dict(torch.load(state, "cpu", weights_only=True)["learner"]["model"])
+    with reading(state, "remove it, and --resume trains that stage again"):
+        supernet.load_state_dict(found["learner"]["model"])
     drop_residuals(supernet)
     return supernet
+
+
+def _state(paths: RunFolder) -> Path | None:
+    """The file of the supernet as the search left it."""
+    # "settle" is what earlier versions called it
+    states = [paths.checkpoints / f"{stage}-last.pt" for stage in (ONE_BY_ONE, "settle", "search")]
+    return next((file for file in states if file.is_file()), None)

@@ -19,7 +19,7 @@ from dashfx.ops import TuningTable, sites_of, tune
 from dashfx.ops.autotune.choose import BUDGET
 from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
-from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.inputs import check_model
 from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
@@ -121,7 +121,12 @@ def probe(run: Run, supernet: nn.Module) -> dict[str, str]:
 def probe_gains(folder: RunFolder | None) -> dict[str, float]:
     """What each site gained in a run's probe; empty where there was none so far."""
     path = folder.probe if folder else None
-    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+    if path is None or not path.is_file():
+        return {}
+    remedy = "remove it, and the probe is made again"
+    facts = read_facts(path, remedy)
+    with reading(path, remedy):
+        return {name: float(gain) for name, gain in facts.items()}
 
 
 @torch.no_grad()
@@ -131,8 +136,10 @@ def favour_original(supernet: nn.Module, share: float) -> None:
         site.alpha.copy_(leading_logits(site.candidates, site.original, share))
 
 
-def take_algorithms(run: Run, supernet: nn.Module) -> None:
+def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> None:
     """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
+
+    What is not measured within `seconds` is estimated.
 
     So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
     `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
@@ -145,7 +152,7 @@ def take_algorithms(run: Run, supernet: nn.Module) -> None:
             run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
             kept=TuningTable.load(path),
             cache=cache_file() if wanted else None,
-            budget=BUDGET if wanted else 0,
+            budget=min(seconds, BUDGET) if wanted else 0,
         )
         if path is not None:
             tuning.table.save(path)

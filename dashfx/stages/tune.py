@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +19,7 @@ from dashfx.config.run import RunConfig
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, DivergedError, TrainingError
 from dashfx.genotype import Genotype
-from dashfx.run.folder import write_text
+from dashfx.run.folder import write_text, written_config
 from dashfx.run.run import Run
 from dashfx.stages.finalists import by_rule_of
 from dashfx.stages.retrain import lowered
@@ -24,7 +27,7 @@ from dashfx.stages.rewrite import accelerated
 from dashfx.train.fit import Supervised, fit
 from dashfx.train.progress import Epoch, Observer
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
-from dashfx.tune.study import DONE, Tuned, claim, has_room, make_sampler, open_study, planned, trials_of
+from dashfx.tune.study import DONE, Tuned, end_trial, next_trial, open_study, planned, taking_turns, trials_of
 
 Start = Callable[[Run], nn.Module]  # the model that a run with these options would retrain, anew at every call
 
@@ -73,7 +76,6 @@ def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
     done: list[Tuned | None] = [None]
     if run.session.is_main:
         study = _study(run, genotype, space)
-        _first(study, space, run)
         _optimise(study, space, run, start)
         broadcast_object_list([None])  # the end, for the processes that follow
         done = [_tuned(study)]
@@ -126,7 +128,9 @@ def _facts(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> dict[st
     shared = trial_run(run, {}).config
     fixed = shared.retrain.model_dump(mode="json", exclude=set(space))
     choices = {name: each if isinstance(each, tuple) else each.model_dump() for name, each in space.items()}
-    known = {"model": shared.model, "data": shared.data, "metric": run.inputs.task.metric_name, "seed": shared.seed}
+    folder = run.session.folder
+    said = written_config(folder.root) if folder else shared  # a folder that was moved holds the same study
+    known = {"model": said.model, "data": said.data, "metric": run.inputs.task.metric_name, "seed": shared.seed}
     known |= {} if "augment" in space or shared.augment is None else {"augment": shared.augment}
     return {
         **known,
@@ -143,31 +147,26 @@ def _pruner(options: TuneConfig, epochs: int) -> BasePruner:
     return SuccessiveHalvingPruner(max(1, epochs // options.halving**2), options.halving)
 
 
-def _first(study: optuna.Study, space: dict[str, Dimension], run: Run) -> None:
+def _first(space: dict[str, Dimension], run: Run) -> dict[str, Any] | None:
     """The options as they are come first, so that tuning can only gain; a grid says itself what is tried."""
-    if run.config.tune.sampler == "grid" or study.get_trials(deepcopy=False):
-        return
-    values = present(space, run.config, run.inputs.for_retraining().start_model())
-    if values is not None:
-        study.enqueue_trial(values, skip_if_exists=True)
+    if run.config.tune.sampler == "grid":
+        return None
+    return present(space, run.config, run.inputs.for_retraining().start_model())
 
 
 def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start: Start) -> None:
-    options = run.config.tune
-
-    def objective(trial: optuna.Trial) -> float:
-        claim(trial)
+    options, folder, first = run.config.tune, run.session.folder, _first(space, run)
+    while True:
+        with taking_turns(folder.study if folder else None):
+            trial = next_trial(study, options, space, run.config.seed, first)
+        if trial is None:
+            return
+        started, value = time.perf_counter(), None
         values = suggest(trial, space)
         broadcast_object_list([values])
-        return _train(run, values, start, trial)
-
-    while True:
-        trials = study.get_trials(deepcopy=False)
-        drawn = sum(trial.state != TrialState.FAIL for trial in trials)
-        study.sampler = make_sampler(options, space, run.config.seed, drawn)
-        if not has_room(study, options, study.sampler):
-            return
-        study.optimize(objective, n_trials=1)
+        with contextlib.suppress(optuna.TrialPruned):
+            value = _train(run, values, start, trial)
+        end_trial(study, trial, value, time.perf_counter() - started)
         done = study.get_trials(deepcopy=False, states=DONE)
         best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
         run.session.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
@@ -197,9 +196,12 @@ def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial |
         with accelerated(tried, model):
             learner = Supervised(model, run.inputs.task, tried.config.retrain, run.session.accelerator)
             reporter = _Reporter(run.session.observer, trial)
-            return fit(learner, tried.inputs.data, stage="tune", seed=run.config.seed, observer=reporter).best
+            best = fit(learner, tried.inputs.data, stage="tune", seed=run.config.seed, observer=reporter).best
     except (DivergedError, torch.OutOfMemoryError) as error:
         raise optuna.TrialPruned(str(error)) from None
+    if math.isnan(best):
+        raise optuna.TrialPruned("the metric is not defined")
+    return best
 
 
 class _Reporter(Observer):
@@ -207,6 +209,8 @@ class _Reporter(Observer):
 
     def __init__(self, observer: Observer, trial: optuna.Trial | None) -> None:
         self._observer, self._trial = observer, trial
+        # What a killed process has reported: the same values, which Optuna would warn of.
+        self._known = trial.storage.get_trial(trial._trial_id).intermediate_values.keys() if trial else ()
 
     def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
         self._observer.step(stage, epoch, step, steps)
@@ -214,7 +218,8 @@ class _Reporter(Observer):
     def epoch(self, facts: Epoch) -> None:
         hopeless = False
         if self._trial is not None:
-            self._trial.report(facts.best, facts.epoch + 1)
+            if facts.epoch + 1 not in self._known:
+                self._trial.report(facts.best, facts.epoch + 1)
             hopeless = facts.epoch + 1 < facts.epochs and self._trial.should_prune()
         (hopeless,) = broadcast_object_list([hopeless])
         if hopeless:

@@ -364,6 +364,7 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
         os.replace(part, path)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         reason = error.__context__ or error  # torch.save turns a full disk into a RuntimeError about positions
         raise RunFolderError(
@@ -374,6 +375,35 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to the disk; Windows does so by itself."""
+    if os.name == "nt":
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    except OSError:  # a file system that cannot; the file itself has been written
+        return
+    finally:
+        os.close(place)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint of a run holds, on the CPU.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    again = "remove it, and --resume trains that stage again"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle raise what they like about foreign bytes
+        raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {first_line(error)}); {again}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("learner"), dict):
+        raise RunFolderError(f"{path} is damaged (it holds no state of a training); {again}")
+    return state
+
+
 def _save(learner: Learner, fitted: Fitted, path: Path) -> None:
     history = [asdict(epoch) for epoch in fitted.history]
     facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
@@ -382,14 +412,14 @@ def _save(learner: Learner, fitted: Fitted, path: Path) -> None:
 
 
 def _resume(learner: Learner, path: Path) -> Fitted:
+    state = read_state(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         learner.load_state_dict(state["learner"])
-    except (KeyError, RuntimeError, ValueError, EOFError) as error:
+        history = [Epoch(**facts) for facts in state["history"]]
+        return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         line = first_line(error)
         raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
-    history = [Epoch(**facts) for facts in state["history"]]
-    return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])
 
 
 def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dashfx.errors import ConfigError, TrainingError
+from dashfx.data import Data
+from dashfx.data.base import Arrays
+from dashfx.errors import ConfigError, DashfxError, DataError, TrainingError
+
+T = TypeVar("T")
+
+WHOLE, SAMPLED, CHUNK = 2**24, 256, 64  # numbers of a part that are all looked at, else rows of it; rows at a time
 
 # Architecture parameters reach the loss from outside of the model's forward, and a user's model may have parameters
 # that no loss reaches: a static graph takes both, and is not searched at every step.
@@ -71,6 +80,77 @@ def check_rows(block: str, batch_size: int, rows: int, processes: int) -> None:
         f"{block}.batch_size {batch_size} on {processes} processes takes {batch_size * processes} rows a step, "
         f"and an epoch has {rows}; {remedy}start fewer processes"
     )
+
+
+def first_does(accelerator: Accelerator, action: Callable[[], T]) -> T:
+    """What the first process's `action` gives, or its refusal, in every process.
+
+    Raises:
+        DashfxError: what the first process's action raised.
+    """
+    found: list[Any] = [None]
+    if accelerator.is_main_process:
+        try:
+            found = [action()]
+        except DashfxError as error:
+            found = [error]
+    (first,) = broadcast_object_list(found)
+    if isinstance(first, DashfxError):
+        raise first
+    done: T = first
+    return done
+
+
+def all_do(accelerator: Accelerator, action: Callable[[], T]) -> T:
+    """What `action` gives in this process, once it has succeeded in every one; a refusal in one is one in all.
+
+    Raises:
+        DashfxError: what the first of them to fail raised.
+    """
+    if accelerator.num_processes == 1:
+        return action()
+    done: T | None = None
+    own: DashfxError | None = None
+    try:
+        done = action()
+    except DashfxError as error:
+        own = error
+    refusals: list[DashfxError | None] = gather_object([own])
+    for rank, refusal in enumerate(refusals):
+        if refusal is not None:
+            raise refusal if rank == accelerator.process_index else type(refusal)(f"process {rank}: {refusal}")
+    return cast(T, done)
+
+
+def check_same_data(accelerator: Accelerator, data: Data) -> None:
+    """Hold all processes to the same rows, by a digest of each part.
+
+    Raises:
+        DataError: they have read different data.
+    """
+    if accelerator.num_processes == 1:
+        return
+    names = ("train", "valid", "test")
+    found: list[list[str]] = gather_object([[digest(data.part(name)) for name in names]])
+    apart = [name for name, each in zip(names, zip(*found, strict=True), strict=True) if len(set(each)) > 1]
+    if apart:
+        raise DataError(
+            f"{data.name}: the {len(found)} processes have read different data (parts {', '.join(apart)}); give all of "
+            "them the same files, and draw nothing without a seed"
+        )
+
+
+def digest(part: Arrays) -> str:
+    """Of all rows of a part, or of some from all over it where they are large; NaN counts as NaN."""
+    found, rows = hashlib.blake2b(digest_size=16), len(part)
+    size = int(np.prod(part.x.shape[1:])) + int(np.prod(part.y.shape[1:]))
+    count = rows if rows * size <= WHOLE else min(rows, SAMPLED)
+    found.update(f"{rows} {part.x.shape[1:]} {part.y.shape[1:]}".encode())
+    picked = np.linspace(0, rows - 1, count).astype(int) if rows else np.zeros(0, int)
+    for start in range(0, count, CHUNK):
+        for values in part.__getitems__(picked[start : start + CHUNK].tolist()):
+            found.update(values.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def spread(model: nn.Module, accelerator: Accelerator) -> nn.Module:

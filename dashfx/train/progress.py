@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dashfx.config.files import parse_json
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -155,13 +157,15 @@ def end_last_line(path: Path) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The events of a log; a last line that a killed run left unfinished is dropped."""
+    """The events of a log; lines that are none, such as one that a killed run left unfinished, are dropped."""
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
+            event = parse_json(line.decode())
+        except ValueError:
             continue
+        if isinstance(event, dict):
+            events.append(event)
     return events
 
 

@@ -6,27 +6,28 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
+from filelock import FileLock
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from dashfx.config.files import parse_json
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, RunFolderError, first_line
 from dashfx.train.fit import derive_seed
 from dashfx.tune.space import Dimension
 
-ATTEMPTS = 3  # of a trial that is killed again and again
-GRACE = 60  # seconds within which a trial that has begun says who trains it
+ATTEMPTS = 5  # of a trial that is killed again and again
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -36,7 +37,7 @@ class Trial:
 
     Attributes:
         metric: the best on the validation part; None where it diverged at once.
-        state: "complete", "pruned" (stopped early, or diverged), "running" or "failed" (killed; tried again).
+        state: "complete", "pruned" (stopped early, or diverged), "running" or "failed" (killed too often).
     """
 
     number: int
@@ -88,16 +89,32 @@ class Tuned:
             RunFolderError: the file is something else.
         """
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunFolderError(f"{path} cannot be read ({error!r}); remove it and tune again") from None
+            facts = parse_json(path.read_text(encoding="utf-8"))
+            found = cls(**{**facts, "trials": tuple(Trial(**each) for each in facts["trials"])})
+            _check_form(found)
+            return found
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunFolderError(f"{path} is damaged ({first_line(error)}); remove it and tune again") from None
+
+
+def _check_form(found: Tuned) -> None:
+    """Raise a ValueError or TypeError where a file holds other things than `Tuned.to_json` writes."""
+    values = [found.values, *(trial.values for trial in found.trials)]
+    numbers = [found.metric, *(trial.seconds for trial in found.trials)]
+    numbers += [trial.metric for trial in found.trials if trial.metric is not None]
+    if not all(isinstance(each, dict) for each in values) or any(isinstance(each, str) for each in numbers):
+        raise TypeError("its trials have no values, or no numbers")
+    sum([float(each) for each in numbers], float(found.number))
+    if found.finals is not None and (
+        {"tuned", "plain", "kept"} - found.finals.keys() or found.finals["kept"] not in ("tuned", "plain")
+    ):
+        raise ValueError("its finals are incomplete")
 
 
 def open_study(
     options: TuneConfig, name: str, journal: Path | None, facts: Mapping[str, Any], maximise: bool
 ) -> optuna.Study:
-    """The study, new or as it was left; what was killed on this machine waits to be tried again.
+    """The study, new or as it was left.
 
     Args:
         name: of the study, which tells it from others in one database.
@@ -118,9 +135,12 @@ def open_study(
         )
     except Exception as error:  # of SQLAlchemy, a driver that is missing, Optuna itself
         where = options.storage or journal
-        raise ConfigError(f"the study in {where} cannot be opened: {first_line(error)}; check tune.storage") from error
+        if options.storage:
+            raise ConfigError(
+                f"the study in {where} cannot be opened: {first_line(error)}; check tune.storage"
+            ) from error
+        raise RunFolderError(f"{where} is damaged ({first_line(error)}); remove it to tune anew") from error
     _check_same(study, json.loads(json.dumps(facts)), options.storage or str(journal))
-    _try_again(study)
     return study
 
 
@@ -130,21 +150,29 @@ def _storage(url: str, journal: Path | None) -> BaseStorage | str | None:
     lock = JournalFileOpenLock(str(journal))  # unlike links, on every system
     if journal.exists():
         lock.acquire()
-        content = journal.read_bytes()
-        if not content.endswith(b"\n"):  # a killed run left half a line, to which the next would be appended
-            journal.write_bytes(content[: content.rfind(b"\n") + 1])
-        lock.release()
+        try:
+            _end_journal(journal)
+        finally:
+            lock.release()
     return JournalStorage(JournalFileBackend(str(journal), lock))
+
+
+def _end_journal(journal: Path) -> None:
+    """Take half a line away that a killed run has left, and to which the next one would be appended."""
+    with journal.open("rb+") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _check_same(study: optuna.Study, facts: Mapping[str, Any], where: str) -> None:
     before = study.user_attrs.get("facts")
-    if before is None:
+    if not isinstance(before, dict):
         study.set_user_attr("facts", facts)
         return
     changed = [
         f"{key}: {before.get(key)!r} there, {facts.get(key)!r} now"
-        for key in before | facts
+        for key in {**before, **facts}
         if before.get(key) != facts.get(key)
     ]
     if changed:
@@ -154,31 +182,96 @@ def _check_same(study: optuna.Study, facts: Mapping[str, Any], where: str) -> No
         )
 
 
-def _try_again(study: optuna.Study) -> None:
-    """Put trials that were killed back into the queue."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _is_dead(trial):
-            with contextlib.suppress(ValueError):  # another worker was quicker
-                study.tell(trial.number, state=TrialState.FAIL)
+def next_trial(
+    study: optuna.Study, options: TuneConfig, space: Mapping[str, Dimension], seed: int, first: Mapping[str, Any] | None
+) -> optuna.Trial | None:
+    """The trial to train now, claimed for this process: one that a killed process has left, else a new one.
+
+    A trial is born with its claim, so a kill at any moment leaves one that is known to be nobody's. It is taken up as
+    it is, by its number and with the values that it has drawn: a study that was killed ends as one that was not.
+
+    Args:
+        first: the values of a study's first trial; None has the sampler draw them.
+
+    Returns:
+        None where the study is done.
+    """
     trials = study.get_trials(deepcopy=False)
-    followed = {trial.user_attrs.get("retry_of") for trial in trials}
+    left = _left_behind(study, trials)
+    number = left.number if left else len(trials)
+    drawn = sum(trial.state != TrialState.FAIL for trial in trials[:number])
+    study.sampler = make_sampler(options, space, seed, drawn)
+    if not has_room(study, options, study.sampler, resumed=left is not None):
+        return None
+    if left is None and any(trial.state == TrialState.WAITING for trial in trials):  # of an earlier version's queue
+        trial = study.ask()
+    else:
+        trial = optuna.Trial(study, left._trial_id if left else _born(study, first if not trials else None))
+    attempts = trial.user_attrs.get("attempts", 0) + 1
+    trial.set_user_attr("worker", _this_process())
+    trial.set_user_attr("attempts", attempts)
+    return trial
+
+
+def end_trial(study: optuna.Study, trial: optuna.Trial, value: float | None, seconds: float) -> None:
+    """Write down what a trial came to: its value, or None where it was stopped early or diverged.
+
+    Args:
+        seconds: of its training; between its first and its last moment others may have been killed.
+    """
+    trial.set_user_attr("seconds", seconds)
+    study.sampler = RandomSampler()  # a grid's would end a loop of Optuna's own, which there is none of
+    study.tell(trial, value, state=TrialState.PRUNED if value is None else None)
+
+
+@contextlib.contextmanager
+def taking_turns(journal: Path | None) -> Iterator[None]:
+    """Inside, no other worker of the same folder takes up a trial."""
+    with FileLock(str(journal.with_name(".study.lock"))) if journal else contextlib.nullcontext():
+        yield
+
+
+def _left_behind(study: optuna.Study, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The first trial whose process is gone; one that has been killed too often is given up."""
     for trial in trials:
-        attempt = trial.user_attrs.get("attempt", 1)
-        if trial.state == TrialState.FAIL and trial.number not in followed and attempt < ATTEMPTS and trial.params:
-            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number, "attempt": attempt + 1})
+        if trial.state != TrialState.RUNNING or not _is_dead(trial):
+            continue
+        if trial.user_attrs.get("attempts", 0) < ATTEMPTS:
+            return trial
+        study.tell(trial.number, state=TrialState.FAIL)
+    return None
 
 
-def claim(trial: optuna.Trial) -> None:
-    """Write down which process trains this trial."""
-    trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
+def _born(study: optuna.Study, fixed: Mapping[str, Any] | None) -> int:
+    """A new trial that is this process's from its first moment, unlike one of `enqueue_trial`."""
+    mark = [*_this_process(), secrets.token_hex(8)]
+    own = {"fixed_params": dict(fixed)} if fixed is not None else {}
+    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"worker": mark}, system_attrs=own)
+    study.add_trial(template)
+    found = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return next(trial._trial_id for trial in found if trial.user_attrs.get("worker") == mark)
+
+
+def _this_process() -> list[Any]:
+    return [socket.gethostname(), os.getpid(), psutil.Process().create_time()]
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
     """Whether no process trains the trial; of another machine's nothing is known, so they count as alive."""
-    if "worker" not in trial.user_attrs:  # it has only just begun, or was killed at that very moment
-        return trial.datetime_start is not None and (datetime.now() - trial.datetime_start).total_seconds() > GRACE
-    host, pid = trial.user_attrs["worker"]
-    return bool(host == socket.gethostname() and (pid == os.getpid() or not psutil.pid_exists(pid)))
+    host, pid, began = [*trial.user_attrs.get("worker", ()), None, None, None][:3]
+    if host is None:  # earlier versions claimed a trial a moment after it had begun
+        return True
+    if host != socket.gethostname():
+        return False
+    if pid == os.getpid():
+        return True
+    try:
+        found = psutil.Process(pid).create_time()
+        return began is not None and abs(found - began) > 1  # another process has its number by now
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
 
 
 def make_sampler(options: TuneConfig, space: Mapping[str, Dimension], seed: int, drawn: int) -> BaseSampler:
@@ -199,18 +292,22 @@ def planned(options: TuneConfig, space: Mapping[str, Dimension]) -> int:
     return min(filter(None, [options.trials, grid if options.sampler == "grid" else 0]), default=0)
 
 
-def has_room(study: optuna.Study, options: TuneConfig, sampler: BaseSampler) -> bool:
-    """Whether one more trial may begin; those that others are training count as if they were done."""
+def has_room(study: optuna.Study, options: TuneConfig, sampler: BaseSampler, resumed: bool = False) -> bool:
+    """Whether one more trial may be trained; those that others are training count as if they were done.
+
+    Args:
+        resumed: it is one that a killed process has left.
+    """
     trials = study.get_trials(deepcopy=False)
     done = [trial for trial in trials if trial.state in DONE]
-    running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    seconds = sum(trial.duration.total_seconds() for trial in done if trial.duration)
+    running = sum(trial.state == TrialState.RUNNING for trial in trials) - resumed
+    seconds = sum(map(_seconds, done))
     if options.trials and len(done) + running >= options.trials:
         return False
     if options.minutes and seconds >= 60 * options.minutes:
         return False
     waiting = any(trial.state == TrialState.WAITING for trial in trials)
-    return waiting or not (isinstance(sampler, GridSampler) and sampler.is_exhausted(study))
+    return resumed or waiting or not (isinstance(sampler, GridSampler) and sampler.is_exhausted(study))
 
 
 def trials_of(study: optuna.Study) -> Iterator[Trial]:
@@ -219,6 +316,10 @@ def trials_of(study: optuna.Study) -> Iterator[Trial]:
     for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.WAITING:
             continue
-        seconds = trial.duration.total_seconds() if trial.duration else 0.0
+        seconds = _seconds(trial)
         state = names.get(trial.state, trial.state.name.lower())
         yield Trial(trial.number, trial.params, trial.value, state, trial.last_step or 0, round(seconds, 2))
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    return float(trial.user_attrs.get("seconds", trial.duration.total_seconds() if trial.duration else 0.0))

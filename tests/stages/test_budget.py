@@ -18,7 +18,17 @@ from dashfx.pipeline import retrain_genotype
 from dashfx.run.folder import make_folder
 from dashfx.run.prepare import prepare
 from dashfx.space import Candidate
-from dashfx.stages.budget import CLOSING, StageCost, budgeted, decide, divided, kept_back, measured
+from dashfx.stages.budget import (
+    CLOSING,
+    StageCost,
+    _Times,
+    budgeted,
+    decide,
+    divided,
+    epoch_seconds,
+    kept_back,
+    measured,
+)
 from dashfx.stages.rewrite import rewritten
 
 DATA = toy_data()
@@ -149,3 +159,50 @@ def test_bad_budgets(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as raised:
         dashfx.search(ToyNet, DATA, config={**FAST, **changes})
     assert "\n" not in str(raised.value)
+
+
+def test_every_model_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The searched model's epoch takes 20 s here and the untouched one's 5."""
+
+    def seconds(run: Any, make: Any, *_: Any) -> float:
+        kernels = [m.kernel_size for m in make({}).model.modules() if hasattr(m, "kernel_size")]
+        return 5.0 if set(kernels) == {(3,)} else 20.0
+
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", seconds)
+    monkeypatch.setattr("dashfx.stages.budget.RandomChoice", lambda _: Fixed())
+    run = prepare(ToyNet, DATA, config=config(control=True, budget="1h"))
+    assert measured(run, rewritten(run)[1], None)["retrain"].seconds == 20 + 5
+
+
+class Fixed:
+    def select(self, sites: Any) -> Genotype:
+        return Genotype({name: Candidate(5) for name in sites})
+
+
+def test_a_search_that_cannot_fit_is_refused_before_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def seconds(*_: Any) -> float:
+        asked.append("epoch")
+        return 500.0
+
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", seconds)
+    run = prepare(ToyNet, DATA, config=config(budget="180s", control=True))
+    with pytest.raises(ConfigError, match=r"one of search takes 500 s, .*give at least 1\d{3}s") as raised:
+        measured(run, rewritten(run)[1], None)
+    assert asked == ["epoch"] and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1e9, [1, 6]), (30.0, [1, 3]), (5.0, [1])])
+def test_a_measurement_takes_as_many_steps_as_its_share_allows(
+    limit: float, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def timed(run: Any, make: Any, options: Any, steps: int) -> _Times:
+        seen.append(steps)
+        return _Times(3.0, 30.0)
+
+    monkeypatch.setattr("dashfx.stages.budget._timed", timed)
+    run = prepare(ToyNet, DATA, config=config())
+    assert epoch_seconds(run, lambda _: None, run.config.retrain, limit) == 30 and seen == steps  # type: ignore[arg-type,return-value]

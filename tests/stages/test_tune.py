@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,9 @@ from toys import FAST, ToyNet, arrays, toy_data
 import dashfx
 from dashfx.cli.main import run as cli
 from dashfx.config.run import RunConfig
-from dashfx.config.tuning import TuneConfig
+from dashfx.config.tuning import RangeConfig, TuneConfig
 from dashfx.data import Data
-from dashfx.errors import DataError, RunFolderError
+from dashfx.errors import ConfigError, DataError, RunFolderError
 from dashfx.report.tuning import tuning
 from dashfx.run.folder import existing_folder
 from dashfx.run.prepare import prepare
@@ -30,7 +32,8 @@ from dashfx.stages.tune import tune_run
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Observer
 from dashfx.tune import Tuned
-from dashfx.tune.study import open_study
+from dashfx.tune.space import suggest
+from dashfx.tune.study import ATTEMPTS, next_trial, open_study
 
 DATA = toy_data()
 GENOTYPE = dashfx.Genotype({"conv1": dashfx.Candidate(3), "conv2": dashfx.Candidate(5)})
@@ -128,7 +131,7 @@ def test_the_first_trial_is_the_run_as_it_is_and_the_others_are_drawn_by_the_see
     assert drawn(first) == drawn(again) and len({trial.values["lr"] for trial in first.trials}) == 3
 
 
-def test_a_killed_trial_is_tried_again_and_all_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_killed_trial_is_taken_up_and_all_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     config = options()
     run = prepare(ToyNet, DATA, config=config, observer=Kill(1))
     run.open_folder(tmp_path / "run")
@@ -137,21 +140,97 @@ def test_a_killed_trial_is_tried_again_and_all_ends_as_if_nothing_had_happened(t
     journal = tmp_path / "run" / "study.journal"
     journal.write_bytes(journal.read_bytes() + b'{"half a')
     continued = tuned(tmp_path / "run")
-    assert drawn(continued) == drawn(tuned()) and sum(trial.state == "failed" for trial in continued.trials) == 1
+    assert [replace(t, seconds=0.0) for t in continued.trials] == [replace(t, seconds=0.0) for t in tuned().trials]
 
 
-def test_a_trial_of_a_dead_process_is_tried_again_and_that_of_another_machine_is_not(tmp_path: Path) -> None:
-    def opened() -> optuna.Study:
-        return open_study(TuneConfig(trials=2), "s", tmp_path / "study.journal", {"space": 1}, True)
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])
+@pytest.mark.parametrize("moment", ["claim", "values", "trained"])
+def test_a_kill_at_any_moment_of_a_trial_changes_nothing(
+    moment: str, sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainings are stand-ins, which give a number for the rate: the study is what is looked at."""
+    space = {"space": {"lr": [0.1, 0.2, 0.3], "momentum": [0.5]}} if sampler == "grid" else {}
+    left = 99
 
-    nobody = 2**22 + 1
-    for worker in (["elsewhere", nobody], None, [socket.gethostname(), nobody]):
-        trial = opened().ask()
-        trial.suggest_float("lr", 0, 1)
-        if worker:
-            trial.set_user_attr("worker", worker)  # None: it has only just begun
-    running, failed, waiting = TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING
-    assert [trial.state for trial in opened().trials] == [running, running, failed, waiting]
+    def trained(run: Any, values: dict[str, Any], start: Any, trial: optuna.Trial) -> float:
+        return float(values["lr"] + values["momentum"])
+
+    def killing(function: Any) -> Any:
+        def killed(*args: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise SystemExit("killed")
+            return function(*args, **more)
+
+        return killed
+
+    monkeypatch.setattr("dashfx.stages.tune._train", trained)
+    straight = tuned(tmp_path / "straight", sampler=sampler, **space)
+    place = {"claim": "next_trial", "values": "suggest", "trained": "end_trial"}[moment]
+    monkeypatch.setattr(f"dashfx.stages.tune.{place}", killing(getattr(dashfx.stages.tune, place)))
+    if moment == "claim":
+        monkeypatch.setattr("dashfx.tune.study._this_process", killing(dashfx.tune.study._this_process))
+    left, killed = (4 if moment == "claim" else 2), 0
+    while killed < 3:
+        try:
+            found = tuned(tmp_path / "run", sampler=sampler, **space)
+            break
+        except SystemExit:
+            killed, left = killed + 1, 99
+    assert killed == 1
+    assert [replace(t, seconds=0.0) for t in found.trials] == [replace(t, seconds=0.0) for t in straight.trials]
+
+
+NOBODY = 2**22 + 1  # beyond the numbers of processes
+
+
+@pytest.mark.parametrize(
+    ("worker", "dead"),
+    [
+        (["elsewhere", NOBODY], False),
+        ([socket.gethostname(), NOBODY], True),
+        ([socket.gethostname(), NOBODY, 1.0], True),
+        ([socket.gethostname(), os.getppid()], False),
+        ([socket.gethostname(), os.getppid(), 1.0], True),  # another process has the number by now
+        (None, True),  # killed before it was claimed, in an earlier version
+    ],
+)
+def test_a_trial_of_a_dead_process_is_taken_up_and_that_of_another_machine_is_not(
+    worker: list[Any] | None, dead: bool, tmp_path: Path
+) -> None:
+    tune, space = TuneConfig(trials=3, sampler="random"), {"lr": RangeConfig(low=0.1, high=1.0)}
+    study = open_study(tune, "s", tmp_path / "study.journal", {"space": 1}, True)
+    trial = study.ask()
+    drawn = trial.suggest_float("lr", 0.1, 1.0)
+    if worker:
+        trial.set_user_attr("worker", worker)
+    again = next_trial(study, tune, space, 0, None)
+    assert again is not None and (again.number == 0) == dead
+    assert not dead or suggest(again, space) == {"lr": drawn}
+
+
+def test_a_trial_that_is_killed_again_and_again_is_given_up(tmp_path: Path) -> None:
+    tune, space = TuneConfig(trials=2, sampler="random"), {"lr": RangeConfig(low=0.1, high=1.0)}
+    study = open_study(tune, "s", tmp_path / "study.journal", {"space": 1}, True)
+    taken = [next_trial(study, tune, space, 0, None) for _ in range(ATTEMPTS + 1)]
+    assert [trial.number for trial in taken if trial] == [0] * ATTEMPTS + [1]
+    assert study.trials[0].state == TrialState.FAIL
+
+
+def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
+    for content in (b"\xff\xfe\n", b'{"op_code": 99}\n{}\n', b"[]\n[1]\n", b"[" * 9999 + b"\n\n"):
+        (tmp_path / "study.journal").write_bytes(content)
+        with pytest.raises(RunFolderError, match=r"study\.journal is damaged .*; remove it to tune anew") as raised:
+            open_study(TuneConfig(trials=2), "s", tmp_path / "study.journal", {"space": 1}, True)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_bytes(b"SQLite format 3\0" + b"\1" * 4000)
+    with pytest.raises(ConfigError, match=r"cannot be opened: .*; check tune\.storage") as raised:
+        open_study(TuneConfig(trials=2, storage=f"sqlite:///{tmp_path / 's.db'}"), "s", None, {"space": 1}, True)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_study_of_another_space_is_refused_with_the_difference(tmp_path: Path) -> None:

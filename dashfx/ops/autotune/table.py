@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,6 +73,19 @@ class Entry:
     layer: str
     machine: str
 
+    @classmethod
+    def from_dict(cls, facts: Any) -> Entry | None:
+        """What `asdict` made; None for anything else."""
+        try:
+            found = cls(**facts)
+            texts = (found.choice, found.layer, found.machine)
+            seconds = {name: float(value) for name, value in found.seconds.items()}
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            return None
+        if not all(isinstance(text, str) for text in texts) or not all(0 <= s < math.inf for s in seconds.values()):
+            return None
+        return found
+
 
 class TuningTable:
     """Entries by `Problem.key`."""
@@ -85,8 +100,8 @@ class TuningTable:
             return cls()
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
-            return cls({key: Entry(**row) for key, row in rows.items()})
-        except (OSError, ValueError, TypeError, AttributeError):
+            return cls({key: entry for key, row in rows.items() if (entry := Entry.from_dict(row))})
+        except (OSError, ValueError, AttributeError, RecursionError):
             return cls()
 
     def save(self, path: Path) -> None:
