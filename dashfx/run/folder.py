@@ -331,7 +331,11 @@ def _environment_of(folder: RunFolder) -> dict[str, Any]:
 
 def _parsed(folder: RunFolder, path: Path) -> RunConfig:
     try:
-        return RunConfig.parse(read_yaml(path))
+        options = read_yaml(path)
+    except ConfigError as error:
+        raise RunFolderError(f"{error}; restore it from a copy, or start another run") from None
+    try:
+        return RunConfig.parse(options)
     except ConfigError as error:
         versions = ""
         with contextlib.suppress(RunFolderError):
