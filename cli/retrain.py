@@ -35,7 +35,7 @@ def retrain(
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
     from dashfx.pipeline import retrain_genotype
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.reopen import lowered_of, searched_of
+    from dashfx.stages.reopen import asking_for_data, lowered_of, searched_of
     from dashfx.tune import Tuned, with_values
 
     before, settings = existing_folder(run)
@@ -48,16 +48,13 @@ def retrain(
         start, genotype = None, searched_of(run)
         if settings.retrain.weights == "inherit":
             start, genotype = lowered_of(run, data)
-        result = retrain_genotype(
-            options.given(settings.model, options.NO_MODEL),
-            options.given(settings.data, options.NO_DATA),
-            genotype,
-            start=start,
-            out=folder,
-            config=settings,
-            observer=Observers([progress, *others]),
-            resume=resume,
-        )
+        network = options.given(settings.model, options.NO_MODEL)
+        source = options.given(settings.data, options.NO_DATA)
+        with asking_for_data(before.root, source, given=data is not None):
+            observer = Observers([progress, *others])
+            result = retrain_genotype(
+                network, source, genotype, start=start, out=folder, config=settings, observer=observer, resume=resume
+            )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
 

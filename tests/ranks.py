@@ -20,6 +20,7 @@ from toys import ToyNet, toy_data
 
 import dashfx
 from dashfx.cli.main import run
+from dashfx.run.prepare import prepare
 from dashfx.task import load_task
 from dashfx.train.fit import fit, make_accelerator, metric_over
 
@@ -111,3 +112,16 @@ def command(arguments: Sequence[str], errors: str, largest_file: int | None = No
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     sys.exit(run(arguments))
+
+
+def prepared(different: str) -> None:
+    """The beginning of a search in which the last of two processes has other data."""
+    data: Any = toy_data()
+    if os.environ["RANK"] == "1":
+        if different == "a value":
+            data.valid.x[data.valid.index[0]] += 1e-3
+        elif different == "a label":
+            data.test.y[data.test.index[0]] = 1 - data.test.y[data.test.index[0]] // 2
+        elif different == "no file":
+            data = "nowhere.npz"
+    prepare(ToyNet, data, config={"device": "cpu"})

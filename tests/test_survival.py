@@ -22,7 +22,7 @@ from toys import SPACE, arrays
 
 from dashfx.train.progress import read_log
 
-# Every stage that trains or writes: probe, search, settle, retrain, control, export.
+# Every stage that trains or writes: probe, search, one-by-one, tune, retrain, control, export.
 CONFIG: dict[str, Any] = {
     "space": {**SPACE, "sites": "auto", "share": 1.0, "probe": 3},
     "search": {
@@ -33,6 +33,7 @@ CONFIG: dict[str, Any] = {
         "recovery": 0.6,
         "autotune": False,
     },
+    "tune": {"trials": 3, "epochs": 2, "sampler": "random"},
     "retrain": {"epochs": 4, "batch_size": 16},
     "device": "cpu",
 }
@@ -55,8 +56,19 @@ def straight(user: Path) -> Path:
     return user / "straight"
 
 
-def arguments(user: Path, out: Path) -> list[str]:
-    """What starts a run in `out`, or continues it where it has begun."""
+@pytest.fixture(scope="module")
+def retrained(user: Path, straight: Path) -> Path:
+    process = started(command, arguments(user, user / "again", straight), str(user / "errors"))
+    process.join(LIMIT)
+    assert process.exitcode == 0, (user / "errors").read_text()
+    return user / "again"
+
+
+def arguments(user: Path, out: Path, of: Path | None = None) -> list[str]:
+    """What starts a run in `out`, or continues it where it has begun; a retraining of the run `of`."""
+    if of is not None:
+        resume = ["--resume"] if (out / "config.yaml").exists() else []
+        return ["retrain", str(of), "--out", str(out), "--quiet", *resume]
     if (out / "config.yaml").exists():
         return ["search", "--resume", "--out", str(out), "--quiet"]
     data, config = str(user / "waves.npz"), str(user / "config.yaml")
@@ -68,9 +80,16 @@ def lines(out: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def stopped(user: Path, out: Path, when: Callable[[], bool], how: signal.Signals, delay: float = 0.0) -> int | None:
+def stopped(
+    user: Path,
+    out: Path,
+    when: Callable[[], bool],
+    how: signal.Signals,
+    delay: float = 0.0,
+    of: Path | None = None,
+) -> int | None:
     """The exit code of a run that gets the signal `delay` seconds after `when`; it may be faster than that."""
-    process = started(command, arguments(user, out), str(user / "errors"))
+    process = started(command, arguments(user, out, of), str(user / "errors"))
     end = time.monotonic() + LIMIT
     while process.is_alive() and not when() and time.monotonic() < end:
         time.sleep(0.002)
@@ -105,31 +124,45 @@ def assert_same(out: Path, straight: Path) -> None:
     results = [json.loads((folder / "result.json").read_text()) for folder in (out, straight)]
     found, expected = ({key: each[key] for key in ("valid", "test", "control", "kept")} for each in results)
     assert found == expected
+    if (straight / "tuned.json").exists():
+        studies = [flat(json.loads((folder / "tuned.json").read_text())) for folder in (out, straight)]
+        assert studies[0] == studies[1]
 
 
-def survives(user: Path, straight: Path, kills: int, seed: int) -> None:
-    """Kill runs at random moments so many times in all, continuing each until it has come to its end."""
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+STOPPED = (-signal.SIGKILL, -signal.SIGTERM, 130)
+
+
+def survives(
+    user: Path, straight: Path, kills: int, seed: int, signals: tuple[signal.Signals, ...], of: Path | None = None
+) -> None:
+    """Stop runs at random moments so many times in all, continuing each until it has come to its end."""
     rng, whole, run = np.random.default_rng(seed), lines(straight), 0
     while kills > 0:
-        run, out = run + 1, user / f"killed-{seed}-{run}"
+        run, out = run + 1, user / f"killed-{seed}-{straight.name}-{run}"
         code: int | None = -signal.SIGKILL
-        while code == -signal.SIGKILL:
-            least = (lines(out) + int(rng.integers(0, whole))) if kills > 0 else sys.maxsize
-            code = stopped(
-                user, out, lambda out=out, least=least: lines(out) >= least, signal.SIGKILL, rng.uniform(0, 0.3)
-            )
-            kills -= code == -signal.SIGKILL
+        while code in STOPPED:
+            least = (lines(out) + int(rng.integers(1, whole))) if kills > 0 else sys.maxsize
+            how, delay = signals[int(rng.integers(len(signals)))], rng.uniform(0, 0.5)
+            code = stopped(user, out, lambda out=out, least=least: lines(out) >= least, how, delay, of)
+            assert "Traceback" not in (user / "errors").read_text(), (user / "errors").read_text()
+            kills -= code in STOPPED
         assert code == 0, (user / "errors").read_text()
         assert_same(out, straight)
 
 
 def test_a_run_survives_two_kills(user: Path, straight: Path) -> None:
-    survives(user, straight, kills=2, seed=1)
+    survives(user, straight, kills=2, seed=1, signals=SIGNALS[:1])
 
 
 @pytest.mark.slow
-def test_a_run_survives_twenty_kills(user: Path, straight: Path) -> None:
-    survives(user, straight, kills=20, seed=0)
+def test_a_run_survives_twenty_signals(user: Path, straight: Path) -> None:
+    survives(user, straight, kills=20, seed=0, signals=SIGNALS)
+
+
+@pytest.mark.slow
+def test_a_retraining_survives_six_signals(user: Path, straight: Path, retrained: Path) -> None:
+    survives(user, retrained, kills=6, seed=2, signals=SIGNALS, of=straight)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -18,7 +18,6 @@ import torch
 
 from dashfx.config.files import read_json, read_yaml
 from dashfx.config.run import RunConfig
-from dashfx.deploy.runtime import require_utf8
 from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
 from dashfx.run.lock import HOLDER, LOCK
 from dashfx.run.place import check_place
@@ -136,10 +135,8 @@ def check_folder(path: str | Path, config: RunConfig, *, resume: bool) -> None:
     Raises:
         RunFolderError: not empty without `resume`, nothing to resume, or a run of another configuration, of another
             version of dashfx or of another number of processes.
-        ExportError: a path that no ONNX file can lie in.
     """
     folder = RunFolder(Path(path))
-    require_utf8(path)  # else the ONNX file could not be written, after all the training
     if not resume:
         check_place(path)
     if resume:
@@ -334,7 +331,11 @@ def _environment_of(folder: RunFolder) -> dict[str, Any]:
 
 def _parsed(folder: RunFolder, path: Path) -> RunConfig:
     try:
-        return RunConfig.parse(read_yaml(path))
+        options = read_yaml(path)
+    except ConfigError as error:
+        raise RunFolderError(f"{error}; restore it from a copy, or start another run") from None
+    try:
+        return RunConfig.parse(options)
     except ConfigError as error:
         versions = ""
         with contextlib.suppress(RunFolderError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -243,19 +245,36 @@ def _prepared(
         raise RunFolderError(f"{root}: its data came from Python objects; give --data, or use dashfx from Python")
     try:
         if here is not None:
-            return prepare(config.model, here, config=config, observer=observer)
-    except DataError as error:
-        if data is not None:
+            with asking_for_data(root, here, given=data is not None):
+                return prepare(config.model, here, config=config, observer=observer)
+    except RunFolderError:
+        if data is not None or not shape_will_do or not paths.data.is_file():
             raise
-        if not shape_will_do or not paths.data.is_file():
-            raise RunFolderError(
-                f"{root}: its data {here!r} cannot be used ({error}); say with --data where they are"
-            ) from None
     # What a user's own reading and augmentation would do has been done to the shape.
     plain = config.model_copy(update={"reading": ReadingConfig(), "augment": None, "limit": None})
     run = prepare(config.model, stand_in(paths), config=plain, observer=observer)
     read = replace(run.inputs.data, reading=Reading(**config.reading.model_dump()))
     return replace(run, inputs=replace(run.inputs, config=config, data=read, task=_task_of(paths, run)))
+
+
+@contextmanager
+def asking_for_data(root: Path, data: str, given: bool) -> Iterator[None]:
+    """Inside, a run's data are read.
+
+    Args:
+        given: the user has just said where they are.
+
+    Raises:
+        RunFolderError: they are not where they were, or are no longer what they were; what to do about it.
+    """
+    try:
+        yield
+    except DataError as error:
+        if given:
+            raise
+        raise RunFolderError(
+            f"{root}: its data {data!r} cannot be used ({error}); say where they are by --data"
+        ) from None
 
 
 def _task_of(paths: RunFolder, run: Run) -> Task:

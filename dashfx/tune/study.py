@@ -127,8 +127,11 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
+        storage = _storage(options.storage, journal)
+        if isinstance(storage, JournalStorage):  # of one run, whatever its folder is called by now
+            name = next(iter(optuna.get_all_study_names(storage)), name)
         study = optuna.create_study(
-            storage=_storage(options.storage, journal),
+            storage=storage,
             study_name=name,
             direction="maximize" if maximise else "minimize",
             load_if_exists=True,

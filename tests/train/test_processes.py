@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranks import Smooth, counted, drifted, in_ranks, searched
-from toys import FAST, ToyNet
+from ranks import Smooth, counted, drifted, in_ranks, prepared, searched
+from toys import FAST, ToyNet, toy_data
 
-from dashfx.errors import ConfigError, TrainingError
-from dashfx.train.processes import check_gpus, check_rows, finite
+from dashfx.cli.interrupt import interruptible
+from dashfx.errors import ConfigError, DataError, TrainingError
+from dashfx.train.processes import check_gpus, check_rows, digest, finite
 
 
 def options(batch_size: int, **search: Any) -> dict[str, Any]:
@@ -66,6 +67,39 @@ def test_too_few_rows_for_so_many_processes() -> None:
     for error in in_ranks(2, searched, ToyNet, options(40)):
         assert isinstance(error, ConfigError)
         assert str(error).startswith("search.batch_size 40 on 2 processes takes 80 rows a step, and an epoch has ")
+
+
+@pytest.mark.parametrize(("different", "part"), [("a value", "valid"), ("a label", "test")])
+def test_processes_with_different_data_of_the_same_size_are_refused(different: str, part: str) -> None:
+    for error in in_ranks(2, prepared, different):
+        assert isinstance(error, DataError) and "\n" not in str(error)
+        assert f"the 2 processes have read different data (parts {part})" in str(error)
+
+
+def test_what_one_process_cannot_read_is_one_line_in_all() -> None:
+    first, second = in_ranks(2, prepared, "no file")
+    assert isinstance(first, DataError) and str(first).startswith("process 1: no such file or folder: nowhere.npz")
+    assert isinstance(second, DataError) and str(second).startswith("no such file or folder: nowhere.npz")
+
+
+def test_a_lost_connection_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:42")
+    with pytest.raises(RuntimeError), interruptible("go on"):
+        raise lost
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match=r"another process of this run has ended.*; go on$"), interruptible("go on"):
+        raise lost
+
+
+def test_a_digest_tells_parts_apart_also_by_some_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = digest(toy_data().train)
+    assert digest(toy_data().train) == whole != digest(toy_data(93).train)
+    monkeypatch.setattr("dashfx.train.processes.WHOLE", 10)
+    monkeypatch.setattr("dashfx.train.processes.SAMPLED", 7)
+    some = digest(toy_data().train)
+    changed = toy_data()
+    changed.train.x[changed.train.index[-1]] += 1
+    assert some != whole and digest(changed.train) != some
 
 
 @pytest.mark.parametrize(
