@@ -230,7 +230,7 @@ def named_values(texts: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: a text without "=".
     """
-    from dashfx.config.files import parse_value
+    from dashfx.plugins import parse_value
 
     values = {}
     for pair in (pair for text in texts for pair in re.split(r"[,\s]+(?=\w+=)", text.strip())):

@@ -16,8 +16,9 @@ from dashfx.ops import drop_residuals, sites_of
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
 from dashfx.passes.substitute import Init
+from dashfx.plugins import find
 from dashfx.space import SearchSpace
-from dashfx.strategies.rules import SelectionRule, load_rule
+from dashfx.strategies.rules import SelectionRule
 
 
 class Supernet(nn.Module):
@@ -44,12 +45,13 @@ class Supernet(nn.Module):
         return super()._apply(fn, recurse)
 
     def genotype(self, rule: str | SelectionRule = "argmax") -> Genotype:
-        """One candidate per site, by "argmax", "contribution", "energy" or a rule object.
+        """One candidate per site, by "argmax", "contribution", "energy", `file.py:Class` or a rule object.
 
         Raises:
             ConfigError: no rule of that name.
         """
-        return load_rule(rule).select(sites_of(self))
+        found: SelectionRule = find("rule", rule)
+        return found.select(sites_of(self))
 
 
 def rewrite(

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 # Rooms of one line do not import each other.
 ORDER = """
 errors
+usercode
+plugins
 space
 drawing site config
 genotype data

@@ -1,4 +1,4 @@
-"""YAML files, `--set a.b=c` and single values go in; the options of a run come out, not yet checked."""
+"""YAML files and `--set a.b=c` go in; the options of a run come out, not yet checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dashfx.errors import ConfigError
+from dashfx.plugins import parse_value
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -50,18 +51,6 @@ def assign(options: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any
     return options
 
 
-def parse_value(text: str) -> Any:
-    """A value as YAML reads it; unlike in YAML 1.1, 1e-3 is a number.
-
-    Raises:
-        ConfigError: not YAML.
-    """
-    try:
-        return float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"value {text!r} cannot be read: an open bracket or quote, perhaps") from None
-
-
 def seconds_of(duration: str) -> float:
     """A wall time in seconds.
 
@@ -80,6 +69,3 @@ def seconds_of(duration: str) -> float:
     if total <= 0:
         raise ValueError("write a wall time such as 2h, 90m, 1h30m or 45s")
     return total
-
-
-_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from dashfx.data.code import is_code, load_object
 from dashfx.errors import ModelError, did_you_mean
 from dashfx.frontend.tracing import copy_model
+from dashfx.usercode import is_code, load_object
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.cost.counts import conv_macs, conv_parameters
 from dashfx.data import Data
 from dashfx.drawing.html import Html, items, page, section, table, tag
@@ -72,7 +72,7 @@ def _result(result: Result, config: RunConfig) -> Html:
     lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
     if result.verdict:
         lines.append(tag("p", f"By the same recipe, on {result.verdict}."))
-    elif config.search.strategy not in CONTROLS:
+    elif not config.search.is_control:
         lines.append(tag("p", RUN_THE_CONTROLS, class_="soft"))
     return section("Result", tag("div", *cards, class_="facts"), *lines)
 
@@ -189,11 +189,9 @@ def _training(result: Result) -> Html:
 
 
 def _evaluations(result: Result, config: RunConfig) -> Html:
-    warm, options = config.search.strategy == "dash", config.blackbox
+    warm, options = config.search.judges_mixtures, config.blackbox
     evaluator = config.search.warm_start if warm else options.evaluator
-    return evaluations(
-        result.evaluations, evaluator, options.population if config.search.strategy == "evolution" else 0
-    )
+    return evaluations(result.evaluations, evaluator, options.population if config.search.kind == "evolution" else 0)
 
 
 def _exported(result: Result) -> Html:

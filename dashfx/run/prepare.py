@@ -21,6 +21,8 @@ from dashfx.run.ledger import Ledger
 from dashfx.run.run import Run
 from dashfx.run.session import Session
 from dashfx.space import SearchSpace
+from dashfx.strategies.base import Strategy
+from dashfx.strategies.named import text_of
 from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.train.processes import check_rows
 from dashfx.train.progress import QUIET, Observer
@@ -32,7 +34,7 @@ def configured(
     data: Any,
     task: str | Task | None = None,
     space: SearchSpace | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
 ) -> RunConfig:
     """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
     if not isinstance(config, RunConfig):
@@ -45,7 +47,8 @@ def configured(
     options.update({"data": str(data)} if isinstance(data, str | Path) else {})
     options.update({"task": task} if isinstance(task, str) else {})
     options.update({"space": config.space.holding(space).model_dump()} if space else {})
-    options["search"].update({"strategy": strategy} if strategy else {})
+    called = text_of(strategy) if isinstance(strategy, Strategy) else strategy
+    options["search"].update({"strategy": called} if called else {})
     return RunConfig.parse(options)
 
 
@@ -55,12 +58,12 @@ def prepare(
     *,
     task: str | Task | None = None,
     space: SearchSpace | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
     out: str | Path | None = None,
     config: RunConfig | Mapping[str, Any] | None = None,
     observer: Observer = QUIET,
     resume: bool = False,
-    check: Callable[[RunConfig], None] | None = None,
+    check: Callable[[RunConfig, Strategy | None], None] | None = None,
 ) -> Run:
     """A run whose input has been checked as far as that can be done before tracing; `out` is checked, but not made.
 
@@ -71,9 +74,10 @@ def prepare(
         DashfxError: bad input.
     """
     began = time.perf_counter()
+    given = strategy if isinstance(strategy, Strategy) else None
     checked = configured(config, model, data, task, space, strategy)
     if check is not None:
-        check(checked)
+        check(checked, given)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
     if out is not None:
@@ -83,7 +87,7 @@ def prepare(
     loaded = load_run_data(checked, data, spec)
     other_size = check_preset(checked, loaded)
     judged = load_task(spec, loaded, LossOptions(**checked.loss.model_dump()))
-    inputs = Inputs(source, loaded, judged, checked, checked.checkpoint)
+    inputs = Inputs(source, loaded, judged, checked, checked.checkpoint, given)
     run = Run(inputs, Session(checked, observer, resume, began), Ledger())
     check_processes(inputs, run.session)
     notes = check_model(inputs)
@@ -142,9 +146,4 @@ def check_processes(inputs: Inputs, session: Session) -> None:
     """
     config, rows, processes = inputs.config, len(inputs.data.train), session.accelerator.num_processes
     session.wait()  # one that left now would break the connection that others are waiting for
-    if config.trains_supernet:
-        held_out = config.search.held_out if config.search.alpha_on == "held-out" else 0.0
-        share = config.search.recovery if config.search.discretise == "one-by-one" else 1.0
-        searched = round(config.search.fraction * share * (1 - held_out) * rows)
-        check_rows("search", config.search.batch_size, searched, processes)
     check_rows("retrain", config.retrain.batch_size, round(config.retrain.fraction * rows), processes)

@@ -27,9 +27,7 @@ from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.stages.tune import trial_epochs
-from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Learner, Supervised, fit
 from dashfx.train.progress import Epoch, Observer
 
@@ -168,12 +166,12 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
     """What an epoch of each stage takes: of the search, of all trials together, of retraining with its controls."""
     config, task, accelerator = run.config, run.inputs.task, run.session.accelerator
     stages = {}
-    if supernet is not None and config.trains_supernet:
-        copied, strategy = copy_model(supernet), STRATEGIES[config.search.alpha_on]
+    if supernet is not None and (training := run.strategy.training) is not None:
+        copied = copy_model(supernet)
         take_algorithms(run, copied)
 
         def engine(size: Mapping[str, Any]) -> Learner:
-            return Engine(copied, task, config.search.model_copy(update=size), accelerator, strategy)
+            return training.engine(copied, task, config.search.model_copy(update=size), accelerator)
 
         stages["search"] = StageCost(epoch_seconds(run, engine, config.search), config.search.epochs)
     if genotype is None and supernet is not None:

@@ -29,6 +29,7 @@ from dashfx.space import Candidate
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
+from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
@@ -47,7 +48,7 @@ def lowered_of(folder: str | Path) -> tuple[nn.Module, Genotype]:
     supernet = _supernet(run, paths)
     if supernet is None:
         return specialised(run, genotype), genotype
-    return lower(supernet, genotype, run.config.inherited), genotype
+    return lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own"), genotype
 
 
 def model_of(folder: str | Path) -> tuple[Run, nn.Module, Genotype]:
@@ -194,7 +195,8 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
 def _prepared(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Run:
     if config.model is None or config.data is None:
         raise RunFolderError(f"{folder}: its model or data came from Python objects; use dashfx from Python with them")
-    return prepare(config.model, config.data, config=config, observer=observer)
+    run = prepare(config.model, config.data, config=config, observer=observer)
+    return replace(run, inputs=replace(run.inputs, given=strategy_told_by(config)))
 
 
 def _chosen(paths: RunFolder) -> Genotype:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from engines import DATA, TASK, Interrupt, engine, same, state
+from engines import DATA, Interrupt, engine, same, state
 
 from dashfx.ops import drop_residuals
 from dashfx.strategies.one_by_one import OneByOne, certainty
 from dashfx.strategies.rules import Argmax
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import fit
 
 
@@ -20,8 +19,7 @@ def one_by_one(**options: Any) -> OneByOne:
     made = engine(**options)
     made.sites["conv2"].alpha.data[2] = 2.0
     drop_residuals(made.model)
-    strategy = STRATEGIES[made.config.alpha_on]
-    return OneByOne(made.model, TASK, made.config, made.accelerator, strategy, Argmax())
+    return OneByOne(made, Argmax())
 
 
 def test_certainty_runs_from_even_to_one_hot() -> None:
