@@ -26,5 +26,7 @@ def load_proxy(name: str | Proxy, seed: int = 0) -> Proxy:
         ProxyError: no such task.
     """
     kind, _, task = name.partition(":") if isinstance(name, str) else ("", "", "")
-    found: Proxy = GenNAS(task, seed) if kind == "gennas" and task.endswith(".json") else find("proxy", name, seed=seed)
+    if kind == "gennas" and task and "=" not in task:
+        return GenNAS(task, seed)
+    found: Proxy = find("proxy", name, seed=seed)
     return found

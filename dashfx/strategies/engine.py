@@ -106,6 +106,8 @@ class Engine(Learner):
         """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""
         supernet, config = self.plain, self.config
         self.alphas = [site.alpha for site in self.sites.values()]
+        for site in self.sites.values():
+            site.relaxation = self.relaxation
         held = {id(alpha) for alpha in self.alphas}
         own = {id(p) for site in self.sites.values() for p in site.parameters()} - held
         learning = [p for p in supernet.parameters() if p.requires_grad]
@@ -187,8 +189,6 @@ class Engine(Learner):
         progress = epoch / self.config.epochs
         self.warm = progress >= self.config.warmup
         self.relaxation.begin(self.progress(epoch))
-        for site in self.sites.values():
-            site.relaxation = self.relaxation
         self.begin_step(progress)
         self._generator.manual_seed(derive_seed(seed, "gumbel"))
         self._seed, self._held_out = derive_seed(seed, "held-out"), None

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from dashfx.blackbox.random import RandomSearch
 from dashfx.config.run import RunConfig, SearchConfig
@@ -29,7 +29,7 @@ from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
 from dashfx.strategies.terms import Term
 from dashfx.strategies.updates import OneLevel
-from dashfx.strategies.warmstart import leading_logits, marginal_logits
+from dashfx.strategies.warmstart import favour_original, marginal_logits
 from dashfx.task import Task
 
 
@@ -115,16 +115,16 @@ class Gradient(Strategy):
 
 def favour(context: Context) -> None:
     """Logits by what a proxy says of random genotypes, or with `search.lead` for each grown conv's own kernel."""
-    search, found = context.config.search, dict[str, Tensor]()
-    if search.warm_start:
-        evaluating = evaluator_of(search.warm_start, context.config).begin(context)
-        rows = evaluated(context, evaluating, RandomSearch())
-        found = {name: marginal_logits(rows, name, site.candidates) for name, site in context.sites.items()}
-    elif search.init == "grow" and search.lead:
-        found = {n: leading_logits(s.candidates, s.original, search.lead) for n, s in context.sites.items()}
-    for name, logits in found.items():
+    search, sites = context.config.search, context.sites
+    if not search.warm_start:
+        if search.init == "grow" and search.lead:
+            favour_original(sites, search.lead)
+        return
+    evaluating = evaluator_of(search.warm_start, context.config).begin(context)
+    rows = evaluated(context, evaluating, RandomSearch())
+    for name, site in sites.items():
         with torch.no_grad():
-            context.sites[name].alpha.copy_(logits)
+            site.alpha.copy_(marginal_logits(rows, name, site.candidates))
 
 
 DASH = Gradient()

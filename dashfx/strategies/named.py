@@ -54,9 +54,9 @@ def training_of(config: RunConfig) -> Gradient:
     Raises:
         ConfigError: as of `strategy_of`.
     """
-    search = config.search
+    search, (start, end) = config.search, config.search.tau
     return Gradient(
-        find("relaxation", search.relaxation, tau=search.tau[0], end=search.tau[1]),
+        find("relaxation", search.relaxation, tau=start, end=None if end == start else end),
         find("update", search.update),
         find("rule", search.rule),
         tuple(find("monitor", text) for text in search.monitors),

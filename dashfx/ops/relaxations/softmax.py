@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,3 +35,9 @@ class Softmax(Relaxation):
 
     def begin(self, progress: Progress) -> None:
         self.now = geometric(self.tau, self.tau if self.end is None else self.end, progress.share)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"now": self.now}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.now = state["now"]
