@@ -22,7 +22,7 @@ from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
 from dashfx.run.lock import HOLDER, LOCK
 from dashfx.run.place import check_place
 from dashfx.run.portable import as_written, localised
-from dashfx.train.fit import sync_folder
+from dashfx.train.checkpoints import sync_folder
 from dashfx.train.processes import launched
 
 PACKAGES = (

@@ -67,7 +67,7 @@ def sampled(model: nn.Module, example: Tensor, space: SearchSpace, count: int, s
     """
     sites = sites_of(rewrite(model, example, space, "fresh"))
     untouched = Genotype({name: site.original for name, site in sites.items()})
-    drawn = RandomSearch(GenotypeSpace.of(sites), torch.Generator().manual_seed(seed)).ask(count + 1)
+    drawn = RandomSearch().begin(GenotypeSpace.of(sites), torch.Generator().manual_seed(seed)).ask(count + 1)
     others = dict.fromkeys(proposal.genome for proposal in drawn if proposal.genome != untouched)
     return {"untouched": untouched, **{str(i + 1): genotype for i, genotype in enumerate([*others][:count])}}
 
