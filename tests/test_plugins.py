@@ -153,9 +153,7 @@ def test_text_becomes_a_strategy_in_one_place(mine: str) -> None:
     evolved = strategy_of(config({"strategy": "evolution:tournament=2"}, blackbox={"population": 7}))
     assert isinstance(evolved, BlackBox) and evolved.optimiser == Evolution(7, 2) and evolved.training is None
     shared = strategy_of(config({"strategy": "local", "update": "first-order"}, blackbox={"evaluator": "supernet"}))
-    assert (
-        shared.evaluator == BySupernet(Gradient(update=FirstOrder())) and shared.training is not None
-    )
+    assert shared.evaluator == BySupernet(Gradient(update=FirstOrder())) and shared.training is not None
     own = strategy_of(config({"strategy": f"{mine}:Mine:much=2"}))
     assert isinstance(own, Control) and own.is_control and own.origin == "mine"
     with pytest.raises(ConfigError, match="is no strategy, optimiser or rule"):
