@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashfx.config.run import RunConfig
+from dashfx.config.run import RunConfig, SearchConfig
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.plugins import find
@@ -25,6 +25,8 @@ def check_search(config: RunConfig, given: Strategy | None = None) -> None:
     """
     check_training(config)
     _check_sites(config)
+    if given is not None:
+        _check_parts(config)
     _check_strategy(config, given or strategy_of(config))
     _check_tuning(config)
 
@@ -58,6 +60,16 @@ def _check_sites(config: RunConfig) -> None:
             "space.sites=auto asks what new taps add to the model as it is; "
             "give --checkpoint, or --init grow, or search all sites"
         )
+
+
+def _check_parts(config: RunConfig) -> None:
+    """A strategy that is an object has its own parts, so options that name some would do nothing."""
+    usual = SearchConfig()
+    for name in ("relaxation", "update", "rule", "monitors", "terms", "edits", "tau"):
+        if getattr(config.search, name) != getattr(usual, name):
+            raise ConfigError(
+                f"search.{name} does nothing beside a strategy that is an object: say it there, as in Gradient(rule=)"
+            )
 
 
 def _check_strategy(config: RunConfig, strategy: Strategy) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from engines import BATCH, DATA, Interrupt, alphas, engine, moved, same, state
 from parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
-from toys import FAST, ToyNet
+from toys import FAST, ToyNet, arrays
 
 import dashfx
 from dashfx import Candidate, Gradient
 from dashfx.errors import ConfigError, TrainingError
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
+from dashfx.run.folder import existing_folder
+from dashfx.stages.reopen import lowered_of
 from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.edits import Within
 from dashfx.strategies.engine import Engine
@@ -104,6 +107,27 @@ def test_a_strategy_object_is_told_in_the_configuration() -> None:
     from dashfx.run.prepare import configured
 
     assert configured(None, ToyNet, None, strategy=Gradient(rule=Energy(0.5))).search.strategy.endswith(" from Python")
+
+
+def test_options_of_parts_beside_an_object_are_refused() -> None:
+    for search in ({"rule": "energy"}, {"tau": (2.0, 1.0)}, {"update": "first-order"}):
+        with pytest.raises(ConfigError, match="does nothing beside a strategy that is an object"):
+            dashfx.search(ToyNet, DATA, config={"search": search}, strategy=Gradient())
+
+
+def test_a_run_of_an_object_is_opened_again_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
+    Path("net.py").write_text("from toys import ToyNet\n")
+    np.savez("data.npz", **arrays())
+    config = {**FAST, "search": {**FAST["search"], "epochs": 1}, "retrain": {"epochs": 1, "batch_size": 16}}
+    result = dashfx.search("net.py:ToyNet", "data.npz", config=config, strategy=Gradient(rule=Energy(0.5)), out="run")
+    lowered, genotype = lowered_of("run")
+    assert genotype == result.genotype and genotype.rule == "energy"
+    learned = torch.load("run/checkpoints/search-last.pt", weights_only=True)["learner"]["model"]
+    assert torch.equal(lowered.fc.weight, learned["fc.weight"])
+    with pytest.raises(ConfigError, match="was given from Python"):
+        dashfx.search("net.py:ToyNet", "data.npz", config=existing_folder("run")[1], out="run", resume=True)
 
 
 class At(Monitor):
