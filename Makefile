@@ -16,7 +16,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make lint   ruff check, ruff format --check, mypy"
 	@echo "make bench  run the benchmarks of tests/bench"
-	@echo "make zoo    run the models of eight packages through dashfx (many hours, may be stopped), write docs/coverage.md"
+	@echo "make zoo    run the models of eight packages through dashfx (many hours, may be stopped), write docs/reference/coverage.md"
 	@echo "make clean  remove $(VENV), $(ZOO), caches and build folders (runs/ stays)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -57,7 +57,7 @@ $(ZOO)/.installed: pyproject.toml constraints.txt tests/zoo/requirements.txt
 # A run with options is a part of the zoo, such as ZOO_ARGS="--packages timm --sample 5": its page stands beside its records.
 zoo: $(ZOO)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(ZOO)/bin/python -m zoo --out runs/zoo \
-	    --table $(if $(ZOO_ARGS),runs/zoo/coverage.md,docs/coverage.md) $(ZOO_ARGS)
+	    --table $(if $(ZOO_ARGS),runs/zoo/coverage.md,docs/reference/coverage.md) $(ZOO_ARGS)
 
 clean:
 	rm -rf $(VENV) $(ZOO) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from dashfx.cli import check_data, options, render, tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate
+from dashfx.train.progress import QUIET
 
 if TYPE_CHECKING:
     import torch
@@ -20,12 +22,17 @@ if TYPE_CHECKING:
     from dashfx.data import Data
     from dashfx.ops import Tuning
     from dashfx.passes import PassResult
+    from dashfx.run.run import Run
 
 Input = Annotated[
     str | None, typer.Option(help="shape of one input, such as 3x32x32; by default that of --data", show_default=False)
 ]
 Tune = Annotated[
     bool, typer.Option("--tune", help="measure the algorithms of each mixture, at search.batch_size; a minute at most")
+]
+
+Measure = Annotated[
+    bool, typer.Option("--estimate/--no-estimate", help="time a few training steps, and say what the run would take")
 ]
 
 
@@ -48,14 +55,23 @@ def check(
     seed: options.Seed = None,
     task: options.Task = None,
     tune: Tune = False,
+    estimate: Measure = True,
 ) -> None:
     """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing.
 
-    With --data, also what stands in the data, part by part, for which no MODEL is needed.
+    With --data, also what stands in the data, part by part, for which no MODEL is needed; with both, what a run would
+    take.
     """
     from dashfx.frontend.model import build, load_model
+    from dashfx.frontend.outputs import check_fit
     from dashfx.frontend.tracing import trace
+    from dashfx.run.inputs import Inputs
+    from dashfx.run.ledger import Ledger
+    from dashfx.run.run import Run
+    from dashfx.run.session import Session
+    from dashfx.stages.estimate import sight
     from dashfx.supernet import as_supernet
+    from dashfx.task import LossOptions, load_task
 
     settings = options.configuration(ctx.params)
     wanted = data is not None or input is None  # else a preset's data, which may have to be generated, are not needed
@@ -73,7 +89,13 @@ def check(
         for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
             render.note(note)
     example = example_input(input, loaded, settings.seed)
+    judged = None
+    if loaded is not None and input is None:
+        judged = load_task(settings.task, loaded, LossOptions(**settings.loss.model_dump()))
+        for warning in check_fit(network, example, loaded, judged):
+            render.warn(warning)
     program = trace(network, example)
+    seen = sight(program, example)
     report = survey(program, settings)
     render.show(*_parts(report))
     _warn_of_two_runtimes()
@@ -82,6 +104,19 @@ def check(
     if tune:
         tuning = tuned(program.model, example, settings)
         render.show(tables.tuning(tuning), str(tuning))
+    if seen is not None:
+        render.show(f"{seen.sentence()}.")
+    if estimate and loaded is not None and judged is not None:
+        inputs = Inputs(source, loaded, judged, settings, settings.checkpoint)
+        show_estimate(Run(inputs, Session(settings, QUIET, False, time.perf_counter()), Ledger()), program.model)
+
+
+def show_estimate(run: Run, supernet: Any) -> None:
+    """What a run with these options would take, measured on a few steps."""
+    from dashfx.stages.estimate import estimate
+
+    found = estimate(run, supernet)
+    render.show(tables.estimate(found), *(f"{line}." for line in found.advice()))
 
 
 @dataclass(frozen=True)

@@ -47,17 +47,17 @@ def show_data(data: Data) -> None:
 
 def parts_table(data: Data, found: Survey) -> Table:
     """A row a part."""
-    numbers = ("rows", "records", "min", "max", "mean", "std", "y missing")
+    numbers = ("rows", "records", "groups", "min", "max", "mean", "std", "y missing")
     shape = size_text(data.input_shape)
     made = tables.table(
-        f"{data.name}: {shape}, {data.kind}, {data.n_outputs} outputs", "part", *numbers, numbers=numbers
+        f"{data.name}: {shape}, {data.described}, {data.n_outputs} outputs", "part", *numbers, numbers=numbers
     )
     for each in found.parts:
         values = (f"{value:.4g}" for value in (each.low, each.high, each.mean, each.std))
         made.add_row(
             each.part,
             f"{each.rows:,}",
-            "" if each.records is None else f"{each.records:,}",
+            *("" if n is None else f"{n:,}" for n in (each.records, each.groups)),
             *values,
             f"{each.missing:.1%}" if each.missing else "",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashfx.cli import options, render
+from dashfx.cli.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CARRIED = ("task", "metric", "input_shape", "normalisation", "target_normalisation", "labels", "genotype")
+BESIDE = "model.onnx"
+CARRIED = (
+    *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
+    *("target_normalisation", "target_normalisation_undone"),
+)
 
 Source = Annotated[
     Path,
@@ -57,25 +61,35 @@ def export(
 
 def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
     """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
-    from dashfx.stages.export import metadata
+    from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
+    from dashfx.task import in_data_units
 
     run, model, genotype = model_of(folder, shape_will_do=True)
-    settings = {**run.config.export.model_dump(), "seed": run.config.seed, **settings}
-    return model, run.inputs.example, metadata(run.inputs.data, run.inputs.task, genotype), settings
+    inputs = run.inputs
+    options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
+    settings = {**run.config.export.model_dump(), **options, **settings}
+    model = in_data_units(model, inputs.task.target)
+    return model, inputs.example, metadata(inputs.data, inputs.task, genotype), settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:
     """What `load()` of the file returns; shape and facts come from --input and from a model.onnx beside it."""
     import torch
 
+    from dashfx.data import Normalisation
+    from dashfx.deploy.runtime import fact
+    from dashfx.stages.export import UNDONE
+    from dashfx.task import in_data_units
+
     model, facts = load(file), _facts_beside(file)
+    model = in_data_units(model, fact(file.with_name(BESIDE), facts, UNDONE, Normalisation.from_dict))
     if shape is None and "input_shape" not in facts:
         raise ConfigError(
             "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"
         )
-    sizes = options.shape(shape) if shape else tuple(json.loads(facts["input_shape"]))
-    return model, torch.randn(2, *sizes, generator=torch.Generator().manual_seed(0)), facts
+    size = options.shape(shape) if shape else fact(file.with_name(BESIDE), facts, "input_shape", sizes)
+    return model, torch.randn(2, *(size or ()), generator=torch.Generator().manual_seed(0)), facts
 
 
 def load(file: Path) -> nn.Module:
@@ -107,7 +121,7 @@ def _facts_beside(file: Path) -> dict[str, str]:
     from dashfx.deploy.runtime import read_metadata
 
     try:
-        facts = read_metadata(file.with_name("model.onnx"))
+        facts = read_metadata(file.with_name(BESIDE))
     except DashfxError:
         return {}
     return {key: facts[key] for key in CARRIED if key in facts}

@@ -36,12 +36,12 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     """Weights, genotype, and the file that rebuilds the model without dashfx."""
     from dashfx.deploy.loader import save_weights, write_loader
     from dashfx.frontend.model import build, load_model
-    from dashfx.run.portable import copy_sources
+    from dashfx.run.portable import copy_model
 
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     save_weights(model, folder / "model.safetensors")
     genotype.save(folder / "genotype.json")
-    copy_sources(source.files, source.home, folder)
+    copy_model(source, folder)
     reference = build(source, settings.seed)
     write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype)
 

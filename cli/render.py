@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashfx.cli import tables
+from dashfx.train.pace import Pace
 from dashfx.train.progress import Epoch, Observer
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Progress(Observer):
 
     def __init__(self) -> None:
         self._stage, self._outcome = "loading", ""
+        self._pace = Pace()
         self._epoch: Epoch | None = None
         self._step, self._steps, self._began = 0, 0, 0.0
         self._evaluations = (0, 0)  # done, of
@@ -117,11 +120,15 @@ class Progress(Observer):
         self._epoch, self._step, self._steps, self._evaluations = None, 0, 0, (0, 0)
 
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
+        self._pace.finished(name)
         text = f"{name:<13} {seconds:7.1f} s  {detail or self._outcome}"
         self._stage = ""
         if self._live:
             self._live.refresh()  # else the finished display stands below the line until the next refresh
         ERR.print(text.rstrip(), soft_wrap=True)
+
+    def planned(self, epochs: Mapping[str, float]) -> None:
+        self._pace.planned(epochs)
 
     def passed(self, result: PassResult) -> None:
         self._outcome = tables.counts(result)
@@ -133,11 +140,14 @@ class Progress(Observer):
 
     def epoch(self, facts: Epoch) -> None:
         self._epoch, self._step = facts, 0
+        self._pace.epoch(facts)
         self._outcome = (
             f"{tables.counted(facts.epoch + 1, 'epoch')}, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
         )
         if self._live is None:
             ERR.print(epoch_line(facts), soft_wrap=True)
+            if facts.epoch == 0 and (left := self._pace.left()):
+                ERR.print(f"{facts.stage}: the whole run has about {_clock(left)} left", soft_wrap=True)
 
     def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
         self._evaluations = (done, total)
@@ -159,7 +169,7 @@ class Progress(Observer):
         if not self._steps:
             return Text(f"{self._stage} ...", "bold")
         last = self._epoch
-        rows: list[RenderableType] = [_bar(self._stage, last, self._step, self._steps)]
+        rows: list[RenderableType] = [_bar(self._stage, last, self._step, self._steps, self._pace.left())]
         if last:
             rows += [Text("  " + ", ".join(_figures(last))), mixtures(last)]
         elif self._step > 1:
@@ -214,21 +224,24 @@ def _figures(facts: Epoch) -> list[str]:
         f"{facts.steps_per_second:.{int(facts.steps_per_second < 10)}f}/s",
     ]
     tops = [coefficient for coefficient, _ in facts.mixtures.values()]
-    return [*figures, f"mix {median(tops):.2f}"] if tops else figures
+    # the largest coefficient of a site's mixture, the median over sites: 1 where every choice is made
+    return [*figures, f"coef {median(tops):.2f}"] if tops else figures
 
 
-def _bar(stage: str, last: Epoch | None, step: int, steps: int) -> Table:
+def _bar(stage: str, last: Epoch | None, step: int, steps: int, whole: float | None) -> Table:
     epoch = min(last.epoch + 2, last.epochs) if last else 1
     of = f"/{last.epochs}" if last else ""
     row = Table.grid(padding=(0, 1))
     left = f"about {_clock((last.epochs - last.epoch - 1) * last.seconds)} left" if last else ""
+    left += f", {_clock(whole)} of the run" if whole else ""
     row.add_row(Text(stage, "bold"), f"epoch {epoch}{of}", ProgressBar(total=steps, completed=step, width=BAR), left)
     return row
 
 
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _say(kind: str, text: str, style: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dashfx.ops.autotune.suite import Layer, Measured
     from dashfx.passes import PassResult
     from dashfx.report.profiles import Standings
+    from dashfx.stages.estimate import Estimate
     from dashfx.tune import Tuned
 
 # What a run's folder may hold, in the order in which a reader wants it.
@@ -259,6 +260,30 @@ def files(folder: Path) -> Table:
     return made
 
 
+def estimate(found: Estimate) -> Table:
+    """What a run would take: size, memory, a step, each stage and all together."""
+    made = table("a run with these options, measured on a few steps", "what", "estimate", numbers=("estimate",))
+    made.add_row("parameters of the model", short(found.parameters))
+    if found.search_step is not None:
+        made.add_row("parameters of the supernet", short(found.supernet_parameters))
+        made.add_row("a step of the supernet", _seconds(found.search_step))
+    made.add_row("a step of the model", _seconds(found.plain_step))
+    if found.memory:
+        made.add_row("memory while measuring", f"{found.memory / 1e6:,.0f} MB")
+    for stage, seconds in found.seconds.items():
+        made.add_row(stage, _seconds(seconds))
+    made.add_row("the whole run", _seconds(found.total), style="bold")
+    return made
+
+
+def _seconds(seconds: float) -> str:
+    """A wall time in the unit that suits it."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1e3 * seconds:.3g} ms"
+
+
 def compact(choices: Iterable[Candidate]) -> str:
     """Candidates by kernel, with the dilations of each.
 
@@ -304,4 +329,4 @@ def padding(sides: Padding) -> str:
 
 def field(axes: tuple[float, ...] | None) -> str:
     """A receptive field; "all" where it covers whatever input there is."""
-    return "?" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)
+    return "unknown" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)

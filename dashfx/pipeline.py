@@ -34,6 +34,8 @@ from dashfx.stages.finalists import (
     chance_of,
     controls,
     decide_recipe,
+    details,
+    planned_epochs,
     recipes,
     standings,
     start_from,
@@ -95,6 +97,7 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance = chance_of(run.config, supernet)
     run = budgeted(run, supernet)
+    run.session.observer.planned(planned_epochs(run.config))
     genotype = kept(run, searched(run, supernet))
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)
@@ -201,7 +204,7 @@ def _result(
     """The winner with its files in the run's folder, and the finalists beside it."""
     genotype, model = winner.finalist.genotype, winner.model
     assert model is not None  # one that diverged does not win
-    report, onnx_valid = exported(run, model, genotype, sites)
+    report, onnx_valid = exported(run, model, genotype, sites, winner.valid)
     test = next(each.figures.test for each in stood if each.kept and each.figures)
     return Result(
         genotype,
@@ -215,4 +218,5 @@ def _result(
         onnx_valid=onnx_valid,
         exported=report,
         tuned=tuning,
+        **details(run, model),
     )

@@ -1,4 +1,4 @@
-"""Facts for readers of the graph: each node learns its site, receptive field and stage; nothing is rewritten."""
+"""Annotation of the graph: each node gets its site, receptive field and stage; nothing is rewritten."""
 
 from __future__ import annotations
 

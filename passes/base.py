@@ -1,4 +1,4 @@
-"""What a pass is: a law, checked before and after one rewrite of a traced model, with a record of what it edited."""
+"""Base class of passes: a law, checked before and after one rewrite of a traced model, and a record of its edits."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""One form for what users write in several: padding as numbers, weights without weight-norm, causality as a fact."""
+"""Canonical form: padding as numbers, weights without weight-norm, causality as a fact."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.weight_norm import remove_weight_norm
 
-from dashfx.frontend.convs import read_padding, read_weight_norm, weight_norm_keys, without_weight_norm, write_padding
+from dashfx.frontend.convs import read_padding, read_weight_norm, weight_norm_keys, write_padding
 from dashfx.frontend.custom_forward import without_norm
 from dashfx.frontend.recording import is_searchable
 from dashfx.frontend.tracing import Program
@@ -71,11 +72,11 @@ def _fold(program: Program, name: str, conv: _ConvNd) -> list[Edit]:
     norm = read_weight_norm(conv)
     if norm is None:
         return []
-    site = program.sites[name]
-    hosted = site.hosting and norm.kind == "parametrization"
-    plain = without_norm(conv, norm) if hosted else without_weight_norm(conv, site)
-    if plain is not conv:
-        program.replace(name, plain)
+    if norm.kind == "parametrization":
+        # Torch's own removal deletes `weight` from a class that copies of the model share.
+        program.replace(name, without_norm(conv, norm))
+    else:
+        remove_weight_norm(conv)
     keys = [f"{name}.{key}" for key in weight_norm_keys(norm)]
     program.graph_module.meta["key_map"][f"{name}.weight"] = tuple(keys)
     return [Edit(name, f"weight-norm ({norm.kind}) folded: {' and '.join(keys)} are {name}.weight")]

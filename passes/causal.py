@@ -1,4 +1,4 @@
-"""A site and the graph around it go in; how its surroundings make it causal comes out, or None."""
+"""Causality of a site: it and the graph around it go in; how its surroundings make it causal comes out, or None."""
 
 from __future__ import annotations
 

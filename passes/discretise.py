@@ -1,4 +1,4 @@
-"""Each site's mixture becomes the one candidate that a genotype names."""
+"""Discretisation: each site's mixture becomes the one candidate that a genotype names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from dashfx.errors import GenotypeError, did_you_mean
-from dashfx.frontend.recording import own_modules
+from dashfx.frontend.recording import users_modules
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
@@ -53,7 +53,7 @@ class Discretise(AbstractPass):
             program.replace(name, _only(aggconv, choice, self.weights))
             edits.append(Edit(name, f"{len(aggconv.candidates)} candidates become {choice}"))
         if self.weights == "fresh" and edits:
-            for _, module in own_modules(program.model):
+            for _, module in users_modules(program.model):
                 reset = getattr(module, "reset_parameters", None)
                 if callable(reset):
                     reset()

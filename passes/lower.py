@@ -1,4 +1,4 @@
-"""Each AggConv with one candidate left becomes an ordinary torch.nn conv in the same place under the same keys."""
+"""Lowering: each AggConv with one candidate left becomes a torch.nn conv in the same place under the same keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 
 from dashfx.frontend.adapters import adapter_of
 from dashfx.frontend.convs import freeze, plain_conv, unfold_weight_norm
+from dashfx.frontend.members import carry
 from dashfx.frontend.tracing import Program
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult
@@ -16,7 +17,8 @@ class Lower(AbstractPass):
     """Leave torch.nn and the user's own classes only.
 
     1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight,
-       bias, stride and groups, and the padding of the shape contract.
+       bias, stride and groups, and the padding of the shape contract, or the user's subclass of it, with what the
+       user's conv has beyond torch.nn's.
     2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
     3. A conv of the user's own class, searched inside its forward or by an adapter, becomes that class again, with the
        new kernel.
@@ -61,11 +63,17 @@ def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
         conv.weight.copy_(weight)
         if aggconv.bias is not None and conv.bias is not None:
             conv.bias.copy_(aggconv.bias)
+    if aggconv.members is not None:
+        conv.__class__ = aggconv.members.kind  # type: ignore[assignment]
+        carry(aggconv, conv, aggconv.members.attributes)
     if site.weight_norm is not None:
         unfold_weight_norm(conv, site.weight_norm)
     freeze(conv, site.frozen)
     if isinstance(aggconv, AdaptedConv):
         adapter = adapter_of(aggconv.author[0])
         assert adapter is not None
-        return adapter.from_site(aggconv.author[0], conv)
+        author = aggconv.author[0]
+        built = adapter.from_site(author, conv)
+        carry(author, built, tuple(name for name in vars(author) if name not in vars(built)))
+        return built
     return conv

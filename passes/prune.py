@@ -1,4 +1,4 @@
-"""Candidates that cannot be told apart, or cannot fit, at a site's input size leave before the search."""
+"""Pruning of the space: candidates that coincide, or cannot fit, at a site's input size leave before the search."""
 
 from __future__ import annotations
 

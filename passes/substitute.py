@@ -1,4 +1,4 @@
-"""Each site's conv becomes an AggConv over its candidates."""
+"""Substitution: each site's conv becomes an AggConv over its candidates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of, as_plain
 from dashfx.frontend.convs import unfold_weight_norm
+from dashfx.frontend.members import carry, members_of
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.ops.hosted import settings_of
@@ -31,11 +32,13 @@ class Substitute(AbstractPass):
        space gives the site; groups are never changed.
     2. `init="grow"`: its output equals the conv's for every mixture, whatever the candidates (the growth law).
     3. `init="fresh"`: weights are drawn by fan-in, one candidate like a conv of its size.
-    4. Names, hooks, train flags and the rest of the model stay.
+    4. Names, hooks, train flags and the rest of the model stay, and so do attributes and methods of a conv that
+       torch.nn's does not have.
 
-    Left alone, with a skip: sites that `include` does not match or `exclude` does, and those in `alone`, which maps a
-    name to the reason; a weight-norm that Canonicalise folded is put back there, so that they keep their keys. Left
-    alone silently: what is an AggConv already.
+    Left alone, with a skip: sites that `include` does not match or `exclude` does, those in `alone`, which maps a name
+    to the reason, and convs with an attribute or method that has the name of one of AggConv's; a weight-norm that
+    Canonicalise folded is put back there, so that they keep their keys. Left alone silently: what is an AggConv
+    already.
     """
 
     space: SearchSpace
@@ -60,15 +63,15 @@ class Substitute(AbstractPass):
         edits, skips = [], []
         for name, site in list(program.sites.items()):
             conv = program.model.get_submodule(name)
-            reason = self._excluded(name)
             if isinstance(conv, AggConv):
                 continue
-            if reason:
-                skips.append(Skip(name, reason))
+            found = self._excluded(name) or self._aggconv(site, conv)
+            aggconv = _with_members(conv, found) if isinstance(found, AggConv) else found
+            if isinstance(aggconv, str):
+                skips.append(Skip(name, aggconv))
                 _as_it_came(program, name, conv)
                 del program.sites[name]
                 continue
-            aggconv = self._aggconv(site, conv)
             program.replace(name, aggconv)
             edits.append(Edit(name, f"{site.original} becomes a mixture of {len(aggconv.candidates)} candidates"))
         return self.result(program, edits, skips)
@@ -118,6 +121,19 @@ class Substitute(AbstractPass):
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
+
+
+def _with_members(conv: nn.Module, aggconv: AggConv) -> AggConv | str:
+    """The searchable conv with what the user's has beyond torch.nn's, or why it cannot have that."""
+    if isinstance(aggconv, HostedConv | AdaptedConv):
+        return aggconv  # which keeps the user's
+    assert isinstance(conv, _ConvNd)
+    members = members_of(conv)
+    if name := members.clash(aggconv):
+        return f"its {name!r} has the name of something that searchable convs have: rename it to have it searched"
+    carry(conv, aggconv, members.attributes)
+    aggconv.members = members
+    return aggconv
 
 
 def _as_it_came(program: Program, name: str, conv: nn.Module) -> None:

@@ -79,6 +79,7 @@ def searched(model: Callable[[], nn.Module], options: dict[str, Any], rows: int 
         "shares": [share for e in result.history for share, _ in e.mixtures.values()],
         "metrics": (result.valid, result.test),
         "weights": {name: value.numpy() for name, value in result.model.state_dict().items()},
+        "kind": type(result.model),
     }
 
 

@@ -87,6 +87,12 @@ def test_choices_of_a_site():
     assert grown.for_site("stem", original) == (original,)  # no repeats
 
 
+def test_an_axis_of_two_taps_is_wide():
+    space = SearchSpace.product([3], [2])
+    assert space.for_site("conv", Candidate((1, 2))) == (Candidate((1, 3), (1, 2)),)
+    assert space.for_site("conv", Candidate((2, 2))) == (Candidate((3, 3), (2, 2)),)
+
+
 def test_a_factorised_conv_stays_factorised():
     space = SearchSpace.product([3, 5], [1, 2])
     assert space.for_site("conv", Candidate((1, 7)))[-1] == Candidate((1, 5), (1, 2))

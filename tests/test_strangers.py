@@ -99,12 +99,13 @@ STRANGERS = [
     Stranger("named_outputs", (3, 10, 10), ("backbone.0", "backbone.2"), name="WithFeatures"),
     Stranger("named_outputs", (3, 10, 10), ("backbone.0", "backbone.2")),
     Stranger("checkpointed", (3, 9, 10), ("stem", "blocks.first", "blocks.second")),
+    Stranger("hooked", (3, 10, 9), ("layers.0", "layers.2"), opaque=True),
     Stranger("spectrum", (1, 40), ("spectrum", "wave"), exports=False),
     Stranger("several", (), ("image", "sound"), inputs={"image": (3, 9, 9), "sound": (1, 20)}),
     Stranger("several", (), ("convs.0", "convs.1"), name="Any", inputs=((1, 20), (1, 20))),
     Stranger("several", (), ("image", "sound"), name="Batch", inputs=({"image": (3, 9, 9), "sound": (1, 20)},)),
 ]
-EXPORTED_EVERY_TIME = ("shared", "causal", "weight_norm", "several")
+EXPORTED_EVERY_TIME = ("hooked", "shared", "causal", "weight_norm", "several")
 
 every_stranger = pytest.mark.parametrize("stranger", STRANGERS, ids=lambda s: s.file + s.name.removeprefix("Net"))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 import dashfx
 from dashfx import Candidate, Genotype, SearchSpace, Supernet
+from dashfx.cost.counts import Taps
 from dashfx.errors import ConfigError, GenotypeError, ModelError, SpaceError
 from dashfx.ops import sites_of
 
@@ -107,10 +110,83 @@ def test_rewriting_twice() -> None:
     assert type(dashfx.lower(again, again.genotype())) is Net
 
 
-def test_a_supernet_of_a_supernet_changes_nothing() -> None:
+def test_a_supernet_is_not_rewritten_again() -> None:
     net = supernet()
-    again = dashfx.rewrite(net, X, SearchSpace.product([7]))
-    assert type(again) is type(net) and again.conv1.candidates == net.conv1.candidates
+    with pytest.raises(ModelError, match="the model is a supernet already: rewrite what it was made from"):
+        dashfx.rewrite(net, X, SearchSpace.product([7]))
+    with pytest.raises(ModelError, match="Sequential has a supernet at '0'"):
+        dashfx.rewrite(nn.Sequential(net), X, SearchSpace.product([7]))
+
+
+def test_wrappers_are_to_be_taken_off_before_lowering() -> None:
+    net = supernet()
+    with pytest.raises(ModelError, match=r"got DataParallel: pass \.module"):
+        dashfx.lower(nn.DataParallel(net), net.genotype())
+
+
+@pytest.mark.parametrize("init", ["grow", "fresh"])
+def test_supernets_are_pickled_whole(init: str, tmp_path: Path) -> None:
+    net = supernet(init=init)
+    net.conv1.alpha.data[1] = 1.0
+    net.conv2.generator = torch.Generator().manual_seed(0)
+    torch.save(net, tmp_path / "net.pt")
+    for twin in (torch.load(tmp_path / "net.pt", weights_only=False), pickle.loads(pickle.dumps(net))):
+        assert type(twin) is type(net) and list(twin.sites) == list(net.sites)
+        assert torch.equal(twin.eval()(X), net.eval()(X)) and twin.genotype() == net.genotype()
+        plain = dashfx.lower(twin, twin.genotype())
+        assert type(plain) is Net and torch.equal(plain(X), dashfx.lower(net, net.genotype())(X))
+
+
+def test_parameters_are_sorted_into_weights_and_mixtures() -> None:
+    net = supernet()
+    arch, weights = net.arch_parameters(), net.weight_parameters()
+    assert [id(p) for p in arch] == [id(net.conv1.alpha), id(net.conv2.alpha)]
+    assert sorted(map(id, [*arch, *weights])) == sorted(map(id, net.parameters()))
+
+
+def test_progress_fades_residuals_and_cools_mixtures() -> None:
+    net = supernet(init="grow")
+    found = []
+    for share in (0.0, 0.25, 0.5, 1.0):
+        net.progress(share, faded=0.5, tau=(4.0, 1.0))
+        found.append((float(net.conv2.fade), net.conv2.relaxation.tau))
+    assert found[0] == (1.0, 4.0) and found[1] == (pytest.approx(0.5), pytest.approx(4**0.75))
+    assert found[2] == (0.0, pytest.approx(2.0)) and found[3] == (0.0, pytest.approx(1.0))
+    net.progress(0.5)
+    assert 0 < float(net.conv2.fade) < 1 and net.conv2.relaxation.tau == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match=r"1\.5 is not between 0 and 1: give step / steps"):
+        net.progress(1.5)
+
+
+def test_the_cost_is_that_expected_under_the_mixtures() -> None:
+    net = supernet()
+    for site in net.sites.values():
+        site.fix(3)  # the widest: 5 taps, 2 apart, over 12 positions
+    assert float(net.cost().detach()) == pytest.approx(9 / 12) and float(net.cost("taps").detach()) == 1
+    for site in net.sites.values():
+        site.free()
+    (gradient, _) = torch.autograd.grad(net.cost(Taps()), net.arch_parameters())
+    assert gradient[0] < 0 < gradient[3]  # descent favours the small kernel
+    with pytest.raises(ConfigError, match="did you mean 'span'"):
+        net.cost("spam")
+
+
+class Priced(Net):
+    def cost(self) -> str:
+        return "the user's own"
+
+
+def test_a_method_of_the_users_stays() -> None:
+    net = dashfx.rewrite(Priced(), X, SPACE)
+    assert net.cost() == "the user's own" and Supernet.cost(net).requires_grad
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_lowering_says_that_residuals_are_lost(share: float, caplog: pytest.LogCaptureFixture) -> None:
+    net = dashfx.rewrite(Net(), X, SearchSpace.product([3], [1]))  # conv2 has 5 taps
+    net.progress(share)
+    dashfx.lower(net, net.genotype())
+    assert ("the original kernels still count at 1 sites (conv2 first)" in caplog.text) == (share == 0)
 
 
 @pytest.mark.parametrize("init", ["grow", "fresh"])

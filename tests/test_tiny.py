@@ -46,6 +46,7 @@ class Net(nn.Module):
         return self.fc(self.drop(torch.relu(self.conv2(x)).amax(-1)))
 """
 FILES = {
+    ".lock",
     "autotune.json",
     "config.yaml",
     "data.json",

@@ -1,6 +1,6 @@
 """Plots one map of every signal that GenNAS regresses, for images and for series.
 
-python -m benchmarks.gennas.signals docs/figures/signals.png
+python -m benchmarks.gennas.signals docs/concepts/figures/signals.png
 """
 
 from __future__ import annotations

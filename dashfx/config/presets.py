@@ -110,7 +110,17 @@ PRESETS: dict[str, Preset] = {
             "darcy:421/5/900-100-100",
             {"normalise": "positions", **_loss(normalise_targets=True)},
         ),
-        Preset("psicov", (57, 128, 128), "dense", 1, "regress:mae8", 8, "dash2d", True, more=_loss(name="mse")),
+        Preset(
+            "psicov",
+            (57, 128, 128),
+            "dense",
+            1,
+            "regress:mae8",
+            8,
+            "dash2d",
+            True,
+            more=_loss(name="mse", normalise_targets=False),
+        ),
         Preset(
             "cosmic",
             (1, 128, 128),

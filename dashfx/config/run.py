@@ -220,11 +220,15 @@ class RetrainConfig(FitConfig):
 
 
 class ExportConfig(Strict):
-    """How the ONNX file is written and how closely it must agree with PyTorch (relative)."""
+    """How the ONNX file is written and how closely it must agree with PyTorch (relative).
+
+    Attributes:
+        tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
+    """
 
     opset: int = Field(18, ge=18, le=20)
     dynamic_size: bool = True
-    tolerance: float = Field(1e-4, gt=0)
+    tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
 
 
 class NormaliseConfig(Strict):
@@ -246,7 +250,8 @@ class LossConfig(Strict):
         pos_weight: "balanced", or the weight of positives among several labels, one or a number per label.
         label_smoothing: the share of certainty that is spread over the other classes.
         gamma: of the focal loss.
-        normalise_targets: a regression model works in units of mean 0 and deviation 1 per channel.
+        normalise_targets: a regression model works in units of mean 0 and deviation 1 per output, and the exported one
+            in the data's; null does so wherever it is regression.
     """
 
     name: str | None = None
@@ -254,11 +259,11 @@ class LossConfig(Strict):
     pos_weight: Literal["balanced"] | float | tuple[float, ...] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     gamma: float = Field(2.0, ge=0)
-    normalise_targets: bool = False
+    normalise_targets: bool | None = None
 
 
 class ReadingConfig(Strict):
-    """How files become rows of one shape, see `dashfx.data.reading.Reading`.
+    """How files and arrays become rows of one shape, see `dashfx.data.reading.Reading`.
 
     Attributes:
         window, stride: records are cut into windows of so many samples, at this distance; 0 does not cut.
@@ -268,6 +273,10 @@ class ReadingConfig(Strict):
         log_mel: sounds become log-mel spectrograms of so many bands.
         rate: samples a second that sounds are resampled to.
         columns: the names of x and y in folders of `datasets` and in shards.
+        size: images become so large, one number or [height, width]; stretched, or as `fit` "crop" or "pad" says.
+        layout: where the channels of arrays stand among a row's axes: "first", "last" or "none".
+        groups: whose files stay in one part: a table FILE.csv of files and groups, or an expression on their names.
+        ignore: the number in masks that does not count, beside 255.
     """
 
     window: int = Field(0, ge=0)
@@ -278,6 +287,17 @@ class ReadingConfig(Strict):
     log_mel: int = Field(0, ge=0)
     rate: int = Field(0, ge=0)
     columns: tuple[str, str] | None = None
+    size: int | tuple[int, int] | None = None
+    layout: Literal["first", "last", "none"] | None = None
+    groups: str | None = None
+    ignore: int | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _some_pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if size is not None and min(size if isinstance(size, tuple) else (size,)) < 1:
+            raise ValueError("images have at least one pixel a side; give a number such as 224, or [height, width]")
+        return size
 
 
 class RunConfig(Strict):

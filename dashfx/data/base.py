@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dashfx.data.normalisation import Normalisation
-from dashfx.data.readers.rows import Rows, Values
+from dashfx.data.readers.rows import Rows, Values, exact
 from dashfx.data.reading import USUAL, Reading
 from dashfx.errors import DataError
 
@@ -48,8 +48,10 @@ class Arrays(Dataset[Batch]):
             are `uncounted` become `IGNORED`.
         index: the rows that belong to this part, all by default.
         scale: what x is multiplied by before it is normalised, such as 1/255.
-        records: (N,) the number of the record that each row of x is of, where rows belong together.
-        vote: metrics count records, by the majority of their rows (`dashfx.task.voting`).
+        records: (N,) the number of the record that each row of x was cut from, where rows were.
+        groups: (N,) the number of the patient, speaker or other group that each row of x is of, where they have some.
+        vote: metrics count records, or where there are none groups, by the majority of their rows
+            (`dashfx.task.voting`).
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Arrays(Dataset[Batch]):
         normalisation: Normalisation | None = None,
         classes: bool | None = None,
         records: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
         vote: bool = False,
     ) -> None:
         self.x: Values = x.numpy() if isinstance(x, Tensor) else x
@@ -70,7 +73,7 @@ class Arrays(Dataset[Batch]):
         self.scale = scale
         self.normalisation = normalisation
         self.classes = self.y.ndim == 1 if classes is None else classes
-        self._records, self.vote = records, vote
+        self._records, self._groups, self.vote = records, groups, vote
 
     def __len__(self) -> int:
         return len(self.index)
@@ -87,10 +90,10 @@ class Arrays(Dataset[Batch]):
     def batch(self, indices: np.ndarray, generator: torch.Generator | None = None) -> Batch:
         """The same, with random crops of records, where there are some, drawn from the generator."""
         rows = self.index[indices]
-        return self._x(rows, generator), torch.from_numpy(self._y(rows))
+        return self._x(rows, generator).float(), torch.from_numpy(self._y(rows))
 
     def chunks(self) -> Iterator[Tensor]:
-        """All of x, piece by piece, as the model would see it, in the order of the file."""
+        """All of x, piece by piece, as the model would see it but for rounding, in the order of the file."""
         rows = np.sort(self.index)
         for piece in pieces(len(rows), self.x.shape[1:]):
             yield self._x(rows[piece])
@@ -104,6 +107,23 @@ class Arrays(Dataset[Batch]):
     def records(self) -> np.ndarray | None:
         """The record's number of every row of this part, in its order."""
         return None if self._records is None else self._records[self.index]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group's number of every row of this part, in its order."""
+        return None if self._groups is None else self._groups[self.index]
+
+    @property
+    def units(self) -> np.ndarray | None:
+        """Of every row the number of what is never split: its group, else its record; None where each stands alone."""
+        return self.records if self._groups is None else self.groups
+
+    @property
+    def voters(self) -> np.ndarray | None:
+        """Of every row the number of what votes: its record, else its group; None where metrics count rows."""
+        if not self.vote:
+            return None
+        return self.groups if self._records is None else self.records
 
     @property
     def random(self) -> bool:
@@ -137,15 +157,20 @@ class Arrays(Dataset[Batch]):
         for piece in pieces(len(rows), self.y.shape[1:]):
             yield self._y(rows[piece])
 
-    def _with(self, index: np.ndarray, normalisation: Normalisation | None) -> Arrays:
+    def answering(self, y: np.ndarray) -> Arrays:
+        """The same rows with other answers, `y` of every row of x."""
+        return self._with(self.index, self.normalisation, y)
+
+    def _with(self, index: np.ndarray, normalisation: Normalisation | None, y: np.ndarray | None = None) -> Arrays:
         return Arrays(
             self.x,
-            self.y,
+            self.y if y is None else y,
             index,
             scale=self.scale,
             normalisation=normalisation,
             classes=self.classes,
             records=self._records,
+            groups=self._groups,
             vote=self.vote,
         )
 
@@ -159,8 +184,9 @@ class Arrays(Dataset[Batch]):
         return numbers
 
     def _x(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
+        """Values as they are normalised: in float64 where float32 would lose them beside a large offset."""
         taken = self.x.take(rows, generator) if isinstance(self.x, Rows) else self.x[rows]
-        x = torch.from_numpy(np.ascontiguousarray(taken, dtype=np.float32))
+        x = torch.from_numpy(np.ascontiguousarray(taken, dtype=exact(self.x.dtype)))
         if self.scale != 1.0:
             x = x * self.scale
         return x if self.normalisation is None else self.normalisation.apply(x)
@@ -195,12 +221,15 @@ class Data:
         kind: what y is: a class number a row, several labels a row or position, numbers to be regressed, or a class
             number a position.
         n_outputs: the number of classes, of labels, or of output channels.
-        labels: names of the classes or labels; may be empty.
+        labels: names of the classes, labels or numbers to regress; may be empty.
         normalisation: fitted on the train part and already applied by all three.
         notes: how the data was read and split, one line each, for the log; what was found in two parts begins with
             `dashfx.data.leaks.MARK`.
         augment: what shuffled batches of the train part go through.
-        reading: how records, sounds and columns became rows.
+        reading: how records, sounds, images and columns became rows.
+        channels: names of x's channels; may be empty.
+        given: the parts that the source itself has; the others were carved out of train. Of data read whole, another
+            part stands for the first of these: `test`, `valid`, `train`.
     """
 
     name: str
@@ -215,6 +244,13 @@ class Data:
     notes: tuple[str, ...] = ()
     augment: Augment | None = None
     reading: Reading = USUAL
+    channels: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """The kind in words: a row of numbers to regress is tabular, numbers at positions are dense."""
+        return "tabular" if self.kind == "dense" and len(self.target_shape) == 1 else self.kind
 
     @property
     def target_shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from dashfx.data.readers.rows import Values
 from dashfx.data.source import Source
 from dashfx.errors import DataError
 
+LARGEST = float(np.finfo(np.float32).max)
 RANKS = "(N, L), (N, C, L), (N, H, W), (N, C, H, W), (N, H, W, C) or (N, C, D, H, W)"
 
 
@@ -19,7 +20,8 @@ def check_source(source: Source) -> None:
         DataError: an empty part, x and y of different lengths, text in x, a wrong rank, parts that differ in shape or
             in being uint8, NaN or infinity.
     """
-    first = source.parts["train"][0]
+    lead = source.lead
+    first = source.parts[lead][0]
     for part, (x, y) in source.parts.items():
         where = source.where("x", part)
         if x.dtype.kind in "US":
@@ -36,10 +38,10 @@ def check_source(source: Source) -> None:
             )
         if x.shape[1:] != first.shape[1:]:
             raise DataError(
-                f"{where} has rows of shape {x.shape[1:]}, x_train of {first.shape[1:]}; make them the same"
+                f"{where} has rows of shape {x.shape[1:]}, x_{lead} of {first.shape[1:]}; make them the same"
             )
         if (x.dtype == np.uint8) != (first.dtype == np.uint8):
-            raise DataError(f"{where} is {x.dtype}, x_train {first.dtype}: uint8 is scaled to [0, 1]; use one dtype")
+            raise DataError(f"{where} is {x.dtype}, x_{lead} {first.dtype}: uint8 is scaled to [0, 1]; use one dtype")
         check_finite(x, where)
         check_finite(y, source.where("y", part), missing=y.ndim > 1)
 
@@ -51,7 +53,7 @@ def check_finite(array: Values, where: str, *, missing: bool = False) -> None:
         missing: NaN marks a value that is not known, and is allowed.
 
     Raises:
-        DataError: NaN or infinity, with the number of rows and the first of them.
+        DataError: NaN, infinity or what becomes infinity in float32, with the number of rows and the first of them.
     """
     if array.dtype.kind != "f":
         return
@@ -59,10 +61,13 @@ def check_finite(array: Values, where: str, *, missing: bool = False) -> None:
     for part in pieces(len(array), array.shape[1:]):
         piece = array[part]
         broken = np.isinf(piece) if missing else ~np.isfinite(piece)
+        if piece.dtype.itemsize > 4:
+            broken |= np.abs(piece) > LARGEST
         rows = broken.reshape(len(piece), -1).any(1)
         bad.extend((part.start + np.flatnonzero(rows)).tolist())
     if bad:
         what = "infinity" if missing else "NaN or infinity"
+        what += f" (or values beyond {LARGEST:.1e}, float32's largest)" if array.dtype.itemsize > 4 else ""
         raise DataError(
             f"{where} has {what} in {len(bad)} of {len(array)} rows (first: row {bad[0]}); "
             "remove those rows or fill the values"

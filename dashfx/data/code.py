@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
+import inspect
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-from dashfx.errors import DashfxError, did_you_mean
+from dashfx.errors import DashfxError, did_you_mean, first_line
 
 
 def is_code(spec: str) -> bool:
@@ -25,17 +29,68 @@ def load_object(spec: str, error: type[DashfxError]) -> Any:
     """The object that `spec` names; importing its file runs it.
 
     Raises:
-        error: no such file, module or name. What the user's own code raises passes through with its traceback.
+        error: no such file, module or name, a file that is no Python, lacks a package or ends the program when it is
+            imported. What else the user's own code raises passes through with its traceback.
     """
     place, _, name = spec.rpartition(":")
-    module = _from_file(Path(place).expanduser(), error) if place.endswith(".py") else _from_package(place, error)
+    with _importing(place, error):
+        module = _from_file(Path(place).expanduser(), error) if place.endswith(".py") else _from_package(place, error)
     if not hasattr(module, name):
         public = [known for known in vars(module) if not known.startswith("_")]
-        raise error(f"{place} has no {name!r}{did_you_mean(name, public)}")
+        own = [known for known in public if getattr(vars(module)[known], "__module__", "") == module.__name__]
+        there = did_you_mean(name, public) or (f"; it has {', '.join(own[:8])}" if own else "; it defines nothing")
+        raise error(f"{place} has no {name!r}{there}")
     return getattr(module, name)
 
 
+@contextmanager
+def _importing(place: str, error: type[DashfxError]) -> Iterator[None]:
+    """Inside, the user's code sees no arguments of dashfx's, and what keeps it from being imported is one line.
+
+    Raises:
+        error: that line.
+    """
+    arguments, exit_of_argparse = sys.argv, argparse.ArgumentParser.error
+    sys.argv = [place]
+    argparse.ArgumentParser.error = _refuse_arguments  # type: ignore[assignment]
+    guard = "put what runs the program under `if __name__ == '__main__':`"
+    try:
+        yield
+    except _WantsArguments as wanted:
+        raise error(f"{place} parses arguments when it is imported ({wanted}): {guard}") from None
+    except SystemExit as ended:
+        code = f" with {first_line(ended)}" if ended.code else ""
+        raise error(f"{place} ends the program{code} when it is imported: {guard}") from None
+    except SyntaxError as wrong:
+        where = f"{wrong.filename or place}, line {wrong.lineno}" if wrong.lineno else wrong.filename or place
+        raise error(f"{where}: {wrong.msg}; it is no Python that can be read") from None
+    except ModuleNotFoundError as missing:
+        raise error(f"{place} needs {missing.name!r}, which cannot be imported here: install it") from missing
+    except ImportError as missing:
+        raise error(f"{place} cannot be imported: {first_line(missing)}") from missing
+    finally:
+        sys.argv, argparse.ArgumentParser.error = arguments, exit_of_argparse  # type: ignore[method-assign]
+
+
+class _WantsArguments(Exception):
+    """A parser of the user's has found that something is missing."""
+
+
+def _refuse_arguments(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise _WantsArguments(message)
+
+
+def place_of(raised: BaseException) -> str:
+    """ " at net.py:12", where the user's code raised: the innermost line that is no installed package's."""
+    frames = inspect.getinnerframes(raised.__traceback__) if raised.__traceback__ else []
+    home = Path(__file__).parent.parent
+    own = [f for f in frames if "-packages" not in f.filename and not Path(f.filename).is_relative_to(home)]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
 def _from_file(path: Path, error: type[DashfxError]) -> ModuleType:
+    if path.is_dir():
+        raise error(f"{path} is a folder; give a file in it, as file.py:name")
     if not path.is_file():
         beside = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise error(f"no such file: {path}{did_you_mean(path.name, beside)}")

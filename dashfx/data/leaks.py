@@ -9,20 +9,20 @@ from itertools import combinations
 import numpy as np
 
 from dashfx.data.base import Arrays, pieces
+from dashfx.data.parts import PARTS
 from dashfx.errors import DataError
 
-PARTS = ("train", "valid", "test")
 MARK = "leak: "  # how a note on a leak begins
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Rows of `part` whose x is, byte for byte, that of a row of `earlier`; or records that have rows in both.
+    """Rows of `part` whose x is, byte for byte, that of a row of `earlier`; or groups that have rows in both.
 
     Attributes:
         rows: how many, of `of`.
         first: the first of the rows, by its number in the part.
-        what: "rows" or "records".
+        what: "rows" or "groups".
     """
 
     part: str
@@ -46,17 +46,17 @@ class Leak:
         )
 
 
-def leaks(parts: dict[str, Arrays]) -> list[Leak]:
-    """Those between each two parts. Every row is read once."""
+def leaks(parts: dict[str, Arrays], prints: dict[str, np.ndarray] | None = None) -> list[Leak]:
+    """Those between each two parts. Every row is read once, or not at all where its `prints` are known."""
     found = []
-    prints = {part: fingerprints(parts[part]) for part in PARTS}
+    prints = prints or {part: fingerprints(parts[part]) for part in PARTS}
     for one, other in combinations(PARTS, 2):
         again = np.isin(prints[other], prints[one])
         if again.any():
             found.append(Leak(other, one, int(again.sum()), len(again), int(again.argmax())))
-        ours, theirs = parts[one].records, parts[other].records
+        ours, theirs = parts[one].groups, parts[other].groups
         if ours is not None and theirs is not None and (shared := np.intersect1d(ours, theirs)).size:
-            found.append(Leak(other, one, len(shared), len(np.unique(theirs)), what="records"))
+            found.append(Leak(other, one, len(shared), len(np.unique(theirs)), what="groups"))
     return found
 
 

@@ -1,8 +1,9 @@
-"""A spec goes in; checked, laid out, split and normalised `Data` comes out, with a note for every decision."""
+"""Loading of data: a spec goes in; checked, laid out, split and normalised `Data` comes out, with its notes."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,17 +12,20 @@ import numpy as np
 from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
 from dashfx.data.checks import check_source
-from dashfx.data.labels import Targets, read_targets
-from dashfx.data.layout import channels_first, describe, scale_of
-from dashfx.data.leaks import leaks
+from dashfx.data.findings import findings
+from dashfx.data.layout import channels_by_name, channels_first, describe, laid_out, scale_of
+from dashfx.data.leaks import fingerprints, leaks
 from dashfx.data.normalisation import Normalisation
+from dashfx.data.parts import PARTS
 from dashfx.data.read import Spec, read
 from dashfx.data.readers.fitting import as_rows
-from dashfx.data.readers.rows import Rows
+from dashfx.data.readers.rows import Rows, Values
 from dashfx.data.reading import USUAL, Reading
-from dashfx.data.source import Source
+from dashfx.data.source import EXPECTED, Source
 from dashfx.data.split import complete, limited
+from dashfx.data.targets import Targets, read_targets, renumbered
 from dashfx.errors import DataError
+from dashfx.space import size_text
 
 Wanted = bool | Literal["positions"] | Normalisation
 
@@ -38,6 +42,9 @@ def load_data(
     limit: int | None = None,
     reading: Reading = USUAL,
     augment: str | None = None,
+    parts: Literal["drawn", "whole"] = "drawn",
+    labels: Sequence[str] = (),
+    channels: Sequence[str] = (),
 ) -> Data:
     """The data that `spec` names; a `Data` (also one from a user's factory) is handed back as it is.
 
@@ -51,43 +58,109 @@ def load_data(
         normalise: per channel, fitted on train; "positions" for each position by itself; or a `Normalisation` kept from
             an earlier run; or not at all.
         limit: the most rows of each part, for a quick try.
-        reading: how records, sounds and columns become rows.
+        reading: how records, sounds, images and columns become rows.
         augment: presets or `file.py:function` for the batches that training sees.
+        parts: "whole" leaves the rows where the source has them, to measure a model on: nothing is drawn, test-only
+            data are read, and `Data.given` says which parts there are.
+        labels: the classes of a trained model, to which those of the data are matched by name; the data may lack some.
+        channels: those of a trained model, which are picked by name where the data name theirs.
 
     Raises:
         DataError: whatever is wrong with the data, in one line.
     """
     source = read(spec, reading)
     if isinstance(source, Data):
-        return _finished(source, reading, augment)
+        return renumbered(_finished(source, reading, augment), labels)
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: keep at least one row of each part")
-    source, reading = as_rows(source, reading)
+    if parts != "whole" and "train" not in source.parts:
+        there = ", ".join(source.parts)
+        raise DataError(f"{source.name}: no arrays to train on; it has {there} alone, expected {EXPECTED}")
+    source, reading = as_rows(laid_out(source, reading), reading)
     check_source(source)
-    targets, parts = _parts(source, kind, reading)
-    labels = source.labels or targets.labels
-    parts, notes = complete(parts, targets.kind, seed=seed, valid_fraction=valid_fraction, labels=labels)
+    _check_reading(source, reading)
+    like = source.parts[source.lead][0]
+    xs = {part: channels_first(x, like, reading.layout) for part, (x, _) in source.parts.items()}
+    source, xs = channels_by_name(source, xs, channels)
+    targets, given = _parts(source, xs, kind, reading, tuple(labels))
+    prints = _prints(given)
+    if parts == "whole":
+        all_parts, notes = _whole(given)
+    else:
+        train_prints = prints[id(given["train"].x)] if prints else None
+        all_parts, notes = complete(
+            given, targets.kind, seed=seed, valid_fraction=valid_fraction, labels=targets.labels, prints=train_prints
+        )
     if limit is not None:
-        parts = {part: limited(arrays, limit, seed) for part, arrays in parts.items()}
+        all_parts = {part: limited(arrays, limit, seed) for part, arrays in all_parts.items()}
         notes.append(f"limit: at most {limit} rows of each part")
-    normalisation = _normalisation(parts["train"], normalise)
-    if not any(isinstance(arrays.x, Rows) and arrays.x.slow for arrays in parts.values()):
-        notes += map(str, leaks(parts))  # else a look at every row is left to `dashfx check`
+    normalisation = _normalisation(all_parts["train"], normalise)
     data = Data(
         name=source.name,
-        **{part: arrays.normalised(normalisation) for part, arrays in parts.items()},
-        input_shape=tuple(parts["train"].x.shape[1:]),
+        **{part: arrays.normalised(normalisation) for part, arrays in all_parts.items()},
+        input_shape=tuple(all_parts["train"].x.shape[1:]),
         kind=targets.kind,
         n_outputs=targets.n_outputs,
-        labels=source.labels if targets.kind == "classes" and source.labels else targets.labels,
+        labels=targets.labels,
         normalisation=normalisation,
-        notes=(*source.notes, describe(source.parts["train"][0]), targets.note, *notes),
+        notes=(*source.notes, describe(like, reading.layout), targets.note, *notes),
         augment=load_augment(augment, targets.kind, targets.n_outputs) if augment else None,
-        reading=reading,
+        reading=reading if reading.vote else replace(reading, groups=None),  # which tell of these files alone
+        channels=source.channels if len(source.channels) == all_parts["train"].x.shape[1] else (),
+        given=tuple(given),
     )
+    found = _found(data, prints) if parts != "whole" else []
+    data = replace(data, notes=(*data.notes, *found))
     for note in data.notes:
         log.info("data %s: %s", data.name, note)
     return data
+
+
+def _check_reading(source: Source, reading: Reading) -> None:
+    """Whether what was said of images and their files came to anything: arrays are taken as they are.
+
+    Raises:
+        DataError: it did not.
+    """
+    size = tuple(source.parts[source.lead][0].shape[-2:])
+    if reading.sides is not None and size != reading.sides:
+        raise DataError(
+            f"{source.name}: reading.size={reading.size} resizes the images of folders and shards, the rows here are "
+            f"arrays of {size_text(size)}; resize them yourself, or leave it out"
+        )
+    if reading.groups is not None and not source.groups:
+        raise DataError(
+            f"{source.name}: reading.groups is for folders of files; arrays bring their groups along under the key "
+            "groups, a name or number for each row"
+        )
+    if reading.ignore is not None and source.kind != "dense-classes":
+        raise DataError(f"{source.name}: reading.ignore is for folders of masks; give arrays -1 where nothing counts")
+
+
+Prints = dict[int, np.ndarray]  # of the rows of an x, by its id: parts that were carved out of one share it
+
+
+def _prints(parts: dict[str, Arrays]) -> Prints | None:
+    """None where rows are slow to make: a look at each is then left to `dashfx check`."""
+    if any(isinstance(arrays.x, Rows) and arrays.x.slow for arrays in parts.values()):
+        return None
+    return {id(arrays.x): fingerprints(arrays) for arrays in parts.values()}
+
+
+def _found(data: Data, prints: Prints | None) -> list[str]:
+    """Notes on what misleads, leaks first."""
+    parts = {part: data.part(part) for part in PARTS}
+    if prints is None:
+        return findings(data, None)
+    of = {part: prints[id(arrays.x)][arrays.index] for part, arrays in parts.items()}
+    return [*map(str, leaks(parts, of)), *findings(data, of)]
+
+
+def _whole(given: dict[str, Arrays]) -> tuple[dict[str, Arrays], list[str]]:
+    """The parts that there are, and in place of each other the first of test, valid and train."""
+    first = next(given[part] for part in reversed(PARTS) if part in given)
+    notes = [f"whole: {', '.join(f'{part} {len(arrays)}' for part, arrays in given.items())} rows, none drawn"]
+    return {part: given.get(part, first) for part in PARTS}, notes
 
 
 def _finished(data: Data, reading: Reading, augment: str | None) -> Data:
@@ -110,36 +183,61 @@ def augmented(data: Data, augment: str | None) -> Data:
     return replace(data, augment=load_augment(augment, data.kind, data.n_outputs) if augment else None)
 
 
-def _parts(source: Source, kind: str | None, reading: Reading) -> tuple[Targets, dict[str, Arrays]]:
-    """What y means, and the parts that the source has.
+def _parts(
+    source: Source, xs: dict[str, Values], kind: str | None, reading: Reading, labels: tuple[str, ...]
+) -> tuple[Targets, dict[str, Arrays]]:
+    """What y means, and the parts that the source has; `xs` are (N, C, *size).
 
     Raises:
         DataError: targets that do not fit, or a vote without records or classes.
     """
-    like = source.parts["train"][0]
-    xs = {part: channels_first(x, like) for part, (x, _) in source.parts.items()}
-    targets = read_targets(source, kind, xs["train"].shape[2:])
-    records = _numbered(source)
-    if reading.vote and (set(records) != set(xs) or targets.kind != "classes"):
-        raise DataError(f"{source.name}: reading.vote needs records (or groups) and a class for each row; leave it out")
+    like = source.parts[source.lead][0]
+    targets = read_targets(source, kind, tuple(xs[source.lead].shape[2:]), labels)
+    records, groups = _numbered(source.records), _numbered(source.groups)
     classes = targets.kind in ("classes", "dense-classes")
-    return targets, {
+    parts = {
         part: Arrays(
             x,
             targets.y[part],
             scale=scale_of(like),
             classes=classes,
             records=records.get(part),
+            groups=groups.get(part),
             vote=reading.vote,
         )
         for part, x in xs.items()
     }
+    if reading.vote:
+        _check_votes(parts, targets, source.name)
+    return targets, parts
 
 
-def _numbered(source: Source) -> dict[str, np.ndarray]:
-    """The records' names as numbers, the same in all parts."""
-    known = np.unique(np.concatenate([*source.records.values()])) if source.records else np.empty(0)
-    return {part: np.searchsorted(known, names) for part, names in source.records.items()}
+def _check_votes(parts: dict[str, Arrays], targets: Targets, name: str) -> None:
+    """What votes has one class, or there would be no answer that its vote could be right by.
+
+    Raises:
+        DataError: rows without records or groups, or of one with several classes.
+    """
+    for part, arrays in parts.items():
+        voters = arrays.voters
+        if voters is None or targets.kind != "classes":
+            raise DataError(f"{name}: reading.vote needs records (or groups) and a class for each row; leave it out")
+        pairs = np.unique(np.stack([voters, arrays.targets], 1), axis=0)
+        torn = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+        if torn.size:
+            first, second = (targets.labels[pairs[torn[0] + i, 1]] for i in (0, 1))
+            raise DataError(
+                f"{name}: reading.vote: one group of {part} has rows of classes {first} and {second}, so it has no one "
+                "answer; give records (a list of series, or lengths), or leave the vote out"
+            )
+
+
+def _numbered(names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The names as numbers, the same in all parts."""
+    if len({each.dtype.kind for each in names.values()}) > 1:
+        names = {part: each.astype(str) for part, each in names.items()}
+    known = np.unique(np.concatenate([*names.values()])) if names else np.empty(0)
+    return {part: np.searchsorted(known, each) for part, each in names.items()}
 
 
 def _normalisation(train: Arrays, normalise: Wanted) -> Normalisation:

@@ -48,7 +48,7 @@ class Normalisation:
         The moments of the chunks are merged, so the arrays may be larger than memory.
         """
         mean, std = moments(x.transpose(0, 1).flatten(1) for x in arrays.chunks())
-        std[_constant(mean, std)] = 1.0
+        std[constant(mean, std, arrays.x.dtype)] = 1.0
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     @classmethod
@@ -59,16 +59,17 @@ class Normalisation:
         """
         whole, size = cls.fit(arrays), tuple(arrays.x.shape[2:])
         mean, std = moments(x.flatten(1).T for x in arrays.chunks())
-        fixed, positions = _constant(mean, std), int(np.prod(size))
+        fixed, positions = constant(mean, std, arrays.x.dtype), int(np.prod(size))
         mean[fixed], std[fixed] = (np.repeat(v, positions)[fixed] for v in (whole.mean, whole.std))
-        return cls(_short(mean), _short(std), size)
+        return cls(_short(mean, std), _short(std, std), size)
 
     @classmethod
     def fit_targets(cls, arrays: Fitted) -> Normalisation:
         """Over the targets to regress of `arrays`, per channel; NaN is left out, and a constant channel keeps std 1."""
         y = np.moveaxis(np.asarray(arrays.targets, np.float64), 1, 0).reshape(arrays.y.shape[1], -1)
+        y[np.isnan(y).all(1)] = 0.0  # a number that no row has
         mean, std = np.nanmean(y, 1), np.nanstd(y, 1)
-        std[_constant(mean, std)] = 1.0
+        std[constant(mean, std, arrays.y.dtype)] = 1.0
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     @property
@@ -115,12 +116,19 @@ def moments(pieces: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(squares / count)
 
 
-def _constant(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """A constant channel leaves rounding noise, not an exact zero; dividing by that would blow it up."""
-    constant: np.ndarray = std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
-    return constant
+def constant(mean: np.ndarray, std: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Where values do not vary, in whatever unit: rounding leaves noise, not an exact zero, which would be blown up.
+
+    Args:
+        dtype: of the values as they were stored, whose last place is that noise.
+    """
+    noise = max(float(np.finfo(dtype).eps), 1e-13) if dtype.kind == "f" else 1e-13  # of the sums themselves
+    still: np.ndarray = std <= noise * np.abs(mean)
+    return still
 
 
-def _short(values: np.ndarray) -> tuple[float, ...]:
-    """Seven digits, which is all of float32: there may be many, and they are written as text."""
-    return tuple(float(f"{value:.7g}") for value in values)
+def _short(values: np.ndarray, std: np.ndarray) -> tuple[float, ...]:
+    """Seven digits below the deviation, which is all of float32: there may be many, and they are written as text."""
+    above = np.log10(np.maximum(np.abs(values), np.finfo(float).tiny) / std)
+    digits = np.clip(7 + np.ceil(above), 7, 17).astype(int)
+    return tuple(float(f"{value:.{n}g}") for value, n in zip(values, digits, strict=True))

@@ -1,22 +1,20 @@
-"""A spec goes in (path, name, code, mapping or tuple of arrays); a `Source`, or a user's finished `Data`, comes out."""
+"""Specs of data (path, name, code, mapping or tuple of arrays); a `Source`, or a user's finished `Data`, comes out."""
 
 from __future__ import annotations
 
 import inspect
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dashfx.data.base import Data
 from dashfx.data.code import is_code, load_object
 from dashfx.data.readers.datasets import read_saved
 from dashfx.data.readers.folders import has
-from dashfx.data.readers.images import read_folder
-from dashfx.data.readers.npz import read_npy_folder, read_npz
+from dashfx.data.readers.npz import npy_files, read_npy_folder, read_npz
+from dashfx.data.readers.pictures.folder import read_folder
+from dashfx.data.readers.pictures.masks import mask_roots, read_masks
+from dashfx.data.readers.pt import read_pt
 from dashfx.data.readers.ucr import read_ucr
 from dashfx.data.readers.wav import SUFFIXES as SOUNDS
 from dashfx.data.readers.wav import read_waves
@@ -43,6 +41,8 @@ def read(spec: Spec, reading: Reading) -> Source | Data:
         return from_mapping(spec, "data")
     if isinstance(spec, tuple):
         return from_tuple(spec, "data")
+    if isinstance(spec, Path) and spec.exists():
+        return read_path(spec, reading)
     if not isinstance(spec, (str, Path)):
         raise DataError(f"data of type {type(spec).__name__} is not understood; give a path, a name or arrays")
     return _read_text(str(spec), reading)
@@ -53,7 +53,7 @@ def _read_text(spec: str, reading: Reading) -> Source | Data:
         raise DataError("no data given; name a file, a folder, file.py:factory, or one of " + ", ".join(NAMED))
     name, _, parameter = spec.partition(":")
     if name in NAMED:
-        return NAMED[name](parameter)
+        return NAMED[name](parameter) if spec != name else _unless_shadowed(name)
     if name in FORMS and parameter:
         return FORMS[name](parameter, reading)
     if not Path(spec).expanduser().exists():
@@ -62,6 +62,20 @@ def _read_text(spec: str, reading: Reading) -> Source | Data:
         if "+" in spec:
             return join([read_path(Path(piece).expanduser(), reading) for piece in spec.split("+")])
     return read_path(Path(spec).expanduser(), reading)
+
+
+def _unless_shadowed(name: str) -> Source:
+    """A set of that name, unless something of the user's is called so, which may be what they mean.
+
+    Raises:
+        DataError: it may.
+    """
+    if Path(name).exists():
+        raise DataError(
+            f"{name!r} is a data set of dashfx and also lies in this folder; write ./{name} for yours, or {name}: for "
+            "the set"
+        )
+    return NAMED[name]("")
 
 
 def read_path(path: Path, reading: Reading) -> Source:
@@ -83,11 +97,13 @@ def read_path(path: Path, reading: Reading) -> Source:
 
 
 def _read_folder(path: Path, reading: Reading) -> Source:
-    if any(path.glob("*.npy")):
+    if npy_files(path):
         return from_mapping(read_npy_folder(path), path.name)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         raise DataError(f"{path}: a folder that datasets saved; write --data hf:{path}")
-    return read_waves(path, reading) if has(path, SOUNDS) else read_folder(path)
+    if roots := mask_roots(path):
+        return read_masks(path, roots, reading)
+    return read_waves(path, reading) if has(path, SOUNDS) else read_folder(path, reading)
 
 
 def _read_npz(path: Path) -> Source:
@@ -95,18 +111,8 @@ def _read_npz(path: Path) -> Source:
 
 
 def _read_pt(path: Path) -> Source:
-    try:
-        # Only the zip format can be memory-mapped; older files are loaded whole.
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
-        raise DataError(
-            f"{path}: not a file of plain tensors; save a dict of tensors x and y with torch.save"
-        ) from None
-    if isinstance(loaded, Mapping):
-        return from_mapping(loaded, path.stem)
-    if isinstance(loaded, (tuple, list)):
-        return from_tuple(loaded, path.stem)
-    raise DataError(f"{path}: it holds a {type(loaded).__name__}; save a dict of tensors with the keys x and y")
+    loaded = read_pt(path)
+    return from_mapping(loaded, path.stem) if isinstance(loaded, dict) else from_tuple(loaded, path.stem)
 
 
 READERS: dict[str, Callable[[Path], Source]] = {

@@ -14,12 +14,19 @@ TEST_SEED = 0  # runs with different seeds must be judged on the same rows
 
 
 def complete(
-    parts: dict[str, Arrays], kind: Kind, *, seed: int, valid_fraction: float, labels: Sequence[str] = ()
+    parts: dict[str, Arrays],
+    kind: Kind,
+    *,
+    seed: int,
+    valid_fraction: float,
+    labels: Sequence[str] = (),
+    prints: np.ndarray | None = None,
 ) -> tuple[dict[str, Arrays], list[str]]:
     """The three parts, a missing test and then a missing validation carved out of train; and a note for each.
 
     Args:
         labels: the names of the classes.
+        prints: of each row of train's x (`dashfx.data.leaks.fingerprints`); rows of one print stay in one part.
 
     Raises:
         DataError: a fraction outside (0, 1), a train part too small to give rows away, or too few records to give each
@@ -29,42 +36,63 @@ def complete(
         raise DataError(f"valid_fraction {valid_fraction}: the share of train for validation lies between 0 and 1")
     parts, notes = dict(parts), []
     sides = ["train", *(part for part in ("valid", "test") if part not in parts)]
-    if kind == "classes" and (records := parts["train"].records) is not None:
-        _check_records(records, parts["train"].targets, sides, labels)
+    if kind == "classes" and (units := parts["train"].units) is not None:
+        _check_units(units, parts["train"].targets, sides, labels, _by(parts["train"]))
     for part, fraction, part_seed in (("test", TEST_FRACTION, TEST_SEED), ("valid", valid_fraction, seed)):
         if part in parts:
             notes.append(f"{part}: given, {len(parts[part])} rows")
             continue
         train = parts["train"]
         classes = train.targets if kind == "classes" else None
-        if train.records is not None:
-            kept, drawn = draw_records(train.records, classes, fraction, part_seed, part, labels)
+        if train.units is not None:
+            kept, drawn = draw_units(train.units, classes, fraction, part_seed, part, labels, _by(train))
         else:
             kept, drawn = draw(classes, len(train), fraction, part_seed)
+        same = 0
+        if prints is not None and train.units is None:
+            kept, drawn, same = together(kept, drawn, prints[train.index], classes)
         if not drawn.size:
             raise DataError(f"train has {len(train)} rows, too few to carve {part} out of it; give a {part} part")
         parts["train"], parts[part] = train.subset(kept), train.subset(drawn)
-        how = ", by record" * (train.records is not None) + ", stratified" * (kind == "classes")
+        how = f", by {_by(train)}" * (train.units is not None) + ", stratified" * (kind == "classes")
+        back = f" ({same} stay in train as duplicates of its rows)" if same else ""
         notes.append(
-            f"{part}: {fraction:.0%} of train{how}, seed {part_seed}: {len(drawn)} rows, train keeps {len(kept)}"
+            f"{part}: {fraction:.0%} of train{how}, seed {part_seed}: {len(drawn)} rows, train keeps {len(kept)}{back}"
         )
     return parts, notes
 
 
-def _check_records(records: np.ndarray, classes: np.ndarray, sides: Sequence[str], labels: Sequence[str]) -> None:
-    """Whether each class stands in a record for every side: for train, and for the parts that are carved out of it.
+def _by(arrays: Arrays) -> str:
+    return "record" if arrays.groups is None else "group"
+
+
+def _check_units(units: np.ndarray, classes: np.ndarray, sides: Sequence[str], labels: Sequence[str], by: str) -> None:
+    """Whether each class stands in a unit for every side: for train, and for the parts that are carved out of it.
 
     Raises:
         DataError: a class that stands in fewer.
     """
     for number in np.unique(classes):
-        among = len(np.unique(records[classes == number]))
+        among = len(np.unique(units[classes == number]))
         if among < len(sides):
             raise DataError(
-                f"split by record: class {_name(number, labels)} is in {among} of {len(np.unique(records))} records, "
-                f"and {', '.join(sides[:-1])} and {sides[-1]} need one each; give more records of it, merge it with "
+                f"split by {by}: class {_name(number, labels)} is in {among} of {len(np.unique(units))} {by}s, "
+                f"and {', '.join(sides[:-1])} and {sides[-1]} need one each; give more {by}s of it, merge it with "
                 "another, or give the parts yourself"
             )
+
+
+def together(
+    kept: np.ndarray, drawn: np.ndarray, prints: np.ndarray, classes: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The rows with those of `drawn` moved to `kept` of which an equal row is there, and how many these are.
+
+    A class that would lose all its drawn rows, for want of others, keeps them.
+    """
+    again = np.isin(prints[drawn], prints[kept])
+    of = np.zeros(len(drawn), np.int64) if classes is None else classes[drawn]
+    again &= ~np.isin(of, np.setdiff1d(of, of[~again]))
+    return np.union1d(kept, drawn[again]), drawn[~again], int(again.sum())
 
 
 def _name(number: int, labels: Sequence[str]) -> str:
@@ -85,22 +113,23 @@ def draw(classes: np.ndarray | None, n: int, fraction: float, seed: int) -> tupl
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
-def draw_records(
-    records: np.ndarray,
+def draw_units(
+    units: np.ndarray,
     classes: np.ndarray | None,
     fraction: float,
     seed: int,
     part: str,
     labels: Sequence[str] = (),
+    by: str = "record",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(kept, drawn) row numbers; whole records are drawn, about `fraction` of those of each class.
+    """(kept, drawn) row numbers; whole records or groups are drawn, about `fraction` of those of each class.
 
-    A record counts for the class of most of its rows.
+    Each counts for the class of most of its rows.
 
     Raises:
         DataError: a class would be missing on one side.
     """
-    _, first, of = np.unique(records, return_index=True, return_inverse=True)
+    _, first, of = np.unique(units, return_index=True, return_inverse=True)
     kinds = None if classes is None else _usual_class(of, classes)
     _, chosen = draw(kinds, len(first), fraction, seed)
     drawn = np.isin(of, chosen)
@@ -108,8 +137,8 @@ def draw_records(
         lost = [] if classes is None else sorted(set(classes.tolist()) - set(classes[rows].tolist()))
         if lost:
             raise DataError(
-                f"split by record: class {_name(lost[0], labels)} would be missing from {side}, as it is the lesser "
-                "one in its records; give records of it alone, merge it with another, or give the parts yourself"
+                f"split by {by}: class {_name(lost[0], labels)} would be missing from {side}, as it is the lesser "
+                f"one in its {by}s; give {by}s of it alone, merge it with another, or give the parts yourself"
             )
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 

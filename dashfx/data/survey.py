@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dashfx.data.base import Arrays, Data, uncounted
-from dashfx.data.leaks import PARTS, Leak, leaks
+from dashfx.data.leaks import Leak, leaks
 from dashfx.data.normalisation import Normalisation, moments
+from dashfx.data.parts import PARTS
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class PartFacts:
 
     Attributes:
         low, high, mean, std: of x before it is normalised, over all channels.
-        records: how many its rows are of; None where each row stands for itself.
+        records, groups: how many its rows are of; None where there are none.
         missing: the share of y that is not known: NaN, or a class that is ignored.
         counts: how often each class occurs, or each label is 1; empty for numbers to regress.
     """
@@ -29,6 +30,7 @@ class PartFacts:
     mean: float
     std: float
     records: int | None
+    groups: int | None
     missing: float
     counts: tuple[int, ...]
 
@@ -54,7 +56,6 @@ def _facts(part: str, arrays: Arrays, data: Data) -> PartFacts:
     mean, std = moments(x.reshape(1, -1) for x in raw.chunks())
     y = arrays.targets
     unknown = np.isnan(y) if y.dtype.kind == "f" else uncounted(y) & (data.kind == "dense-classes")
-    records = arrays.records
     return PartFacts(
         part,
         len(arrays),
@@ -62,10 +63,15 @@ def _facts(part: str, arrays: Arrays, data: Data) -> PartFacts:
         max(high for _, high in ends),
         float(mean[0]),
         float(std[0]),
-        None if records is None else len(np.unique(records)),
+        _number(arrays.records),
+        _number(arrays.groups),
         float(unknown.mean()),
         _counts(arrays, data),
     )
+
+
+def _number(units: np.ndarray | None) -> int | None:
+    return None if units is None else len(np.unique(units))
 
 
 def _counts(arrays: Arrays, data: Data) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -39,6 +40,14 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     scale = expected.abs().max().clamp(min=1e-12)
     error = ((actual - expected).abs().max() / scale).item()
     return error if error == error else float("inf")  # NaN is not equal to itself
+
+
+def worst_error(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> tuple[float, str]:
+    """The largest relative error and its output; matched by position, since other exporters name outputs anew."""
+    if len(actual) != len(expected):
+        return float("inf"), f"({len(actual)} outputs instead of {len(expected)})"
+    pairs: Any = zip(actual.values(), expected.items(), strict=True)
+    return max((relative_error(a, e), name) for a, (name, e) in pairs)
 
 
 def first_divergence(model: nn.Module, path: Path, inputs: tuple[Tensor, ...], tolerance: float) -> str:

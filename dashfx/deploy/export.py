@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from dashfx.deploy.complex import is_complex_inside
 from dashfx.deploy.exporters import Attempt, opset_of, write
-from dashfx.deploy.runtime import flat_outputs, require_providers
-from dashfx.deploy.verify import Axes, Case, VerifyReport, as_inputs, other_sizes, runs, verify
+from dashfx.deploy.runtime import flat_outputs, require_providers, require_utf8
+from dashfx.deploy.samples import Axes, as_inputs, other_sizes, runs
+from dashfx.deploy.verify import TOLERANCE, Case, VerifyReport, check_tolerance, verify
 from dashfx.errors import ExportError, VerifyError
 from dashfx.frontend.inputs import FlatInputs, as_arguments
 from dashfx.frontend.tracing import copy_model
@@ -66,10 +67,9 @@ class ExportReport:
     def from_dict(cls, facts: Mapping[str, Any]) -> ExportReport:
         """What `to_dict` gave, also after JSON."""
         check = facts["verification"]
-        cases = tuple(Case(tuple(map(tuple, case["shapes"])), case["error"]) for case in check["cases"])
-        verification = VerifyReport(
-            Path(check["path"]), tuple(check["providers"]), check["tolerance"], cases, check.get("redrawn", 0)
-        )
+        cases = tuple(Case(**{**case, "shapes": tuple(map(tuple, case["shapes"]))}) for case in check["cases"])
+        changed = {"path": Path(check["path"]), "providers": tuple(check["providers"]), "cases": cases}
+        verification = VerifyReport(**{**check, **changed})
         axes = {name: tuple(free) for name, free in facts["dynamic_axes"].items()}
         notes, ops = tuple(facts["notes"]), Counter(facts["ops"])
         changed = {"path": Path(facts["path"]), "dynamic_axes": axes, "notes": notes, "ops": ops}
@@ -106,7 +106,8 @@ def export(
     metadata: Mapping[str, str] | None = None,
     opset: int = MIN_OPSET,
     dynamic_size: bool = True,
-    tolerance: float = 1e-4,
+    rows: Any = None,
+    tolerance: float = TOLERANCE,
     providers: Sequence[str] | None = None,
     allow_fallback: bool = False,
     seed: int = 0,
@@ -123,6 +124,7 @@ def export(
             those inside a dict; all else is fixed as it is.
         metadata: written into the file beside the versions; `read_metadata` gives it back.
         opset: at least 18; a model with circular padding gets at least 19.
+        rows: real inputs of the same form as the example, with any number of rows, which are compared too.
 
     Raises:
         ExportError: an AggConv is left, an output is no tensor, `path` cannot be written, or no exporter takes the
@@ -132,14 +134,15 @@ def export(
     require_lowered(plain)
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset}: the exporter writes {MIN_OPSET} and newer; give opset {MIN_OPSET} or more")
+    check_tolerance(tolerance)
+    require_utf8(path)
     require_providers(providers, allow_fallback)
     path, model = Path(path), copy_model(plain).cpu().float().eval().requires_grad_(False)
-    check = {"tolerance": tolerance, "providers": providers, "allow_fallback": allow_fallback, "seed": seed}
+    real = None if rows is None else _tensors(model, rows)[1]
+    model, arguments = _tensors(model, example_input)
+    check = {"rows": real, "tolerance": tolerance, "providers": providers}
+    check |= {"allow_fallback": allow_fallback, "seed": seed}
     failures: list[Failure] = []
-    arguments = as_arguments(example_input, model)
-    if not all(isinstance(argument, Tensor) for argument in arguments):
-        model = FlatInputs(model, arguments).eval()
-        arguments = model.tensors
     attempts = list(_attempts(model, as_inputs(arguments), dynamic_size, opset))
     for i, attempt in enumerate(attempts):
         with _folder_beside(path) as folder:
@@ -154,6 +157,15 @@ def export(
             size = _publish(folder, path)
         return _report(path, size, proto, attempt, verification, failures)
     raise _error(path, failures)
+
+
+def _tensors(model: nn.Module, given: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The arguments that are given, all of them tensors, and the model as it takes them."""
+    arguments = as_arguments(given, model)
+    if all(isinstance(argument, Tensor) for argument in arguments):
+        return model, arguments
+    flat = FlatInputs(model, arguments).eval()
+    return flat, flat.tensors
 
 
 def require_lowered(model: nn.Module) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dashfx.deploy.complex import RealModel
 from dashfx.deploy.repairs import memory_kept, part_pads_from_pools, translations
 from dashfx.deploy.runtime import OUTPUTS_KEY, VERSION_KEY, flat_outputs, load_proto, output_kind
-from dashfx.deploy.verify import Axes
+from dashfx.deploy.samples import Axes
 from dashfx.errors import ExportError, first_line
 from dashfx.frontend.inputs import FlatInputs
 

@@ -66,7 +66,8 @@ def write_loader(
     """Write a short module whose `load()` returns `plain` with its weights, in eval mode.
 
     The module builds the user's model, puts the convs called `names` in their places, and loads `weights`, a file
-    beside it. It looks for a copy of the user's source beside itself, then for the source where it was.
+    beside it. It looks for a copy of the user's source beside itself, then for the source where it was; modules that
+    the source imports may lie beside it too, in the folders of their packages.
 
     Args:
         reference: an untouched instance of the user's model. The generated code is tried on a copy of it.
@@ -248,6 +249,9 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         draft = Path(folder, path.name)
         write(draft)
+        beside = Path(folder, "mode")
+        beside.touch()
+        draft.chmod(beside.stat().st_mode)  # as any other file; safetensors writes one that its owner alone can read
         os.replace(draft, path)
 
 
@@ -284,12 +288,12 @@ REPLACE = '''def replace_convs(model):
 '''
 
 BUILD_FROM_FILE = '''def build():
-    """The model as its author wrote it, from the copy of the file beside this one, else from where the file was."""
+    """The model as its author wrote it, from the copies of its files beside this one, else from where they were."""
     places = [HERE / MODEL_FILE.name, MODEL_FILE]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise SystemExit(f"the model's source is neither at {places[0]} nor at {places[1]}; put it beside this file")
-    sys.path += [str(place.parent) for place in places]  # for the author's own imports
+    sys.path[:0] = [str(place.parent) for place in places]  # for the author's own imports, the copies first
     spec = importlib.util.spec_from_file_location("model_source", file)
     module = sys.modules["model_source"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -297,7 +301,8 @@ BUILD_FROM_FILE = '''def build():
 '''
 
 BUILD_FROM_MODULE = '''def build():
-    """The model as its author wrote it."""
+    """The model as its author wrote it, from the copy of its package beside this file where there is one."""
+    sys.path.insert(0, str(HERE))
     try:
         module = importlib.import_module(MODEL_MODULE)
     except ModuleNotFoundError as error:

@@ -6,9 +6,11 @@ import ast
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of
-from dashfx.frontend.custom_forward import needs_host
+from dashfx.frontend.custom_forward import has_custom_forward
+from dashfx.frontend.members import members_of
 
 KEPT = ("training",)  # what a fresh model decides for itself
 
@@ -32,7 +34,8 @@ Settings = tuple[dict[str, dict[str, Any]], dict[str, tuple[int, ...]]]
 
 def is_own(conv: nn.Module) -> bool:
     """Whether a lowered conv is more than a torch.nn conv with settings."""
-    return needs_host(conv) or adapter_of(conv) is not None
+    members = isinstance(conv, _ConvNd) and bool(members_of(conv))
+    return members or has_custom_forward(conv) or adapter_of(conv) is not None
 
 
 def own_settings(conv: nn.Module) -> Settings:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 import onnxruntime
 import torch
+from onnx.external_data_helper import uses_external_data
 from torch import Tensor
 
-from dashfx.errors import ExportError, VerifyError, first_line
+from dashfx.errors import DashfxError, ExportError, VerifyError, first_line
+from dashfx.space import size_text
 
 logger = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 VERSION_KEY = "dashfx_version"  # every file that dashfx wrote carries it
 OUTPUTS_KEY = "dashfx_outputs"  # "tensor", "tuple" or "dict": what the PyTorch model returned
+
+# What reading JSON of another form than expected raises.
+DAMAGED = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+
+T = TypeVar("T")
 
 Outputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
@@ -85,19 +94,25 @@ class OnnxModel:
         self.path = Path(path)
         if not self.path.is_file():
             raise ExportError(f"{self.path}: no such file; give an .onnx file that `dashfx export` wrote")
+        load_proto(self.path)  # ONNX Runtime itself would follow weights to other folders
         try:
             self.session = _session(self.path, list(providers or [CPU]), allow_fallback, optimise)
+            self._describe()
         except VerifyError:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own without a common base
             raise VerifyError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
+
+    def _describe(self) -> None:
+        """What the file says of itself; names in it may be no text."""
+        inputs = self.session.get_inputs()
         self.providers = tuple(self.session.get_providers())
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
-        self.inputs = [argument.name for argument in self.session.get_inputs()]
+        self.inputs = [argument.name for argument in inputs]
         self.outputs = [argument.name for argument in self.session.get_outputs()]
         self.dynamic_axes = {
             argument.name: {axis: size for axis, size in enumerate(argument.shape) if isinstance(size, str)}
-            for argument in self.session.get_inputs()
+            for argument in inputs
         }
 
     def run(self, *inputs: Tensor) -> dict[str, Tensor]:
@@ -110,7 +125,18 @@ class OnnxModel:
         return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
 
     def rows(self, x: Tensor) -> Tensor:
-        """The only output for x (rows, channels, *size), also where the file takes another number of rows at a time."""
+        """The only output for x (rows, channels, *size), also where the file takes another number of rows at a time.
+
+        Raises:
+            VerifyError: ONNX Runtime does not take such rows, or the file gives several outputs.
+        """
+        try:
+            return self._rows(x)
+        except Exception as error:  # as above
+            shape = size_text(x.shape)
+            raise VerifyError(f"{self.path}: ONNX Runtime stops on inputs of {shape}: {first_line(error)}") from error
+
+    def _rows(self, x: Tensor) -> Tensor:
         fixed = self.session.get_inputs()[0].shape[0]
         size = fixed if isinstance(fixed, int) else len(x)
         filled = torch.cat([x, x[-1:].expand(-len(x) % size, *x.shape[1:])])
@@ -143,7 +169,7 @@ def _session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     known = onnxruntime.get_available_providers()
     usable = [name for name in providers if name in known] or [CPU]
-    with _quiet_start(usable):
+    with _quiet_start(usable), redirect_stdout(StringIO()):  # it prints what goes wrong, and tries again
         session = onnxruntime.InferenceSession(source, options, providers=usable)
     used = session.get_providers()  # a provider of the list may still not have started, for want of a driver
     if used[0] != providers[0] and not allow_fallback:
@@ -187,8 +213,9 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
     """The file's graph, without weights that lie in a second file.
 
     Raises:
-        ExportError: the file cannot be read or is no ONNX file.
+        ExportError: the file cannot be read or is no ONNX file, or its weights lie outside of its folder.
     """
+    require_utf8(path)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
@@ -197,7 +224,47 @@ def load_proto(path: str | Path) -> onnx.ModelProto:
         proto = onnx.ModelProto()
     if not proto.ir_version or not proto.graph.output:  # protobuf reads some foreign bytes as an empty message
         raise ExportError(f"{path}: not an ONNX file; give an .onnx file that `dashfx export` wrote")
+    for tensor in _tensors(proto.graph):
+        if uses_external_data(tensor):
+            _require_beside(Path(path), tensor)
     return proto
+
+
+def require_utf8(path: str | Path) -> None:
+    """Raise an ExportError for a path that ONNX and ONNX Runtime cannot open, as they take text alone."""
+    whole = str(Path(path).absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(whole).decode(errors="backslashreplace")
+        raise ExportError(f"{shown}: the path is no UTF-8, which ONNX Runtime cannot open; give another name") from None
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant, those of nodes and of graphs inside nodes included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _require_beside(path: Path, tensor: onnx.TensorProto) -> None:
+    """Raise an ExportError where weights lie elsewhere than in a file of the same folder, or beyond its end."""
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    location = place.get("location", "")
+    file = path.parent / location
+    if location in ("", ".", "..") or Path(location).name != location or file.is_symlink():
+        raise ExportError(
+            f"{path}: the weights {tensor.name!r} lie at {location!r}, outside of the file's folder; export it again"
+        )
+    if not file.is_file():
+        raise ExportError(f"{path}: its second file with weights, {location}, is not beside it; copy both")
+    start, length = (place.get(key, "0") for key in ("offset", "length"))
+    whole = start.isdecimal() and length.isdecimal() and len(start + length) < 40  # int() refuses thousands of digits
+    if not whole or int(start) + int(length) > file.stat().st_size:
+        raise ExportError(f"{path}: the weights {tensor.name!r} lie beyond the end of {location}; one of them is cut")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -212,6 +279,22 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             f"{path}: not an ONNX file of dashfx ({VERSION_KEY!r} is not in its metadata); export it again"
         )
     return facts
+
+
+def fact(path: Path, facts: Mapping[str, str], name: str, read: Callable[[Any], T]) -> T | None:
+    """What `read` makes of the JSON in the metadata; None where the file does not have it.
+
+    Raises:
+        ExportError: no JSON, or not of the form that `read` takes.
+    """
+    if name not in facts:
+        return None
+    try:
+        return read(json.loads(facts[name]))
+    except (*DAMAGED, DashfxError) as error:
+        raise ExportError(
+            f"{path}: its metadata {name!r} is damaged ({type(error).__name__}: {first_line(error)}); export it again"
+        ) from None
 
 
 def installed_runtimes() -> tuple[str, ...]:

@@ -23,7 +23,11 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html:
     """A table whose first column names its rows; a wide one scrolls by itself instead of widening the page."""
     top = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))) if head else Html("")
-    body = [tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in rest)) for first, *rest in rows]
+    labels = [{"data-label": str(name)} for name in head[1:]]
+    body = []
+    for first, *rest in rows:
+        cells = zip(rest, labels or [{}] * len(rest), strict=False)
+        body.append(tag("tr", tag("th", first, scope="row"), *(tag("td", cell, **label) for cell, label in cells)))
     return tag("div", tag("table", top, tag("tbody", *body)), class_="wide")
 
 
@@ -99,6 +103,13 @@ th, td { text-align: left; vertical-align: top; padding: 5px 12px 5px 0; border-
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 tbody th { font-weight: 500; min-width: 7em; }
 .bars th, .bars td, .numbers th, .numbers td { white-space: nowrap; }
+.matrix th, .matrix td { white-space: nowrap; min-width: 0; padding-right: 10px; }
+@media (max-width: 560px) {  /* a row of numbers becomes a block, so that none is cut off */
+  .numbers thead { display: none; }
+  .numbers tr { display: block; border-bottom: 1px solid var(--line); padding: 6px 0; }
+  .numbers th, .numbers td { display: block; border: 0; padding: 1px 0; white-space: normal; }
+  .numbers td[data-label]:not(:empty)::before { content: attr(data-label) ": "; color: var(--soft); }
+}
 .bars td:last-child { width: 40%; }
 .bar { display: block; height: 10px; margin-top: 6px; border-radius: 2px; background: var(--accent); min-width: 1px; }
 pre { overflow-x: auto; font-size: .8rem; margin: 0; }

@@ -71,8 +71,25 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, key: str | None = Non
         fit = fit.without(head)
     if fit.missing or fit.unknown or fit.other_shape:
         raise CheckpointError(f"checkpoint {str(path)!r} does not fit the model: {_explain(fit, wanted, head, path)}")
+    if wrong := [name for name, value in fit.weights.items() if not _same_kind(value, wanted[name])]:
+        some = [f"{name!r} is {_kind(fit.weights[name])}, not {_kind(wanted[name])}" for name in wrong[:SHOWN]]
+        raise CheckpointError(
+            f"checkpoint {str(path)!r} holds other numbers than the model{_such(some, wrong)}; give the weights as "
+            "they were before quantisation or conversion"
+        )
     model.load_state_dict(fit.weights, strict=False)  # what may be missing: counters, tied names and a new head
     return notes + [f"checkpoint {Path(path).name}: {note}" for note in _notes(fit, head if new_head else [])]
+
+
+def _same_kind(given: Tensor, own: Tensor) -> bool:
+    """Whether the model can hold these numbers: integers in a float's place are codes that lack their scale."""
+    if own.dtype.is_complex or is_lazy(own):
+        return True
+    return given.dtype.is_floating_point if own.dtype.is_floating_point else not given.dtype.is_complex
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _fit(loaded: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> Fit:

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
-from torch.nn.utils.weight_norm import remove_weight_norm, weight_norm
+from torch.nn.utils.weight_norm import weight_norm
 
 from dashfx.site import Site, WeightNorm
 from dashfx.space import Candidate, Padding
@@ -96,23 +96,6 @@ def freeze(conv: nn.Module, frozen: tuple[str, ...]) -> None:
     for name, parameter in conv.named_parameters():
         if ("bias" if name == "bias" else "weight") in frozen:
             parameter.requires_grad_(False)
-
-
-def without_weight_norm(conv: nn.Module, site: Site) -> nn.Module:
-    """The conv with its normalised weight as an ordinary parameter; the module itself for the hook kind.
-
-    The parametrised kind becomes a new module: torch's own removal deletes `weight` from a class that copies of the
-    model share, and would break the user's model.
-    """
-    if site.weight_norm is not None and site.weight_norm.kind == "hook":
-        return remove_weight_norm(conv)
-    assert isinstance(conv, _ConvNd)
-    plain = plain_conv(site, site.original, conv.weight.device, conv.weight.dtype)
-    with torch.no_grad():
-        plain.weight.copy_(conv.weight)
-        if plain.bias is not None and conv.bias is not None:
-            plain.bias.copy_(conv.bias)
-    return plain
 
 
 def unfold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:

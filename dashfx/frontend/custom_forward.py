@@ -73,7 +73,7 @@ def overrides_forward(conv: nn.Module) -> bool:
     return own or "forward" in vars(conv)
 
 
-def needs_host(conv: nn.Module) -> bool:
+def has_custom_forward(conv: nn.Module) -> bool:
     """Whether a conv's weight reaches its result in another way than a plain conv's, or weight-norm's."""
     if not isinstance(conv, _ConvNd):
         return False

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dashfx.data.code import is_code, load_object
-from dashfx.errors import ModelError, did_you_mean
+from dashfx.data.code import is_code, load_object, place_of
+from dashfx.errors import DashfxError, ModelError, did_you_mean, first_line
 from dashfx.frontend.tracing import copy_model
 
 
@@ -43,16 +43,6 @@ class ModelSource:
         made, merged = self.made, {**self.args, **args}
         name = self.spec or str(getattr(made, "__name__", "the model"))
         return ModelSource(lambda: _call(made, merged, name), self.spec, merged, made)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The user's sources that the model is made of."""
-        return (self.file,) if self.file else ()
-
-    @property
-    def home(self) -> Path | None:
-        """The folder that the sources are imported from."""
-        return self.file.parent if self.file else None
 
     @property
     def file(self) -> Path | None:
@@ -103,7 +93,17 @@ def build(source: ModelSource, seed: int) -> nn.Module:
 
 def _call(made: Callable[..., Any], args: dict[str, Any], name: str) -> nn.Module:
     _check_arguments(made, args, name)
-    model = made(**args)
+    try:
+        model = made(**args)
+    except DashfxError:
+        raise
+    except Exception as error:  # the user's code
+        given = " ".join(f"{key}={value!r}" for key, value in args.items())
+        words = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+        hint = f"; check --model-args {given}" if args else ""
+        raise ModelError(f"{name} raises{place_of(error)} when it is built: {words}{hint}") from error
+    except SystemExit as error:
+        raise ModelError(f"{name} ends the program{place_of(error)} when it is built") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{name} gives a {type(model).__name__}, not an nn.Module")
     return model

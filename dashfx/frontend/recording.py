@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from dashfx.errors import ModelError, first_line
 from dashfx.frontend.adapters import adapter_of
-from dashfx.frontend.custom_forward import Call, needs_host
+from dashfx.frontend.custom_forward import Call, has_custom_forward
 from dashfx.site import Site
 from dashfx.space import size_text
 
@@ -26,11 +26,12 @@ FUNCTIONAL_CONVS = {
 }
 # What a search changes of a conv: code that reads these would work with the old ones.
 SETTINGS = ("kernel_size", "dilation", "padding")
+REPLACED = ("weight", "bias", "weight_g", "weight_v", "parametrizations")  # parameters, for the same reason
 Stack = list[tuple[str, nn.Module]]  # the modules that are running, outermost first
 
 
 @dataclass
-class Observation:
+class Recording:
     """Facts of one eager run.
 
     Attributes:
@@ -59,27 +60,28 @@ def is_searchable(module: nn.Module) -> bool:
     return isinstance(getattr(module, "site", None), Site)
 
 
-def own_modules(model: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+def users_modules(model: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Every (name, module) of the user's, repeats included: what stands inside a searchable conv is left out."""
     yield name, model
     if not is_searchable(model):
         for child, module in model._modules.items():
             if module is not None:
-                yield from own_modules(module, f"{name}.{child}" if name else child)
+                yield from users_modules(module, f"{name}.{child}" if name else child)
 
 
 class _ConvWatcher(TorchFunctionMode):
     """Sees functional convs and reads of a conv's parameters wherever they happen, traced or not."""
 
-    def __init__(self, seen: Observation, stack: Stack, model: nn.Module) -> None:
+    def __init__(self, seen: Recording, stack: Stack, model: nn.Module) -> None:
         super().__init__()
         self._seen = seen
         self._stack = stack
         self._owner: Mapping[int, tuple[nn.Module, str]] = {
             id(parameter): (module, name.rpartition(".")[2])
-            for _, module in own_modules(model)
+            for _, module in users_modules(model)
             if is_conv(module)
             for name, parameter in module.named_parameters()
+            if name.partition(".")[0] in REPLACED or adapter_of(module)  # other parameters stay where they are
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -107,7 +109,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iterator[None]:
+def _settings_watched(model: nn.Module, seen: Recording, stack: Stack) -> Iterator[None]:
     """Inside, each conv is of a subclass of its own class that notes who reads its SETTINGS.
 
     A forward that is called by its name, past the hooks, is a call like others there.
@@ -129,7 +131,7 @@ def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iter
         return forward
 
     settings = {setting: watched(setting) for setting in SETTINGS}
-    convs = (module for _, module in own_modules(model) if isinstance(module, _ConvNd))
+    convs = (module for _, module in users_modules(model) if isinstance(module, _ConvNd))
     own = {module: type(module) for module in convs if not isinstance(module, torch.jit.ScriptModule)}
     watching = {
         module: type(kind.__name__, (kind,), {**settings, "forward": called(kind)}) for module, kind in own.items()
@@ -144,13 +146,13 @@ def _settings_watched(model: nn.Module, seen: Observation, stack: Stack) -> Iter
                 module.__class__ = own[module]
 
 
-def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
+def record(model: nn.Module, example: tuple[Any, ...]) -> Recording:
     """Run `model` once on `example` under hooks; the caller chooses mode and gradients.
 
     Raises:
         ModelError: the forward pass fails on the example, or returns no tensor.
     """
-    seen = Observation()
+    seen = Recording()
     stack: Stack = []
     failed: list[str] = []  # modules that an exception has gone through, innermost first
     try:
@@ -172,9 +174,9 @@ def observe(model: nn.Module, example: tuple[Any, ...]) -> Observation:
 
 
 @contextmanager
-def _calls_watched(model: nn.Module, seen: Observation, stack: Stack, failed: list[str]) -> Iterator[None]:
+def _calls_watched(model: nn.Module, seen: Recording, stack: Stack, failed: list[str]) -> Iterator[None]:
     """Inside, `stack` holds the modules that are running, and what each conv is given is noted."""
-    hosted = {module for module in model.modules() if needs_host(module) or adapter_of(module)}
+    hosted = {module for module in model.modules() if has_custom_forward(module) or adapter_of(module)}
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

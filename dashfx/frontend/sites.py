@@ -17,8 +17,8 @@ from torch.nn.utils.weight_norm import WeightNorm as HookWeightNorm
 from dashfx.errors import AdapterError
 from dashfx.frontend.adapters import adapter_of, as_plain, check, is_causal
 from dashfx.frontend.convs import PLAIN, frozen_of, read_padding, read_padding_mode, read_weight_norm
-from dashfx.frontend.custom_forward import input_of, measure, needs_host, only_norm
-from dashfx.frontend.recording import Observation, is_conv, is_searchable, own_modules
+from dashfx.frontend.custom_forward import has_custom_forward, input_of, measure, only_norm
+from dashfx.frontend.recording import Recording, is_conv, is_searchable, users_modules
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate
 
@@ -26,10 +26,10 @@ UNDO_PARAMETRISATION = "call torch.nn.utils.parametrize.remove_parametrizations 
 FIX = "make it an nn.Conv module to have it searched"
 
 
-def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list[Skip]]:
+def classify(model: nn.Module, seen: Recording) -> tuple[dict[str, Site], list[Skip]]:
     """Every conv of the model as a Site or as a Skip, none left out; sites in the order of their first call."""
     names: dict[nn.Module, list[str]] = defaultdict(list)
-    for name, module in own_modules(model):
+    for name, module in users_modules(model):
         if is_conv(module):
             names[module].append(name)
     order = [*seen.inputs, *(module for module in names if module not in seen.inputs)]
@@ -55,7 +55,7 @@ def classify(model: nn.Module, seen: Observation) -> tuple[dict[str, Site], list
     return sites, skips
 
 
-def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observation) -> Site | Skip:
+def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Recording) -> Site | Skip:
     known, adapter = getattr(module, "site", None), adapter_of(module)
     if isinstance(known, Site):
         return known
@@ -70,7 +70,7 @@ def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observat
         return replace(_plain_site(module, plain, name, aliases, seen), adapted=True, causal=is_causal(plain))
     assert isinstance(module, _ConvNd)
     site = _plain_site(module, module, name, aliases, seen)
-    if not needs_host(module):
+    if not has_custom_forward(module):
         return site
     measured = measure(module, seen.calls[module])
     if isinstance(measured, str):
@@ -82,7 +82,7 @@ def _site(module: nn.Module, name: str, aliases: tuple[str, ...], seen: Observat
     return replace(site, **facts, weight_norm=norm, frozen=frozen)
 
 
-def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str, ...], seen: Observation) -> Site:
+def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str, ...], seen: Recording) -> Site:
     """The facts of the plain conv that `module` is, or equals."""
     ndim = len(conv.kernel_size)
     sizes = tuple(dict.fromkeys(shape[-ndim:] for shape in seen.inputs[module]))
@@ -105,7 +105,7 @@ def _plain_site(module: nn.Module, conv: _ConvNd, name: str, aliases: tuple[str,
 
 
 Owners = dict[int, list[str]]
-Rule = Callable[[nn.Module, str, Observation, Owners], str | None]
+Rule = Callable[[nn.Module, str, Recording, Owners], str | None]
 
 
 def _weight_owners(names: dict[nn.Module, list[str]]) -> Owners:
@@ -116,34 +116,34 @@ def _weight_owners(names: dict[nn.Module, list[str]]) -> Owners:
     return owners
 
 
-def _root(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _root(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     return "the model itself is one conv: wrap it in nn.Sequential" if name == "" else None
 
 
-def _uncalled(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _uncalled(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     if module in seen.inputs or seen.readers.get(module):
         return None
     return "not called as a module by a forward pass on the example"
 
 
-def _transposed(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _transposed(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     if not isinstance(module, _ConvTransposeNd):
         return None
     return "transposed conv: its kernel sets the output size, so other kernels do not fit in its place"
 
 
-def _unknown(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _unknown(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     if isinstance(module, PLAIN) or is_searchable(module) or adapter_of(module):
         return None
     return f"{type(module).__name__} is not one of nn.Conv1d, nn.Conv2d, nn.Conv3d; register_conv can teach it"
 
 
-def _on_the_instance(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _on_the_instance(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     """A forward bound to one module would go on with that module's weight."""
     return "its forward was put on the instance: make it a class" if "forward" in vars(module) else None
 
 
-def _computed(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _computed(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     for stack in module.parametrizations.children() if parametrize.is_parametrized(module) else ():  # type: ignore[union-attr]
         if any(isinstance(step, _SpectralNorm) for step in stack.children()):
             return f"spectral norm keeps vectors of the kernel's size; {UNDO_PARAMETRISATION} to have it searched"
@@ -154,24 +154,24 @@ def _computed(module: nn.Module, name: str, seen: Observation, owners: Owners) -
     return None
 
 
-def _pointwise(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _pointwise(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     if isinstance(module, _ConvNd) and max(module.kernel_size) == 1:
         return "pointwise (kernel 1): no spatial support to search"
     return None
 
 
-def _complex(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _complex(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     if any(p.is_complex() for p in module.parameters()):
         return "complex weights"
     return None
 
 
-def _tied(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _tied(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     others = {other for p in module.parameters() for other in owners[id(p)] if other != name}
     return f"shares its weight with {', '.join(sorted(others))}" if others else None
 
 
-def _read_elsewhere(module: nn.Module, name: str, seen: Observation, owners: Owners) -> str | None:
+def _read_elsewhere(module: nn.Module, name: str, seen: Recording, owners: Owners) -> str | None:
     readers = seen.readers.get(module)
     if not readers:
         return None

@@ -7,18 +7,21 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 
 from dashfx.drawing.html import snippet, table
 from dashfx.errors import ModelError, first_line
 from dashfx.frontend.adapters import adapter_of
 from dashfx.frontend.custom_forward import HOOKS
-from dashfx.frontend.inputs import as_arguments
-from dashfx.frontend.recording import is_searchable, observe, shape_text, tensors_in
+from dashfx.frontend.inputs import as_arguments, mapped
+from dashfx.frontend.rebinding import functions_of, rebind, refers
+from dashfx.frontend.recording import is_searchable, record, shape_text, tensors_in
 from dashfx.frontend.sites import classify
 from dashfx.site import Site, Skip
 from dashfx.space import size_text
@@ -72,6 +75,10 @@ class Program:
         """Put `new` in the place of module `name`, under every name it has, with its mode and its hooks."""
         old = self.model.get_submodule(name)
         new.train(old.training)
+        # Lists of layers, and hooks that read the conv; what the new one has taken over from the old included.
+        shared = [name for name, value in vars(new).items() if vars(old).get(name, ...) is value]
+        rebind(self.model, {id(old): new})
+        vars(new).update({name: vars(old)[name] for name in shared})
         for hooks in HOOKS:
             getattr(new, hooks).update(getattr(old, hooks))
         for root in (self.model, self.graph_module):
@@ -127,14 +134,15 @@ def trace(model: nn.Module, example_input: Any) -> Program:
     if compiled:
         where = f"module {compiled[0]!r}" if compiled[0] else "the model"
         raise ModelError(f"{where} is compiled (torch.compile): give what it was made from, and compile the result")
-    model = copy_model(model)
+    own, model = model, copy_model(model)
     example = as_arguments(example_input, model)
     with evaluation(model):
-        observation = observe(model, example)
-        sites, skips = classify(model, observation)
-        graph_module, opaque = _graph(model, example, observation.output)
+        _require_equal(own, model, example)
+        recording = record(model, example)
+        sites, skips = classify(model, recording)
+        graph_module, opaque = _graph(model, example, recording.output)
         if "" in opaque:
-            _require_stable(model, example, observation.output)
+            _require_stable(model, example, recording.output)
     graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
     return Program(graph_module)
 
@@ -148,10 +156,50 @@ def _require_stable(model: nn.Module, example: tuple[Any, ...], output: Any) -> 
         )
 
 
+def _require_equal(own: nn.Module, model: nn.Module, example: tuple[Any, ...]) -> None:
+    """Hold the copy of a model with functions of its own against the model, on values other than the example's.
+
+    Raises:
+        ModelError: a function still works on the user's model, through a global name or its class.
+    """
+    modules = {id(module) for module in own.modules()}
+    held = dict(functions_of(model))
+    methods = [value for kind in set(map(type, own.modules())) for value in vars(kind).values()]
+    strangers = any(isinstance(m, FunctionType) and refers(m, modules) for m in methods)
+    if not (held or strangers) or any(map(is_lazy, own.parameters())):
+        return  # all that it computes with was copied
+    second = mapped(example, lambda x: 0.9 * x.roll(1, -1) if x.is_floating_point() and x.ndim else x)
+    try:
+        with evaluation(own), no_seed():
+            expected = own(*second)
+    except Exception:  # the example is told about by the run that comes
+        return
+    try:
+        with no_seed():
+            wrong = not _same(model(*second), expected)
+    except Exception:  # what the original's hook wrote is missing
+        wrong = True
+    if wrong:
+        named = [where for where, function in held.items() if refers(function, modules)] or list(held) or ["a method"]
+        raise ModelError(
+            f"a copy of {type(own).__name__} gives another answer than the model, because {named[0]} works on the "
+            "original: let it reach the model through its own arguments or self, not through a global name"
+        )
+
+
+@contextmanager
+def no_seed() -> Iterator[None]:
+    """Inside, the random state of the CPU is always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 def copy_model(model: nn.Module) -> nn.Module:
     """A deep copy; unlike `copy.deepcopy` it takes models that keep computed tensors, and lazy ones.
 
-    Weight-norm hooks leave a computed `weight` behind, and users keep features for plots.
+    Weight-norm hooks leave a computed `weight` behind, and users keep features for plots. Hooks and other functions
+    that close over the model work on the copy, and scripted parts have weights that an optimiser takes.
 
     Raises:
         ModelError: the model holds something that cannot be copied.
@@ -164,11 +212,16 @@ def copy_model(model: nn.Module) -> nn.Module:
         elif not tensor.is_leaf:
             memo[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(model, memo)
+        twin = copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:  # computed tensors in objects of the user's; locks, files, generators
         raise ModelError(
             f"{type(model).__name__} cannot be copied: {first_line(error)}; let it drop what it keeps"
         ) from error
+    rebind(twin, memo)
+    for parameter, given in zip(twin.parameters(), model.parameters(), strict=False):
+        if not parameter.is_leaf:  # torch copies scripted modules under autograd
+            parameter.detach_().requires_grad_(given.requires_grad)
+    return twin
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import SpaceError
+from dashfx.frontend.members import Members, carry
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.autotune.estimate import choose
@@ -46,7 +47,8 @@ class AggConv(nn.Module):
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
         site: the facts of the conv that it stands for in a traced model; None for one built by hand.
-        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; the rule has the rest.
+        members: what that conv has beyond torch.nn's: its attributes stand here, its class's members are found.
+        choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; else by estimate.
 
     Raises:
         SpaceError: settings that cannot hold together.
@@ -79,6 +81,7 @@ class AggConv(nn.Module):
         super().__init__()
         self.name = ""
         self.site: Site | None = None
+        self.members: Members | None = None
         choices = tuple(candidates)
         check_channels(in_channels, out_channels, groups)
         check_names(padding_mode, (*ALGORITHMS, "auto"), algorithm)
@@ -117,6 +120,14 @@ class AggConv(nn.Module):
         self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
         self.reset_parameters()
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__") or (members := vars(self).get("members")) is None:
+                raise
+            return members.find(name, self)
+
     @property
     def ndim(self) -> int:
         return self.spec.ndim
@@ -150,6 +161,12 @@ class AggConv(nn.Module):
         self.alpha.zero_()
         self.fade.fill_(1)
         self.residual = None
+
+    # Compiled, a mixture is no faster, and takes a minute a site until then.
+    @torch.compiler.disable(reason="a searched conv is mixed outside of compiled graphs: leave out fullgraph=True")
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """As any module's; `torch.compile` breaks its graph here and compiles what stands between searched convs."""
+        return super().__call__(*args, **options)
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name of it, for those who call a conv by it
         return self.mix(input, self.drawn())
@@ -236,6 +253,7 @@ class AggConv(nn.Module):
     def only(self, index: int) -> AggConv:
         """A copy that holds candidate `index` alone, without a residual."""
         alone = copy.deepcopy(self)
+        carry(self, alone, self.members.attributes if self.members else ())  # which may be parts of the model
         alone.keep([index])
         alone.free()
         alone.residual = None

@@ -1,4 +1,4 @@
-"""What a user may pass to AggConv: settings as ints or per axis become tuples, and what cannot hold is refused."""
+"""Validation of the settings of an AggConv: ints or values per axis become tuples, and what cannot hold is refused."""
 
 from __future__ import annotations
 

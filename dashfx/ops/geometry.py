@@ -1,4 +1,4 @@
-"""Where the taps of an aggregated conv lie: from the facts of a conv to lattices of taps that share one kernel.
+"""Tap positions of an aggregated conv: from the facts of a conv to lattices of taps that share one kernel.
 
 Tap t of a candidate reads the input at s * o + offset for output o, offset = t * d - left. Two taps with the same
 offset are the same tap, so kernels are summed by offset, and a tap that no output can bring onto the input is dropped.

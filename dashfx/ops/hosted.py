@@ -19,7 +19,7 @@ from dashfx.space import Candidate
 
 
 def settings_of(site: Site) -> dict[str, Any]:
-    """The arguments of `AggConv` that a site tells."""
+    """The arguments of `AggConv` that follow from a site."""
     shape = {"in_channels": site.in_channels, "out_channels": site.out_channels, "groups": site.groups}
     pads = {"padding": site.padding, "padding_mode": site.padding_mode, "causal": site.causal}
     return {**shape, **pads, "stride": site.stride, "original": site.original, "bias": site.bias}
@@ -54,6 +54,14 @@ class HostedConv(AggConv):
         )
         self.site, self.hosting = site, site.hosting
         self.host: nn.Module = with_parameter(conv, site.hosting.weight, None)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__") or "host" not in self._modules:  # copying asks for __deepcopy__
+                raise
+            return getattr(self.host, name)  # such as a gain that the model reads
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -137,6 +145,14 @@ class AdaptedConv(AggConv):
     """
 
     author: tuple[nn.Module]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__") or "author" not in vars(self):
+                raise
+            return getattr(self.author[0], name)
 
     def forward(self, *args: Any, **options: Any) -> Tensor:
         """Further arguments may switch things on that the plain conv knows nothing of: they have to be off.

@@ -23,8 +23,27 @@ WIDTH = 4.6  # inches: a phone shows it at about its own size
 LABEL = 22  # characters of a site's name beside the heat map
 
 
-def curves(epochs: Sequence[Epoch], metric: str, best: int) -> Html:
-    """Training loss above, validation metric below, over the epochs of one stage; the epoch `best` is marked."""
+Limits = tuple[tuple[float, float], tuple[float, float]]  # of the loss and of the metric
+
+
+def limits(epochs: Sequence[Epoch]) -> Limits | None:
+    """Axes that hold the curves of all these epochs, so that stages can be compared; None without a finite value."""
+    ends = []
+    for values in ([epoch.loss for epoch in epochs], [epoch.metric for epoch in epochs]):
+        finite = [value for value in values if np.isfinite(value)]
+        if not finite:
+            return None
+        room = 0.05 * (max(finite) - min(finite)) or 0.05 * abs(max(finite)) or 0.05
+        ends.append((min(finite) - room, max(finite) + room))
+    return ends[0], ends[1]
+
+
+def curves(epochs: Sequence[Epoch], metric: str, best: int, shared: Limits | None = None) -> Html:
+    """Training loss above, validation metric below, over the epochs of one stage; the epoch `best` is marked.
+
+    Args:
+        shared: the limits of both axes, for curves that are compared with others.
+    """
     figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     numbers = [epoch.epoch + 1 for epoch in epochs]
@@ -36,7 +55,9 @@ def curves(epochs: Sequence[Epoch], metric: str, best: int) -> Html:
     lower.set_ylabel(metric, parse_math=False)
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for axes in (upper, lower):
+    for axes, ends in zip((upper, lower), shared or (None, None), strict=True):
+        if ends is not None:
+            axes.set_ylim(ends)
         inked(axes)
         axes.grid(color="#888888", alpha=0.3, linewidth=0.6)
     return as_svg(figure, f"Training loss and validation {metric} over {len(epochs)} epochs")

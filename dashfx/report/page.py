@@ -11,8 +11,9 @@ from dashfx.data import Data
 from dashfx.drawing.html import Html, items, page, section, table, tag
 from dashfx.drawing.kernels import common_scale, kernel
 from dashfx.genotype import Genotype
+from dashfx.report.details import by_class, by_output
 from dashfx.report.evaluations import evaluations
-from dashfx.report.figures import curves, heat_map
+from dashfx.report.figures import curves, heat_map, limits
 from dashfx.report.models import duration, metric, models, spent, times
 from dashfx.report.network import drawing, sees
 from dashfx.report.tuning import tuning
@@ -38,6 +39,8 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         _result(result, config),
         _warnings(result, config, data),
         models(result, config),
+        by_class(result.classes),
+        by_output(result.outputs),
         _network(result),
         _sites(result),
         _left_alone(result),
@@ -69,12 +72,11 @@ def _result(result: Result, config: RunConfig) -> Html:
         facts.insert(1, (f"{name}, validation, untouched model", metric(untouched.valid)))
         facts.insert(2, (f"{name}, validation, searched model", metric(searched.valid)))
     cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
-    lines = [tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")]
-    if result.verdict:
-        lines.append(tag("p", f"By the same recipe, on {result.verdict}."))
-    elif config.search.strategy not in CONTROLS:
-        lines.append(tag("p", RUN_THE_CONTROLS, class_="soft"))
-    return section("Result", tag("div", *cards, class_="facts"), *lines)
+    verdict = tag("p", RUN_THE_CONTROLS, class_="soft")
+    if result.verdict or config.search.strategy in CONTROLS:
+        verdict = tag("p", f"By the same recipe, on {result.verdict}.") if result.verdict else Html("")
+    direction = tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")
+    return section("Result", verdict, tag("div", *cards, class_="facts"), direction)
 
 
 def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
@@ -171,13 +173,21 @@ def _left_alone(result: Result) -> Html:
 
 
 def _training(result: Result) -> Html:
-    """The curves of every stage that trained, and how the mixtures concentrated."""
+    """The curves of every stage that trained, finalists at one scale, and how the mixtures concentrated."""
     figures = []
+    compared = {each.stage for each in result.finalists}
+    shared = limits([epoch for epoch in result.history if epoch.stage in compared])
     for name in dict.fromkeys(epoch.stage for epoch in result.history):
         epochs = stage(result.history, name)
         best = best_index(result, epochs)
         head = f"{name}: {len(epochs)} epochs, best {metric(epochs[best].metric)} in epoch {epochs[best].epoch + 1}"
-        figures.append(tag("figure", tag("h3", head), curves(epochs, result.task.metric_name, best)))
+        figures.append(
+            tag(
+                "figure",
+                tag("h3", head),
+                curves(epochs, result.task.metric_name, best, shared if name in compared else None),
+            )
+        )
     searched = [epoch for epoch in stage(result.history, "search") if epoch.mixtures]
     if searched:
         text = "The largest coefficient of each site; a dot marks an epoch in which another candidate took the lead."

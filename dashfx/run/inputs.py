@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from dashfx.config.run import RunConfig
 from dashfx.data import Data
 from dashfx.data.load import augmented
-from dashfx.errors import ModelError, first_line
 from dashfx.frontend.checkpoint import load_checkpoint
 from dashfx.frontend.model import ModelSource, build
-from dashfx.frontend.recording import missing_arguments
-from dashfx.frontend.tracing import evaluation
-from dashfx.space import size_text
+from dashfx.frontend.outputs import check_fit
 from dashfx.task import Task
 
 ModelLike = str | nn.Module | Callable[..., nn.Module]
@@ -90,28 +87,12 @@ class Inputs:
 
 
 def check_model(inputs: Inputs) -> list[str]:
-    """Whether the user's model takes the data and gives what the task needs; what loading its checkpoint had to say.
+    """Whether the user's model takes the data and gives what the task needs; what a user should know of it comes back.
 
     Raises:
-        ModelError: its forward fails on two rows of the data.
+        ModelError: its forward fails on two rows of the data, gives other than one tensor, or cannot be trained.
         TaskError: its output does not fit the targets.
         CheckpointError: the checkpoint does not fit.
     """
-    (model, notes), example = inputs.loaded_model(), inputs.example
-    try:
-        with evaluation(model):
-            output = model(example)
-    except Exception as error:  # user code may raise anything
-        if missing := missing_arguments(model, 1):
-            raise ModelError(
-                f"{type(model).__name__}.forward needs {missing} beside x, and data are one x and its y: give a module "
-                "that takes x alone; models of several inputs are searched from Python, see dashfx.rewrite"
-            ) from error
-        line = first_line(error)
-        shape = size_text(example.shape)
-        raise ModelError(
-            f"the model does not take the data: its forward fails on a batch of {shape}: {line}; "
-            "check --model-args, or give data of the shape that the model expects"
-        ) from error
-    inputs.task.check(output, inputs.data)
-    return notes
+    model, notes = inputs.loaded_model()
+    return [*notes, *check_fit(model, inputs.example, inputs.data, inputs.task)]

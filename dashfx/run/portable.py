@@ -10,6 +10,8 @@ from typing import Any
 
 from dashfx.config.run import RunConfig
 from dashfx.errors import RunFolderError
+from dashfx.frontend.model import ModelSource
+from dashfx.frontend.sources import sources_of
 
 CODE = ("model", "task", "augment", "data")  # options that can name code: `file.py:Class`
 NOT_SOURCES = ("load_model.py",)  # what dashfx writes there itself
@@ -34,10 +36,20 @@ def as_written(config: RunConfig, written: RunConfig, moved: RunConfig) -> RunCo
     return config.model_copy(update={name: getattr(written, name) for name in names})
 
 
-def sources_of(config: RunConfig) -> list[Path]:
+def code_files(config: RunConfig) -> list[Path]:
     """The files of the user's code that the options name."""
     specs = [spec for name in CODE for spec in (getattr(config, name) or "").split(",")]
     return [Path(_file(spec)).expanduser() for spec in specs if _file(spec)]
+
+
+def copy_model(source: ModelSource, root: Path) -> None:
+    """Copies of the files that a user's model is made of, in the same order of folders.
+
+    Raises:
+        RunFolderError: they cannot be written.
+    """
+    if found := sources_of(source):
+        copy_sources([found.root / file for file in found.files], found.root, root)
 
 
 def copy_sources(files: Iterable[Path], base: Path | None, root: Path) -> None:

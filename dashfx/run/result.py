@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
-from dashfx.task import Task
+from dashfx.task import ClassScores, OutputError, Task
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
@@ -96,6 +96,9 @@ class Result:
         valid, test: the task's metric of `model` on the validation and the test part.
         finalists: every model that was trained in full, in that order; one is kept, and `genotype` and `model` are its.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
+        classes: of a classifier, how `model` does on each class of the test part.
+        outputs: of a regression model, its errors there output by output, in the data's units.
+        warnings: what speaks against taking the result at its word.
         seconds, memory: wall time and peak bytes per stage.
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
@@ -115,6 +118,9 @@ class Result:
     finalists: tuple[Standing, ...] = ()
     onnx_valid: float | None = None
     exported: ExportReport | None = None
+    classes: ClassScores | None = None
+    outputs: tuple[OutputError, ...] = ()
+    warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
@@ -201,4 +207,7 @@ class Result:
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
             "notes": self.notes,
+            "warnings": list(self.warnings),
+            "classes": asdict(self.classes) if self.classes else None,
+            "outputs": [asdict(each) for each in self.outputs],
         }

@@ -25,11 +25,11 @@ def stand_in(folder: RunFolder) -> Data:
         shape, answer = (_shape(facts[name]) for name in ("input_shape", "output_shape"))
         kind, outputs = facts["kind"], answer[0]
         normalisation = Normalisation.from_dict(facts["normalisation"])
-        labels = tuple(map(str, facts["labels"]))
+        labels, channels = (tuple(map(str, facts.get(name, ()))) for name in ("labels", "channels"))
         if kind not in ("classes", "multilabel", "dense", "dense-classes"):
             raise ValueError(f"kind {kind!r}")
     part = _part(shape, answer, kind, normalisation)
-    return Data(str(facts["name"]), part, part, part, shape, kind, outputs, labels, normalisation)
+    return Data(str(facts["name"]), part, part, part, shape, kind, outputs, labels, normalisation, channels=channels)
 
 
 def _shape(sizes: list[int]) -> tuple[int, ...]:

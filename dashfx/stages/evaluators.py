@@ -92,7 +92,7 @@ class BySupernet(Evaluator):
 
     def value(self, genotype: Genotype) -> float:
         data, engine = self._inputs.data, self._engine
-        loader = data.loader("train", engine.config.batch_size, seed=self._inputs.config.seed)
+        loader = data.loader("train", engine.config.batch_size, seed=self._inputs.config.seed, drop_last=True)
         device = engine.accelerator.device
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
             recalibrate(engine.plain, (x.to(device) for x, _ in islice(loader, CALIBRATION_BATCHES)))

@@ -3,54 +3,107 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from dashfx.data import Data
 from dashfx.data.reading import Reading
 from dashfx.deploy.export import VALUES, ExportReport, export
 from dashfx.deploy.loader import save_weights, write_loader
 from dashfx.deploy.runtime import OnnxModel
+from dashfx.deploy.samples import REAL_ROWS
+from dashfx.deploy.verify import differing_rows
+from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
 from dashfx.report.models import notebook
 from dashfx.report.network import network
 from dashfx.report.page import write_report
+from dashfx.report.warnings import ONNX_GAP, warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
-from dashfx.run.portable import copy_sources, sources_of
+from dashfx.run.portable import code_files, copy_model, copy_sources
 from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.site import Site
-from dashfx.task import Task, evaluate
+from dashfx.task import Task, evaluate, in_data_units
+
+UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
 
 
-def write_onnx(inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path) -> tuple[ExportReport, float]:
+BATCH = 64  # rows that ONNX Runtime answers at once
+
+
+def write_onnx(
+    inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path, valid: float
+) -> tuple[ExportReport, float]:
     """Export `model` to `path`, checked; then the metric on the validation part through ONNX Runtime.
 
+    Args:
+        valid: the model's metric on that part.
+
     Raises:
-        ExportError, VerifyError: as `dashfx.export`.
+        ExportError, VerifyError: as `dashfx.export`; or the metric is another than `valid`, see `check_metric`.
     """
-    options = inputs.config.export
+    options, whole = inputs.config.export, in_data_units(model, inputs.task.target)
     report = export(
-        model,
+        whole,
         inputs.example,
         path,
         metadata=metadata(inputs.data, inputs.task, genotype),
+        rows=real_rows(inputs.data),
         opset=options.opset,
         dynamic_size=options.dynamic_size,
         tolerance=options.tolerance,
         seed=inputs.config.seed,
     )
-    return report, onnx_metric(path, inputs.data, inputs.task)
+    through_onnx = onnx_metric(path, inputs.data, inputs.task)
+    check_metric(inputs, whole, path, valid, through_onnx)
+    return report, through_onnx
 
 
-def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = 64) -> float:
+def check_metric(inputs: Inputs, model: nn.Module, path: Path, valid: float, through_onnx: float) -> None:
+    """Hold the metric through ONNX Runtime against PyTorch's.
+
+    A gap alone is no fault: on few rows a single near-tie moves a metric, and under `amp` PyTorch's is that of half
+    precision. So where there is one, the answers themselves are compared, row by row and in float32.
+
+    Raises:
+        VerifyError: there is a gap, and answers differ on more than one row and one row in a hundred.
+    """
+    same = valid == through_onnx or (math.isnan(valid) and math.isnan(through_onnx))
+    if same or abs(valid - through_onnx) <= ONNX_GAP * abs(valid):
+        return
+    batches = (x for x, _ in inputs.data.loader("valid", BATCH))
+    differing, rows = differing_rows(model, OnnxModel(path), batches, inputs.config.export.tolerance)
+    if differing > max(1, rows / 100):
+        metric = inputs.task.metric_name
+        raise VerifyError(
+            f"{path}: on the validation part ONNX Runtime gives {metric} {through_onnx:.4g} and PyTorch "
+            f"{valid:.4g}, with other answers on {differing} of {rows} rows; look for a forward that depends on the "
+            "input's values, and do not use the file"
+        )
+
+
+def real_rows(data: Data) -> Tensor:
+    """Some rows of the validation part, from all over it: what the model's ONNX file is checked on beside noise."""
+    count = min(len(data.valid), REAL_ROWS)
+    picked = np.linspace(0, len(data.valid) - 1, count).astype(int)
+    x, _ = data.valid.__getitems__(picked.tolist())
+    return x
+
+
+def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = BATCH) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
-    return evaluate(OnnxModel(path).rows, data.loader(part, batch_size), task)
+    model = OnnxModel(path)
+    if "target_normalisation" not in model.metadata:  # files of earlier versions leave the data's units to the reader
+        task = task.exported or task
+    return evaluate(model.rows, data.loader(part, batch_size), task)
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
@@ -61,10 +114,11 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "input_shape": json.dumps(data.input_shape),
         "normalisation": json.dumps(data.normalisation.to_dict()),
         "labels": json.dumps(data.labels),
+        "channels": json.dumps(data.channels),
         "genotype": genotype.to_json(),
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
-    return facts | ({"target_normalisation": json.dumps(task.target.to_dict())} if task.target else {})
+    return facts | ({UNDONE: json.dumps(task.target.to_dict())} if task.target else {})
 
 
 def data_facts(data: Data, task: Task) -> dict[str, Any]:
@@ -75,7 +129,9 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
         "input_shape": data.input_shape,
         "output_shape": data.output_shape,
         "labels": data.labels,
+        "channels": data.channels,
         "normalisation": data.normalisation.to_dict(),
+        "reading": json.loads(data.reading.to_json()),
         "target_normalisation": task.target and task.target.to_dict(),
         "rows": {part: len(data.part(part)) for part in ("train", "valid", "test")},
         "notes": data.notes,
@@ -88,13 +144,13 @@ def opened(run: Run, out: str | Path) -> None:
     if folder := run.session.writes:
         inputs = run.inputs
         write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
-        copy_sources(inputs.source.files, inputs.source.home, folder.root)
-        copy_sources(sources_of(inputs.config), None, folder.root)
+        copy_model(inputs.source, folder.root)
+        copy_sources(code_files(inputs.config), None, folder.root)
     run.session.wait()
 
 
 def exported(
-    run: Run, model: nn.Module, genotype: Genotype, sites: Mapping[str, Site]
+    run: Run, model: nn.Module, genotype: Genotype, sites: Mapping[str, Site], valid: float
 ) -> tuple[ExportReport | None, float | None]:
     """Data's facts, weights, loader and ONNX file in the run's folder; what the export said, None without a folder.
 
@@ -110,7 +166,7 @@ def exported(
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
         write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
-        report, valid = write_onnx(inputs, model, genotype, folder.onnx)
+        report, valid = write_onnx(inputs, model, genotype, folder.onnx, valid)
         if VALUES in report.notes:
             run.note(f"export: {VALUES}")
     return report, valid
@@ -129,7 +185,8 @@ def finished(run: Run, result: Result) -> Result:
         folder=folder.root if folder else None,
         network=network(run.inputs, result) if folder else None,
     )
-    result = replace(result, html=notebook(result))
+    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
+    result = replace(result, html=notebook(result), warnings=warnings)
     if folder:
         write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
         write_report(folder.report, result, run.config, run.inputs.data)

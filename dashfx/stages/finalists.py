@@ -6,9 +6,12 @@ the options as they were are another recipe of the searched one: a few short tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
@@ -25,6 +28,7 @@ from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.retrain import lowered, plan, retrain
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.rules import RandomChoice, load_rule
+from dashfx.task import output_errors, scores_by_class
 from dashfx.train.fit import metric_over
 from dashfx.tune import Tuned, is_plain, with_values
 
@@ -76,6 +80,20 @@ def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | No
         return [Finalist(origin, origin, read, recipe, RETRAIN, weights_then)]
     plain = Finalist("plain", origin, genotype, run.config, PLAIN, f"{weights}, the recipe as it was")
     return [Finalist("tuned", origin, read, recipe, RETRAIN, weights_then), plain]
+
+
+def planned_epochs(config: RunConfig) -> dict[str, float]:
+    """The epochs of each stage that trains, as the options have them; a trial's count by its share of the data."""
+    epochs: dict[str, float] = {"search": config.search.epochs} if config.trains_supernet else {}
+    if config.tune.trials:
+        share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
+        epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * config.retrain.epochs)
+    stages = [RETRAIN]
+    stages += [PLAIN] if config.tune.wanted and config.tune.finalist else []
+    if config.search.strategy not in CONTROLS:
+        stages += [CONTROL] if config.control else []
+        stages += [RANDOM] if config.random_control else []
+    return {**epochs, **dict.fromkeys(stages, config.retrain.epochs)}
 
 
 def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
@@ -201,13 +219,31 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
     inputs, accelerator = run.inputs, run.session.accelerator
     loader = inputs.data.loader(part, 4 * inputs.config.retrain.batch_size)
+    with answering(run, plain) as predict:
+        return metric_over(predict, loader, inputs.task, accelerator)
+
+
+@contextmanager
+def answering(run: Run, plain: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inside, the model answers on the run's device, in eval mode, as the fit loop's models do; it ends on the CPU."""
+    accelerator = run.session.accelerator
     plain.to(accelerator.device).eval()
 
     def predict(x: Tensor) -> Tensor:
-        with accelerator.autocast():
-            output = plain(x)
-        return convert_to_fp32(output)  # as the fit loop's models give it
+        with torch.no_grad(), accelerator.autocast():
+            output = plain(x.to(accelerator.device))
+        return convert_to_fp32(output)
 
-    metric = metric_over(predict, loader, inputs.task, accelerator)
+    yield predict
     plain.cpu()
-    return metric
+
+
+def details(run: Run, plain: nn.Module) -> dict[str, Any]:
+    """How a model does on each class, or with each output, of the test part: `classes` and `outputs` of a Result."""
+    task, data = run.inputs.task, run.inputs.data
+    loader = data.loader("test", 4 * run.config.retrain.batch_size)
+    with answering(run, plain) as predict:
+        return {
+            "classes": scores_by_class(predict, loader, task, data),
+            "outputs": output_errors(predict, loader, task, data),
+        }

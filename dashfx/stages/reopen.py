@@ -35,7 +35,7 @@ from dashfx.stages.tune import tune_run
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
-from dashfx.task import Task, load_task
+from dashfx.task import ClassScores, OutputError, Task, load_task
 from dashfx.train.fit import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
@@ -123,6 +123,9 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "evaluations": evaluations,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
         "notes": list(map(str, facts["notes"])),
+        "warnings": tuple(map(str, facts.get("warnings", ()))),
+        "classes": _classes(facts.get("classes")),
+        "outputs": tuple(OutputError(**each) for each in facts.get("outputs", ())),
         "folder": paths.root,
     }
 
@@ -140,6 +143,14 @@ def _finalists(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> t
         for name, each in figures.items()
     ]
     return tuple(replace(each, figures=figures[each.name], kept=each.name == kept) for each in found)
+
+
+def _classes(facts: dict[str, Any] | None) -> ClassScores | None:
+    """JSON knows lists only."""
+    if facts is None:
+        return None
+    named = {name: tuple(facts[name]) for name in ("names", "counts", "precision", "recall")}
+    return ClassScores(**named, confusion=tuple(map(tuple, facts["confusion"])), calibration=facts["calibration"])
 
 
 def _standing(facts: dict[str, Any], figures: dict[str, Figures]) -> Standing:

@@ -50,11 +50,17 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
         run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    trained = accelerator.unwrap_model(learner.model)
+    return unwrapped(learner, fitted), fitted.best
+
+
+def unwrapped(learner: Learner, fitted: Fitted) -> nn.Module:
+    """The model with its best weights as it came: nothing of what trained it is left on it, gradients included."""
+    trained = learner.plain
     trained.load_state_dict(fitted.best_weights)
     for parameter in trained.parameters():
         parameter.data = parameter.data.cpu().contiguous()  # files know no other layout
-    return trained.cpu().eval(), fitted.best
+        parameter.grad = None
+    return trained.cpu().eval()
 
 
 def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) -> Fitted:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -117,7 +118,7 @@ class Engine(Learner):
         coef = self.coefficients() if coef is None else coef
         with mixing(self.sites, coef), self.accelerator.autocast():
             output = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
-            loss = self.task.loss(output, y)
+            loss = self.task.loss(convert_to_fp32(output), y)
         if self._cost and self.warm:
             loss = loss + self.config.cost_weight * expected_cost(self._cost, coef)
         return loss
@@ -179,7 +180,7 @@ class Engine(Learner):
         """Batch-norm statistics of the noise-free mixture: those of training belong to kernels with Gumbel noise."""
         if self.config.freeze == "unsearched":
             return
-        loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed)
+        loader = self.training_data(data).loader("train", self.config.batch_size, seed=self._seed, drop_last=True)
         batches = (x.to(self.accelerator.device) for x, _ in islice(loader, CALIBRATION_BATCHES))
         recalibrate(self.plain, batches)
 
@@ -236,7 +237,7 @@ class Engine(Learner):
         while True:
             if self._held_out is None:
                 self._seed = derive_seed(self._seed)
-                loader = self._held_data.loader("train", self.config.batch_size, seed=self._seed)
+                loader = self._held_data.loader("train", self.config.batch_size, seed=self._seed, drop_last=True)
                 self._held_out = iter(self.accelerator.prepare_data_loader(loader))
             batch = next(self._held_out, None)
             if batch is not None:
@@ -281,7 +282,7 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
     """The data with a share of its train part taken out, and with that share as its train part; records stay whole."""
-    train, records = data.train, data.train.records
+    train, records = data.train, data.train.units
     units = np.arange(len(train)) if records is None else np.unique(records)
     order = units[np.random.default_rng(derive_seed("held-out", len(train))).permutation(len(units))]
     cut = min(max(1, round(share * len(order))), len(order) - 1)

@@ -1,18 +1,22 @@
 """A task's name and the data go in; its loss, its metric over a whole set and its check of outputs come out."""
 
 from dashfx.task.base import Score, Task, evaluate
+from dashfx.task.by_class import ClassScores, scores_by_class
 from dashfx.task.classify import classify, dense_classify
 from dashfx.task.load import KIND_OF, TASKS, data_kind, load_task
 from dashfx.task.losses import LossOptions, relative_l2
 from dashfx.task.metrics import RelativeL2
 from dashfx.task.multilabel import multilabel
 from dashfx.task.names import check_names
+from dashfx.task.outputs import OutputError, in_data_units, output_errors
 from dashfx.task.regress import regress
 
 __all__ = [
     "KIND_OF",
     "TASKS",
+    "ClassScores",
     "LossOptions",
+    "OutputError",
     "RelativeL2",
     "Score",
     "Task",
@@ -21,8 +25,11 @@ __all__ = [
     "data_kind",
     "dense_classify",
     "evaluate",
+    "in_data_units",
     "load_task",
     "multilabel",
+    "output_errors",
     "regress",
     "relative_l2",
+    "scores_by_class",
 ]

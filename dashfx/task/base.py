@@ -34,7 +34,8 @@ class Task:
         kind: the kind of data the task is for; None leaves model and data unchecked.
         prepare: (output, target) of a batch -> what the metric takes.
         target: the units that the model's outputs are in, where the task normalises its targets: a value is
-            output * std + mean. Loss and metric take care of it; whoever uses the model's outputs has to.
+            output * std + mean. Loss and metric take care of it, and the exported graph undoes it.
+        exported: where there are such units, the same task for a model whose outputs are in the data's.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     kind: Kind | None = None
     prepare: Prepare = _as_it_is
     target: Normalisation | None = None
+    exported: Task | None = None
 
     def better(self, a: float, b: float) -> bool:
         """Whether metric `a` beats `b`; NaN beats nothing and loses to every number."""

@@ -65,7 +65,7 @@ def load_task(
     if spec is None:
         spec = next(name for name, kind in KIND_OF.items() if kind == data.kind)
     named = isinstance(spec, str) and spec.partition(":")[0] in TASKS
-    if not named and options != USUAL:
+    if not named and options.said:
         raise TaskError(f"task {spec}: the options of the loss are for dashfx's own tasks; set them in your own file")
     task = spec if isinstance(spec, Task) else _named_task(spec, data, options, target)
     if task.kind not in (None, data.kind):
@@ -96,7 +96,7 @@ def _named_task(spec: str, data: Data, options: LossOptions, target: Normalisati
 def _unfit(task: Task | str, data: Data) -> str:
     name, kind = (task, KIND_OF[task]) if isinstance(task, str) else (task.name, task.kind)
     suits = next(name for name, kind in KIND_OF.items() if kind == data.kind)
-    return f"task {name} needs {kind} data, {data.name} is {data.kind}; try --task {suits}"
+    return f"task {name} needs {kind} data, {data.name} is {data.described}; try --task {suits}"
 
 
 def _unknown(spec: str) -> str:

@@ -7,7 +7,7 @@ the device, and in float32, whatever the precision of the model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -32,7 +32,8 @@ class LossOptions:
             positives in the train part.
         label_smoothing: the share of certainty that is spread over the other classes.
         gamma: of the focal loss (Lin et al., ICCV 2017); 0 is the plain one.
-        normalise_targets: let a regression model work in units of mean 0 and deviation 1 per channel.
+        normalise_targets: let a regression model work in units of mean 0 and deviation 1 per output; None leaves it to
+            the task, which does so where it is regression.
     """
 
     name: str | None = None
@@ -40,7 +41,12 @@ class LossOptions:
     pos_weight: Literal["balanced"] | float | tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     gamma: float = 2.0
-    normalise_targets: bool = False
+    normalise_targets: bool | None = False
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is said: to leave the units to the task is not."""
+        return replace(self, normalise_targets=self.normalise_targets or False) != USUAL
 
     def allow(self, task: str, losses: tuple[str, ...], *options: str) -> str:
         """The loss's name, after a look at what task `task` knows; the first of `losses` is the usual one.
@@ -52,7 +58,8 @@ class LossOptions:
             near = did_you_mean(self.name, losses)
             raise TaskError(f"task {task} has no loss {self.name!r}{near}; there are {', '.join(losses)}")
         for option in ("class_weights", "pos_weight", "label_smoothing", "normalise_targets"):
-            if option not in options and getattr(self, option) != getattr(USUAL, option):
+            left = option == "normalise_targets" and self.normalise_targets is None
+            if option not in options and not left and getattr(self, option) != getattr(USUAL, option):
                 raise TaskError(f"task {task} has no option loss.{option}; leave it out, or choose another --task")
         return self.name or losses[0]
 
@@ -122,8 +129,11 @@ def relative_l2(output: Tensor, target: Tensor) -> Tensor:
 def relative_l2_rows(output: Tensor, target: Tensor) -> Tensor:
     """(B,): each row's, over the positions whose target is a number."""
     kept, target = ~target.isnan(), target.float().nan_to_num(0.0)
-    difference = ((output.float() - target) * kept).flatten(1).norm(dim=1)
-    return difference / target.flatten(1).norm(dim=1).clamp_min(1e-8)
+    difference, target = ((output.float() - target) * kept).flatten(1), target.flatten(1)
+    # In units of a row's largest number, as squares of small ones would vanish in float32.
+    unit = target.abs().amax(1, keepdim=True)
+    unit = torch.where(unit > 0, unit, 1e-8)
+    return (difference / unit).norm(dim=1) / (target / unit).norm(dim=1).clamp_min(1)
 
 
 def masked_mean(values: Tensor, kept: Tensor) -> Tensor:

@@ -60,6 +60,46 @@ class AbsoluteError(Mean):
         self.add((output.float() - target.nan_to_num(0.0)).abs(), ~target.isnan())
 
 
+class R2(Metric):
+    """The coefficient of determination, 1 - squared error / variance of the truth, in the mean over outputs.
+
+    An output whose truth does not vary has none and is left out. torchmetrics' R2Score takes no missing targets and
+    sums squares in float32, which loses the variance beside a large mean.
+    """
+
+    counts: Tensor
+    means: Tensor
+    variances: Tensor
+    squares: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("counts", "means", "variances", "squares"):
+            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx=None)
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """(B, C, ...) numbers; C of them are told apart."""
+        truth, guess = (each.double().transpose(0, 1).flatten(1) for each in (target, output))
+        known = ~truth.isnan()
+        truth, n = truth.nan_to_num(0.0), known.sum(1).double()
+        mean = torch.where(known, truth, 0.0).sum(1) / n.clamp_min(1)
+        spread = torch.where(known, truth - mean[:, None], 0.0).square().sum(1)
+        delta, total = mean - self.means, self.counts + n
+        # Merged as in Chan, Golub and LeVeque (1979).
+        self.variances = self.variances + spread + delta.square() * self.counts * n / total.clamp_min(1)
+        self.means = self.means + delta * n / total.clamp_min(1)
+        self.squares = self.squares + torch.where(known, guess - truth, 0.0).square().sum(1)
+        self.counts = total
+
+    def each(self) -> Tensor:
+        """(C,): of each output, NaN where its truth does not vary."""
+        varies = self.variances > 1e-13 * self.means.square() * self.counts.clamp_min(1)
+        return torch.where(varies, 1 - self.squares / self.variances, torch.nan)
+
+    def compute(self) -> Tensor:
+        return self.each().nanmean()
+
+
 class MAE8(Mean):
     """The error in short distances between residues far apart in the sequence, as PDNet and NAS-Bench-360 count it.
 

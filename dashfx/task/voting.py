@@ -18,7 +18,7 @@ TIE = 1e-3  # the weight of the mean probability, which decides between classes 
 def voters(loader: Any) -> np.ndarray | None:
     """The record of each row that `loader` gives, in its order, where metrics are to count records."""
     rows = getattr(loader, "dataset", None)
-    return rows.records if isinstance(rows, Arrays) and rows.vote else None
+    return rows.voters if isinstance(rows, Arrays) else None
 
 
 def by_majority(pairs: Iterable[tuple[Tensor, Tensor]], records: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:

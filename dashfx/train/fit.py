@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -118,13 +119,13 @@ class Learner(ABC):
             return self.task.loss(self.call(x), y)
 
     def call(self, x: Tensor) -> Tensor:
-        """The model's output as it computes it."""
-        output: Tensor = self.model(x)
+        """The model's output as it computes it, in full precision."""
+        output: Tensor = convert_to_fp32(self.model(x))
         return output
 
     def predict(self, x: Tensor) -> Tensor:
         with self.accelerator.autocast():
-            output: Tensor = self.plain(x)
+            output: Tensor = convert_to_fp32(self.plain(x))
         return output
 
     def descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
@@ -146,7 +147,8 @@ class Supervised(Learner):
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
         self._average = Average(self.plain, config.ema) if config.ema else None
-        self._forward = torch.compile(self.model) if config.compile else self.model
+        # The call and not the module: torch.compile(module) sets an attribute on the module itself.
+        self._forward = torch.compile(self.model.__call__) if config.compile else self.model
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
@@ -161,7 +163,7 @@ class Supervised(Learner):
         return loss.detach()
 
     def call(self, x: Tensor) -> Tensor:
-        output: Tensor = self._forward(x)
+        output: Tensor = convert_to_fp32(self._forward(x))
         return output
 
     def judged(self) -> AbstractContextManager[None]:
@@ -253,7 +255,7 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
     metric = _judge(learner, data, fitted, epoch)
-    lr, seconds = learning_rate(config, (epoch + 1) / config.epochs), time.perf_counter() - started
+    lr, seconds = learning_rate(config, (epoch + 0.5) / config.epochs), time.perf_counter() - started
     facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures(), steps)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1

@@ -27,6 +27,10 @@ WHOLE, SAMPLED, CHUNK = 2**24, 256, 64  # numbers of a part that are all looked 
 # that no loss reaches: a static graph takes both, and is not searched at every step.
 DDP = DistributedDataParallelKwargs(static_graph=True)
 
+# What accelerate puts on a model that it prepares, and `unwrap_model` does not take off again: a forward with autocast
+# inside, which no exporter takes and a copy would hand on.
+WRAPPED = ("forward", "_original_forward", "_is_accelerate_prepared")
+
 
 def launched() -> int:
     """How many processes torchrun or accelerate launch has started for this run; 1 without them."""
@@ -152,9 +156,14 @@ def digest(part: Arrays) -> str:
 def spread(model: nn.Module, accelerator: Accelerator) -> nn.Module:
     """The model on the accelerator's device; of several processes, with gradients that are averaged over them.
 
-    Buffers are not sent along at every step, see `share_buffers`.
+    The model itself stays as it is: autocast stands around its calls, see `Learner`. Buffers are not sent along at
+    every step, see `share_buffers`.
     """
+    own = {name: vars(model)[name] for name in WRAPPED if name in vars(model)}
     prepared: nn.Module = accelerator.prepare_model(model)
+    for name in WRAPPED:
+        vars(model).pop(name, None)
+    vars(model).update(own)
     if isinstance(prepared, DistributedDataParallel):
         prepared.broadcast_buffers = False
     return prepared

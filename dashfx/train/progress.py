@@ -20,6 +20,7 @@ class Epoch:
         loss: mean training loss over the epoch.
         metric: the task's metric on the validation part.
         best: the best metric so far in this stage.
+        lr: the learning rate half-way through the epoch.
         seconds: wall time of the epoch with its validation.
         steps_per_second: training steps only.
         mixtures: site name -> its largest coefficient and the candidate that has it; empty outside a search.
@@ -47,6 +48,9 @@ class Observer:
 
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         """A stage has ended."""
+
+    def planned(self, epochs: Mapping[str, float]) -> None:
+        """How many epochs each stage of the run is to have."""
 
     def passed(self, result: Any) -> None:
         """A pass has run; its PassResult."""
@@ -77,6 +81,10 @@ class Observers(Observer):
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         for each in self.observers:
             each.stage_done(name, seconds, detail)
+
+    def planned(self, epochs: Mapping[str, float]) -> None:
+        for each in self.observers:
+            each.planned(epochs)
 
     def passed(self, result: Any) -> None:
         for each in self.observers:

@@ -2,8 +2,8 @@
 
     python tests/bench/bench_parts.py [--layers '2-D*'] [--repeats 9]
 
-The sides and the products of a plan are replaced by ones that read the clock around each call. What is left, "rest", is
-the mixing of kernels, windows, and Python.
+The transforms and the products of a plan are replaced by ones that read the clock around each call. What is left,
+"rest", is the mixing of kernels, windows, and Python.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dashfx.ops.autotune.table import machine
 from dashfx.ops.fourier import algorithm
 from dashfx.ops.fourier.plan import FourierPlan
 from dashfx.ops.fourier.products import Channels
-from dashfx.ops.fourier.sides import Side
+from dashfx.ops.fourier.transforms import Transform
 
-PARTS = ("opening", "slices", "products", "kernels", "rest")
+PARTS = ("partial spectra", "slices", "products", "kernels", "rest")
 
 
 class Timed:
@@ -51,11 +51,11 @@ class Timed:
         return timed
 
 
-class TimedSide(Timed):
-    """A side whose slices are timed as well."""
+class TimedTransform(Timed):
+    """A transform whose slices are timed as well."""
 
-    def __init__(self, inner: Side, spent: Counter[str], whole: str, sliced: str) -> None:
-        super().__init__(inner, dict.fromkeys(("open", "close", "blank", "shares"), whole), spent)
+    def __init__(self, inner: Transform, spent: Counter[str], whole: str, sliced: str) -> None:
+        super().__init__(inner, dict.fromkeys(("begin", "finish", "blank", "chunks"), whole), spent)
         self._sliced = sliced
 
     def at(self, *facts: Any) -> Timed:
@@ -63,11 +63,13 @@ class TimedSide(Timed):
 
 
 def timed_plan(plan: FourierPlan, spent: Counter[str]) -> FourierPlan:
-    def images(side: Side) -> TimedSide:
-        return TimedSide(side, spent, "opening", "slices")
+    def images(transform: Transform) -> TimedTransform:
+        return TimedTransform(transform, spent, "partial spectra", "slices")
 
     phases = tuple(
-        dataclasses.replace(phase, inputs=images(phase.inputs), taps=TimedSide(phase.taps, spent, "kernels", "kernels"))
+        dataclasses.replace(
+            phase, inputs=images(phase.inputs), taps=TimedTransform(phase.taps, spent, "kernels", "kernels")
+        )
         for phase in plan.phases
     )
     return dataclasses.replace(plan, phases=phases, outputs=images(plan.outputs))

@@ -122,7 +122,7 @@ def test_the_model_that_is_handed_back_is_marked() -> None:
 
 def test_padding_and_field() -> None:
     assert tables.padding(((1, 1), (1, 1))) == "1" and tables.padding(((4, 0),)) == "4+0"
-    assert tables.field((float("inf"), 9.0)) == "allx9" and tables.field(None) == "?"
+    assert tables.field((float("inf"), 9.0)) == "allx9" and tables.field(None) == "unknown"
 
 
 @pytest.mark.parametrize(("kernel", "dilation", "drawn"), [(1, 5, "x"), (5, 1, "xxxxx"), (3, 3, "x..x..x")])

@@ -88,7 +88,7 @@ def test_check_names_frozen_convs(
 
 
 def test_check_of_a_shape_agrees_with_check_of_data(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["check", "net.py:Net", "--data", "data.npz"]) == 0
+    assert run(["check", "net.py:Net", "--data", "data.npz", "--no-estimate"]) == 0
     of_data = capsys.readouterr().out
     assert run(["check", "net.py:Net", "--input", "1x8x8"]) == 0
     of_shape = capsys.readouterr().out
@@ -128,8 +128,44 @@ def test_eval_says_what_the_search_said(user: Path, capsys: pytest.CaptureFixtur
     assert run(["eval", RUN]) == 0
     said = capsys.readouterr().out
     assert said.count(f"{result['test']:.4f}") == 2 and "PyTorch" in said and "ONNX Runtime" in said
+    assert said.count("test, 12 rows, ") == 2
     assert run(["eval", f"{RUN}/model.onnx", "--data", "data.npz", "--part", "valid"]) == 0
-    assert f"{result['onnx_valid']:.4f}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"{result['onnx_valid']:.4f}" in said.out and "valid, 9 rows" in said.out
+    assert "has no valid part of its own: it is drawn from train" in said.err
+
+
+def test_eval_measures_what_it_is_given_whole(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = np.load("data.npz")
+    x, y = loaded["x"], loaded["y"]
+    assert run(["eval", f"{RUN}/model.onnx", "--data", "data.npz"]) == 0
+    of_file = capsys.readouterr().out
+    assert run(["eval", RUN, "--data", "data.npz"]) == 0
+    of_run = capsys.readouterr().out
+    assert "data whole, 60 rows, ONNX Runtime" in of_file and "data whole, 60 rows, PyTorch" in of_run
+    np.savez("test_only.npz", x_test=x[:7], y_test=y[:7])
+    for source in (RUN, f"{RUN}/model.onnx"):
+        assert run(["eval", source, "--data", "test_only.npz"]) == 0
+        assert "test, 7 rows, ONNX Runtime" in capsys.readouterr().out
+    np.savez("both.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
+    assert run(["eval", f"{RUN}/model.onnx", "--data", "both.npz"]) == 0
+    said = capsys.readouterr().out
+    assert "train, 30 rows" in said and "test, 30 rows" in said
+    assert run(["eval", f"{RUN}/model.onnx", "--data", "both.npz", "--part", "test"]) == 0
+    said = capsys.readouterr()
+    assert "train" not in said.out and "drawn" not in said.err
+
+
+def test_eval_matches_classes_by_name(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = np.load("data.npz")
+    x, y = loaded["x"], loaded["y"]
+    np.savez("lack.npz", x=x[y > 0], y=y[y > 0])
+    assert run(["eval", RUN, "--data", "lack.npz"]) == 0
+    assert "lack whole, 40 rows" in capsys.readouterr().out
+    np.savez("words.npz", x=x, y=np.array(["0", "1", "zebra"])[y])
+    for source in (RUN, f"{RUN}/model.onnx"):
+        assert run(["eval", source, "--data", "words.npz"]) == 2
+        assert "'zebra' is not among the model's classes" in capsys.readouterr().err
 
 
 def test_eval_refuses_other_data(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +173,7 @@ def test_eval_refuses_other_data(user: Path, capsys: pytest.CaptureFixture[str])
     np.savez("many.npz", x=np.zeros((60, 1, 8, 8), np.float32), y=np.arange(60) % 6)
     for arguments, said in (
         (["rgb.npz"], "channels"),
-        (["many.npz"], "gives 3 outputs, the data has 6 classes"),
+        (["many.npz"], "'3', '4', '5' are not among the model's classes"),
         (["data.npz", "--part", "tset"], "the parts are train, valid and test"),
     ):
         assert run(["eval", f"{RUN}/model.onnx", "--data", *arguments]) == 2

@@ -135,3 +135,9 @@ def test_a_space_from_python_is_written_out() -> None:
     config = SpaceConfig.parse({"exclude": ["head"]}).holding(space)
     assert config.build(2) == space and config.exclude == ("head",)
     assert SpaceConfig.parse(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "0", "0.5"])
+def test_no_tolerance_turns_the_check_of_the_onnx_file_off(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"export\.tolerance"):
+        RunConfig.parse({"export": {"tolerance": yaml.safe_load(value)}})

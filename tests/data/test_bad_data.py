@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from dashfx.data import load_data
+from dashfx.data.reading import Reading
 from dashfx.errors import DataError
 
 X = np.random.default_rng(0).random((40, 3, 8)).astype(np.float32)
@@ -82,6 +83,15 @@ def test_wrong_kinds() -> None:
     refuse((X, Y + 0.5), "whole numbers", "0.5", "row 0", kind="classes")
     refuse((X, Y.astype(str)), "text", kind="dense")
     refuse({"x": X, "y": X[:, 0], "x_test": X, "y_test": X}, "y_test", "(1, 8)")
+
+
+def test_options_of_images_and_files_are_not_for_arrays() -> None:
+    refuse((X, Y), "reading.size=4 resizes the images", "3x8", reading=Reading(size=4))
+    load_data((X, Y), reading=Reading(size=(3, 8)))  # as it is, such as new data for a model of that size
+    refuse((X, Y), "under the key groups", reading=Reading(groups="(a)"))
+    refuse((X, Y), "reading.ignore is for folders of masks", reading=Reading(ignore=0))
+    refuse((X[:, 0], Y), "does not go with reading.layout=last", reading=Reading(layout="last"))
+    refuse({"x": [X[0], X[1][:, :4]] * 9, "y": Y[:18]}, "leave it out", reading=Reading(layout="last", fit="pad"))
 
 
 def test_wrong_options() -> None:

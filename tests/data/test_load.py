@@ -1,7 +1,9 @@
 """Specs of every kind to Data: layouts, labels, splits, normalisation, loaders."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.base import IGNORED
 from dashfx.data.readers.npz import read_npz
+from dashfx.data.reading import Reading
 from dashfx.errors import DataError
 
 
@@ -318,3 +321,91 @@ def test_classes_at_every_position_ignore_255_and_what_is_below_0() -> None:
         seen = data.train.__getitems__(list(range(len(data.train))))[1]
         assert data.n_outputs == 2 and set(seen.unique().tolist()) == {IGNORED, 0, 1} and seen.dtype == torch.int64
         assert data.train.class_counts(2).tolist() == [int((seen == c).sum()) for c in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (lambda x: x * 1e-5, np.float32),
+        (lambda x: x * 1e-13, np.float32),
+        (lambda x: x * 1e-21, np.float64),
+        (lambda x: 5e4 + x * 1e-3, np.float64),
+        (lambda x: 1.7e9 + x * 10, np.float64),
+        (lambda x: 1_700_000_000 + x * 1000, np.int64),
+    ],
+)
+@pytest.mark.parametrize("how", [True, "positions"])
+def test_units_and_offsets_do_not_matter(values: Callable[..., np.ndarray], dtype: type, how: bool | str) -> None:
+    x = values(rng().normal(size=(40, 3, 64))).astype(dtype)
+    data = load_data((x, classes()), normalise=how)  # type: ignore[arg-type]
+    seen = torch.cat([batch for batch, _ in data.loader("train", 64)])
+    assert seen.dtype == torch.float32
+    torch.testing.assert_close(
+        seen.std((0, 2) if how is True else 0, unbiased=False).mean(), torch.tensor(1.0), atol=0.01, rtol=0
+    )
+    torch.testing.assert_close(seen.mean((0, 2)), torch.zeros(3), atol=1e-3, rtol=0)
+    again = load_data(
+        (x, classes()), normalise=Normalisation.from_dict(json.loads(json.dumps(data.normalisation.to_dict())))
+    )
+    torch.testing.assert_close(torch.cat([batch for batch, _ in again.loader("train", 64)]), seen, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("offset", [0.1, 1e-9, 1e9])
+def test_constant_channels_are_constant_in_any_unit(offset: float) -> None:
+    x = np.stack([np.full((40, 9), offset), rng().random((40, 9))], axis=1)
+    for dtype in (np.float32, np.float64):
+        assert load_data((x.astype(dtype), classes())).normalisation.std[0] == 1.0
+
+
+def test_a_named_set_does_not_hide_what_lies_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        paint(tmp_path / "digits" / name, "L", (6, 6), 10, 10)
+    with pytest.raises(DataError, match=r"write \./digits for yours, or digits: for the set"):
+        load_data("digits")
+    assert load_data("./digits").labels == load_data(tmp_path / "digits").labels == ("a", "b")
+    assert load_data("digits:").n_outputs == 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [
+        ((40, 30, 6), "last", (6, 30)),
+        ((40, 30, 6), "first", (30, 6)),
+        ((40, 30, 6), "none", (1, 30, 6)),
+        ((40, 8, 9, 12), "last", (12, 8, 9)),
+        ((40, 8, 9, 3), "first", (8, 9, 3)),
+        ((40, 4, 5, 6), "none", (1, 4, 5, 6)),
+    ],
+)
+def test_layout_as_it_is_said(shape: tuple[int, ...], layout: Any, expected: tuple[int, ...]) -> None:
+    x = rng().random(shape)
+    data = load_data((x, classes()), normalise=False, reading=Reading(layout=layout))
+    assert data.input_shape == expected and data.reading.layout == layout
+    moved = {"first": x, "last": np.moveaxis(x, -1, 1), "none": x[:, None]}[layout]
+    torch.testing.assert_close(data.train[3][0], torch.from_numpy(moved[data.train.index[3]]).float())
+    assert any(f"reading.layout={layout}" in note for note in data.notes)
+
+
+def test_windows_are_cut_along_time_where_channels_are_last() -> None:
+    data = load_data((rng().random((20, 50, 3)), classes(20)), reading=Reading(layout="last", window=10))
+    assert data.input_shape == (3, 10) and sum(len(data.part(part)) for part in ("train", "valid", "test")) == 100
+
+
+def test_duplicates_stay_in_one_part() -> None:
+    x = rng().random((100, 1, 6))
+    x = np.concatenate([x, x[:30], x[:30]])
+    y = np.concatenate([classes(100), classes(30), classes(30)])
+    data = load_data((x, y))
+    seen = [set(data.part(part).x[data.part(part).index][:, 0, 0].tolist()) for part in ("train", "valid", "test")]
+    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+    assert not any(note.startswith("leak") for note in data.notes)
+    assert any("stay in train as duplicates" in note for note in data.notes)
+    assert set(np.unique(data.test.targets)) == set(range(4))
+
+
+def test_a_class_of_duplicates_alone_is_still_in_each_part() -> None:
+    x = np.concatenate([rng().random((40, 1, 6)), np.ones((20, 1, 6))])
+    data = load_data((x, np.repeat([0, 1], [40, 20])))
+    assert all(1 in data.part(part).targets for part in ("train", "valid", "test"))
+    assert any(note.startswith("leak") for note in data.notes)

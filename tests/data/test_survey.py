@@ -53,8 +53,8 @@ def test_a_part_without_a_new_row_is_refused() -> None:
         check_leaks(list(survey(data).leaks), data.name)
 
 
-def test_records_in_two_parts_are_counted() -> None:
+def test_groups_in_two_parts_are_counted() -> None:
     arrays = {"x_train": X, "y_train": Y, "groups_train": np.arange(40) // 2}
     data = load_data({**arrays, "x_test": OTHER, "y_test": Y[:10], "groups_test": np.arange(10) + 18})
     (leak,) = (each for each in leaks({p: data.part(p) for p in ("train", "valid", "test")}) if each.earlier == "train")
-    assert leak.what == "records" and 1 <= leak.rows <= 2 and leak.of == 10
+    assert leak.what == "groups" and 1 <= leak.rows <= 2 and leak.of == 10

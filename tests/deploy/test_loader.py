@@ -231,3 +231,38 @@ def test_shared_weights_are_saved_once(run: Path) -> None:
     stored = load_file(run / "model.safetensors")
     assert sum(t.numel() for t in stored.values()) == sum(t.numel() for t in (*model.parameters(), *model.buffers()))
     assert list(run.iterdir()) == [run / "model.safetensors"]
+
+
+@pytest.mark.parametrize("spec", ["net.py:Net", "project.net:Net"])
+def test_a_copied_folder_of_a_model_in_several_files(
+    spec: str, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sources are gone, and where it is opened from stands a module of the same name."""
+    packaged = spec.startswith("project")
+    place = run / "project" if packaged else run
+    (place / "parts").mkdir(parents=True)
+    (place / "net.py").write_text(f"from {'project.' * packaged}parts.block import Block as Net\n")
+    (place / "parts" / "block.py").write_text("from torch import nn\n\nBlock = lambda: nn.Conv1d(2, 3, 3)\n")
+    torch.manual_seed(0)
+    plain = nn.Conv1d(2, 3, 3)
+    save_weights(plain, run / "model.safetensors")
+    write_loader(run / "load_model.py", plain, None, spec, names=[])
+    decoy = tmp_path / "elsewhere" / "parts"
+    decoy.mkdir(parents=True)
+    (decoy / "block.py").write_text("raise SystemExit('the wrong module')\n")
+    copied = run.rename(tmp_path / "copied")
+    monkeypatch.chdir(decoy.parent)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    for name in ("parts", "project"):  # a process of its own would know neither
+        for known in [m for m in sys.modules if m.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, known)
+    loaded = runpy.run_path(str(copied / "load_model.py"))["load"]()
+    assert torch.equal(loaded.weight, plain.weight)
+
+
+def test_the_weights_can_be_read_by_whom_other_files_can(run: Path) -> None:
+    (run / "other").touch()
+    save_weights(nn.Conv1d(1, 1, 3), run / "model.safetensors")
+    write_loader(run / "load_model.py", nn.Conv1d(1, 1, 3), names=[])
+    mode = (run / "other").stat().st_mode
+    assert (run / "model.safetensors").stat().st_mode == mode and (run / "load_model.py").stat().st_mode == mode

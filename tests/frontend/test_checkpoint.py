@@ -269,3 +269,20 @@ def test_a_searched_model_can_be_searched_again(tmp_path: Path) -> None:
 
 
 MODEL = {"num_classes": 4, "width": 2}
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_codes_in_the_place_of_floats_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.save({**before, "0.weight": before["0.weight"].to(dtype)}, tmp_path / "w.pt")
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=f"other numbers than the model: '0.weight' is {name}, not float32"):
+        load_checkpoint(model, tmp_path / "w.pt")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_other_floats_and_integers_are_taken(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    torch.save({name: value.half() for name, value in model.state_dict().items()}, tmp_path / "w.pt")
+    assert load_checkpoint(model, tmp_path / "w.pt") == []

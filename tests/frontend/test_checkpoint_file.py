@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import pickle
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from dashfx.errors import CheckpointError
@@ -189,3 +195,120 @@ def test_the_state_of_a_run_is_not_a_checkpoint(tmp_path: Path) -> None:
     path = saved(tmp_path / "search-last.pt", {"learner": {"model": weights()}, "best_weights": {}})
     with pytest.raises(CheckpointError, match="dashfx search --resume"):
         read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("quantised", lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8)),
+        ("sparse", lambda v: v.to_sparse()),
+        ("sparse", lambda v: v.to_sparse_csr()),
+        ("meta", lambda v: v.to("meta")),
+        ("float8_e4m3fn", lambda v: v.to(torch.float8_e4m3fn)),
+        ("nested", lambda v: torch.nested.nested_tensor([v[0], v[1]])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_dense_numbers(kind: str, change: Any, tmp_path: Path) -> None:
+    state = {**weights(), "fc.weight": change(weights()["fc.weight"])}
+    with pytest.raises(CheckpointError, match=rf"w\.pt'.*'fc.weight' is a {kind}.*save the model's weights as dense"):
+        read_weights(saved(tmp_path / "w.pt", state))
+
+
+@pytest.mark.parametrize("key", [None, "a.b.c"])
+def test_a_dict_that_contains_itself(key: str | None, tmp_path: Path) -> None:
+    state: dict[str, Any] = {"epoch": 1}
+    state["model"] = {"net": state}
+    with pytest.raises(CheckpointError, match="contains itself" if key is None else "has nothing under"):
+        read_weights(saved(tmp_path / "w.pt", state), key)
+
+
+def test_entries_in_entries(tmp_path: Path) -> None:
+    state: dict[str, Any] = weights()
+    for _ in range(200):
+        state = {"model": state}
+    assert value(saved(tmp_path / "w.pt", state)) == 1
+
+
+def test_zip_archives_of_other_things(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(CheckpointError, match=r"w\.npz' holds NumPy arrays; save them as tensors: torch\.save"):
+        read_weights(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    with pytest.raises(CheckpointError, match=r"a zip archive of 'notes\.txt', and not one from torch\.save"):
+        read_weights(path)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds(tmp_path: Path) -> None:
+    saved(tmp_path / "w.pt", {"a": torch.zeros(2**16)})
+    with zipfile.ZipFile(tmp_path / "w.pt") as source, zipfile.ZipFile(tmp_path / "z.pt", "w", 8) as bomb:
+        for entry in source.infolist():
+            bomb.writestr(entry.filename, source.read(entry))
+    with pytest.raises(CheckpointError, match=r"is compressed, to unpack to 26\d,\d{3} bytes"):
+        read_weights(tmp_path / "z.pt")
+
+
+def header(text: str, body: bytes = b"") -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode() + body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header('{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}'),
+        header('{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}', bytes(16)),
+        header('{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', bytes(4)),
+        header('{"a":{"dtype":"Q7","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
+        header('{"a":' + "[" * 50_000),
+        (10**15).to_bytes(8, "little") + b"{}",
+    ],
+)
+def test_damaged_headers_of_safetensors(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"w\.safetensors' cannot be read: it is damaged or cut short") as raised:
+        read_weights(tmp_path / "w.safetensors")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b'{"weight_map": 3}', b'{"weight_map": {"a": [1]}}'])
+def test_damaged_indices(content: bytes, tmp_path: Path) -> None:
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is no safetensors index"):
+        read_weights(index)
+
+
+def test_a_cut_file_is_called_that(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.pt", weights())
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="it is damaged or cut short; copy or download it again"):
+        read_weights(path)
+
+
+def good() -> list[bytes]:
+    """A small checkpoint in each format."""
+    new, old = io.BytesIO(), io.BytesIO()
+    torch.save(weights(), new)
+    torch.save(weights(), old, _use_new_zipfile_serialization=False)
+    return [new.getvalue(), old.getvalue(), save(weights())]
+
+
+GOOD = good()
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from(GOOD), st.data())
+def test_any_bytes_are_read_or_refused_in_one_line(content: bytes, data: st.DataObject) -> None:
+    changed = bytearray(content)
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=6), "places"):
+        changed[place] = data.draw(st.integers(0, 255), "byte")
+    end = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))), "end")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "w.pt")
+        path.write_bytes(changed[:end])
+        try:
+            read_weights(path)
+        except CheckpointError as error:
+            assert "\n" not in str(error) and "w.pt" in str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,75 @@ def test_the_users_own_errors_pass_through(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import torch\n1 / 0\n")
     with pytest.raises(ZeroDivisionError):
         load_model(f"{tmp_path / 'broken.py'}:Net")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\np.parse_args()",
+            r"parses arguments when it is imported \(the following arguments are required: --data\): put what runs",
+        ),
+        ("import sys\nsys.exit(3)", "ends the program with 3 when it is imported: put what runs the program under"),
+        ("raise SystemExit", "ends the program when it is imported: put"),
+        ("def broken(:\n    pass", r"broken\.py, line 1: invalid syntax"),
+        ("x = 1\n  y = 2", r"broken\.py, line 2: unexpected indent"),
+        ("import no_such_package_of_mine", r"broken\.py needs 'no_such_package_of_mine'.*install it"),
+        ("from torch import no_such_name", r"broken\.py cannot be imported: cannot import name 'no_such_name'"),
+        ("from .blocks import Block", r"broken\.py cannot be imported: attempted relative import"),
+        (b"\xff\xfe\x00", r"broken\.py.*it is no Python that can be read"),
+        ("name = 'caf\u00e9'\n".encode("latin-1"), r"broken\.py.*utf-8"),
+        ("def t(a, b):\n    return a\nclass Net:\n    pass\nimport os", r"has no 'Model'; it has t, Net$"),
+        ("import os", r"has no 'Model'; it defines nothing$"),
+    ],
+)
+def test_files_that_cannot_be_imported(
+    source: str | bytes, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.py"
+    path.write_bytes(source.encode() if isinstance(source, str) else source)
+    with pytest.raises(ModelError, match=words) as raised:
+        load_model(f"{path}:Model")
+    assert "\n" not in str(raised.value) and capfd.readouterr() == ("", "")
+
+
+def test_an_error_in_what_the_file_imports_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "blocks_with_an_error.py").write_text("class Block(:\n")
+    (tmp_path / "net.py").write_text("import blocks_with_an_error\n")
+    with pytest.raises(ModelError, match=r"blocks_with_an_error\.py, line 1: "):
+        load_model(f"{tmp_path / 'net.py'}:Net")
+
+
+def test_a_files_own_arguments_take_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--width', type=int, default=7)\n"
+    (tmp_path / "net.py").write_text(
+        source + "WIDTH = p.parse_args().width\n" + SOURCE.replace("width=2", "width=WIDTH")
+    )
+    arguments = ["dashfx", "check", "net.py:make", "--input", "1x8"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert load_model(f"{tmp_path / 'net.py'}:make").build().conv.out_channels == 7
+    assert sys.argv is arguments
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "net.py").mkdir()
+    with pytest.raises(ModelError, match=r"net\.py is a folder; give a file in it, as file\.py:name"):
+        load_model(f"{tmp_path / 'net.py'}:Net")
+
+
+def test_a_class_that_raises_is_told_with_its_place(file: str) -> None:
+    with pytest.raises(ModelError, match=r":Net raises at net\.py:8 when it is built: TypeError: .*'wide'") as raised:
+        load_model(f"{file}:Net", {"width": "wide"}).build()
+    assert "\n" not in str(raised.value) and isinstance(raised.value.__cause__, TypeError)
+
+    def silent() -> nn.Module:
+        raise ValueError
+
+    with pytest.raises(ModelError, match=r"silent raises at test_model\.py:\d+ when it is built: ValueError$"):
+        load_model(silent).build()
+
+    def ends() -> nn.Module:
+        raise SystemExit(1)
+
+    with pytest.raises(ModelError, match="ends the program at"):
+        load_model(ends).build()

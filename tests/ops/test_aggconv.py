@@ -210,6 +210,29 @@ def test_initialisation_follows_each_fan_in():
     assert torch.equal(agg.alpha, torch.zeros(2)) and isinstance(agg.relaxation, SoftGumbel)
 
 
+def test_the_fan_in_of_a_grouped_conv_is_that_of_a_group():
+    agg = AggConv(64, 64, [Candidate(3)], padding=1, original=(3, 1), groups=8)
+    bound = (8 * 3) ** -0.5  # 64 / 8 inputs of 3 taps, as nn.Conv has it
+    for values in (agg.weights[0], agg.bias):
+        assert 0.8 * bound < values.abs().max() <= bound
+
+
+def test_the_bias_is_drawn_by_the_fan_in_of_the_original():
+    agg = AggConv(8, 256, [Candidate(3)], padding=4, original=(9, 1))
+    bound = (8 * 9) ** -0.5
+    assert 0.8 * bound < agg.bias.abs().max() <= bound
+
+
+def test_a_residual_leaves_with_the_last_candidate_that_needed_it():
+    agg, x = build(2, 2, [Candidate(3), Candidate(5)], padding=2, original=(5, 1)), seeded(1, 2, 9)
+    agg.grow_from(seeded(2, 2, 5))
+    expected = agg(x)
+    assert agg.residual is not None
+    agg.keep([1])  # which has all of the original's taps
+    assert agg.residual is None
+    assert_close(agg(x), expected)
+
+
 MISTAKES = {
     "original": {"padding": 1},
     "give at least one": {"candidates": []},

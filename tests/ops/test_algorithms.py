@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import CONVS
 from dashfx.ops.checks import PADDING_MODES
-from dashfx.ops.fourier import buffers, products, staged_side, two_step_side
+from dashfx.ops.fourier import axis_by_axis, buffers, products, two_step
 from dashfx.ops.fourier import plan as plans
 from dashfx.ops.fourier.matrices import for_threads
-from dashfx.ops.fourier.sides import DirectSide, FftSide
-from dashfx.ops.fourier.two_step_side import TwoStepSide
+from dashfx.ops.fourier.transforms import DirectTransform, FftTransform
+from dashfx.ops.fourier.two_step import TwoStepTransform
 from dashfx.ops.geometry import ConvSpec
 from dashfx.space import Candidate, candidate_padding
 
@@ -88,7 +88,7 @@ WAYS = {
     "in windows and two steps": {"WINDOW": 3, "REACHES": 0, "LONGEST_STEP": 3},
     "in two steps and strips": {"LONGEST_STEP": 3, "STRIP": 2},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
-    "in lots of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
+    "in chunks of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
     "as with many channels": {"TINY": 0, "SMALL": 0},
     "as with few channels": {"TINY": 1 << 20, "SMALL": 1 << 20},
     "with nothing kept": {"MOST_KEPT": 0},
@@ -96,8 +96,16 @@ WAYS = {
 
 
 # Which modules read a threshold: each holds its own name for it, also where another module defines it.
-MODULES = (plans, products, buffers, staged_side, two_step_side)
+MODULES = (plans, products, buffers, axis_by_axis, two_step)
 READERS = {name: [m for m in MODULES if hasattr(m, name)] for way in WAYS.values() for name in way}
+
+
+def take(way, patch):
+    """The thresholds of a way, in every module that reads them."""
+    for name, value in WAYS[way].items():
+        for module in READERS[name]:
+            patch.setattr(module, name, value)
+    plans.plan_for.cache_clear()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,13 +116,70 @@ def test_every_way_of_the_fourier_path_equals_the_reference(way, case):
     inputs = tensors(spec, size, channels)
     expected = value_and_gradients("mixed_results", spec, *inputs)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in WAYS[way].items():
-            for module in READERS[name]:
-                patch.setattr(module, name, value)
-        plans.plan_for.cache_clear()
+        take(way, patch)
         found = value_and_gradients("fourier", spec, *inputs)
     plans.plan_for.cache_clear()
     assert_same(found, expected)
+
+
+# Of each way what it does with a short conv on (40,) or on (9, 9), by the plan, the buffer pool and the chunks of rows;
+# without its thresholds none of them holds.
+TAKEN = {
+    "by FFT": lambda plan, pool, chunks: kinds(plan) == {FftTransform},
+    "in two steps": lambda plan, pool, chunks: TwoStepTransform in kinds(plan) and not plan.windows,
+    "in windows": lambda plan, pool, chunks: plan.windows and TwoStepTransform not in kinds(plan),
+    "in windows and two steps": lambda plan, pool, chunks: plan.windows and TwoStepTransform in kinds(plan),
+    "in two steps and strips": lambda plan, pool, chunks: plan.outputs.block > 1 and two_step.STRIP < 40,
+    "in small slices": lambda plan, pool, chunks: len(pool.slices) > 1,
+    "in chunks of rows": lambda plan, pool, chunks: chunks > 1,
+    "as with many channels": lambda plan, pool, chunks: products_of(pool) == {products.Dense},
+    "as with few channels": lambda plan, pool, chunks: products_of(pool) == {products.Stacked},
+    "with nothing kept": lambda plan, pool, chunks: not len(pool.storage),
+}
+PLANES = ("by FFT", "in small slices", "in chunks of rows", "as with many channels", "as with few channels")
+
+
+def products_of(pool):
+    return {type(work.product) for work in pool.slices}
+
+
+def carried_out(size, batch):
+    """The plan, the pool and the most chunks of rows of a forward pass."""
+    buffers.release()
+    plans.plan_for.cache_clear()
+    found, chunks_of = [1], axis_by_axis._row_chunks
+    spec = same([Candidate(3), Candidate(3, 2)], stride=(1,) * len(size))
+    x, coef, bias, weights = tensors(spec, size, (batch, 2, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        spy = lambda *facts: found.append(len(chunks_of(*facts))) or chunks_of(*facts)  # noqa: E731
+        patch.setattr(axis_by_axis, "_row_chunks", spy)
+        ALGORITHMS["fourier"](x, weights, coef, spec, bias)
+    (pool,) = buffers._kept.pools.values()
+    return plans.plan_for(spec, size), pool, max(found)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_is_taken_where_its_thresholds_say_so(way, monkeypatch):
+    """Else the test above would compare the usual way with the reference, whatever its name."""
+    size = (9, 9) if way in PLANES else (40,)
+    batch = 150 if way == "as with few channels" else 2  # so many that it is not the usual way
+    usual = carried_out(size, batch)
+    assert not TAKEN[way](*usual)
+    take(way, monkeypatch)
+    taken = carried_out(size, batch)
+    assert TAKEN[way](*taken)
+    plans.plan_for.cache_clear()
+    buffers.release()
+
+
+def test_small_planes_are_folded_at_once_below_a_threshold_only(monkeypatch):
+    for way, small in (("as with many channels", False), ("as with few channels", True)):
+        with pytest.MonkeyPatch.context() as patch:
+            take(way, patch)
+            plan, *_ = carried_out((9, 9), 2)
+            folds = plan.outputs._folds(torch.empty(0, dtype=torch.float64))
+        assert {fold._small for fold in folds} == {small}
+    plans.plan_for.cache_clear()
 
 
 def test_threads_share_matrices_evenly_unless_that_takes_more_than_twice_as_many(monkeypatch):
@@ -137,11 +202,11 @@ def kinds(plan):
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize(("size", "windows"), [(300, False), (2400, True)])
+@pytest.mark.parametrize(("size", "windows"), [(300, False), (1600, False), (2400, True)])
 def test_long_axis(mode, size, windows):
     spec = same(WIDE, stride=(2,), mode=mode)
     plan = plans.plan_for(spec, (size,))
-    assert bool(plan.windows) == windows and kinds(plan) == {TwoStepSide, DirectSide}
+    assert bool(plan.windows) == windows and kinds(plan) == {TwoStepTransform, DirectTransform}
     inputs = tensors(spec, (size,), (2, 3, 2))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     for name in FAST:
@@ -157,7 +222,7 @@ def test_taps_that_the_stride_keeps_off_the_input(name):
 
 def test_periods_beyond_matrices_take_the_fft():
     spec = same([Candidate(3, 4), Candidate(2, 3)], stride=(1, 2))
-    assert kinds(plans.plan_for(spec, (3, 700))) == {FftSide}
+    assert kinds(plans.plan_for(spec, (3, 700))) == {FftTransform}
     inputs = tensors(spec, (3, 700), (1, 2, 1))
     expected = value_and_gradients("mixed_results", spec, *inputs)
     assert_same(value_and_gradients("fourier", spec, *inputs), expected)
@@ -236,7 +301,7 @@ def test_gradients_only_where_asked(name):
     y = ALGORITHMS[name](x.detach(), [weights[0].detach(), weights[1]], coef.detach(), spec, None)
     grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
     (only,) = torch.autograd.grad(y, [weights[1]], grad)
-    assert torch.equal(only, full[-1])
+    assert_same([only], [full[-1]])
 
 
 @pytest.mark.parametrize("name", FAST)

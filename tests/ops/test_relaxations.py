@@ -44,3 +44,10 @@ def test_temperature_is_a_plain_attribute():
     relaxation.tau = 0.1
     assert relaxation(LOGITS, ALIVE, None)[2] > 0.99
     relaxation.after_step(None)
+
+
+def test_a_noise_of_exactly_zero_leaves_a_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exponential of 0 would be Gumbel noise of infinity, and two of them a softmax of NaN."""
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda self, generator: self.zero_())
+    coef = SoftGumbel()(torch.zeros(3), torch.ones(3, dtype=torch.bool), torch.Generator())
+    torch.testing.assert_close(coef, torch.full((3,), 1 / 3))

@@ -28,3 +28,12 @@ def test_facts_survive_a_copy_of_the_graph() -> None:
     Annotate()(program.graph_module)
     twin = copy.deepcopy(program.graph_module)
     assert [node.meta.get("receptive_field") for node in twin.graph.nodes][1] == (3,)
+
+
+def test_facts_that_no_longer_hold_are_written_anew() -> None:
+    program = trace(MODEL, torch.zeros(1, 1, 31))
+    Annotate()(program.graph_module)
+    (first, *_) = (node for node in program.graph_module.graph.nodes if node.op == "call_module")
+    first.meta["stage"] = 7
+    Annotate()(program.graph_module)
+    assert first.meta["stage"] == 1

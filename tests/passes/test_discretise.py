@@ -56,14 +56,21 @@ def test_fresh_draws_everything_anew() -> None:
     weight = program.model[2].weights[0]
     assert not torch.equal(weight, before["2.weights.0"]) and float(weight.detach().abs().max()) <= 6**-0.5
     assert not program.model[1].running_mean.any()
+    drawn = {name: value.clone() for name, value in program.model.state_dict().items()}
+    assert not Discretise(Genotype(CHOICES), "fresh")(program.graph_module).modified
+    assert all(torch.equal(value, drawn[name]) for name, value in program.model.state_dict().items())
 
 
 def test_the_residual_kernel_is_part_of_what_is_inherited() -> None:
-    program = supernet("grow")
-    model = program.model
-    taken = model[2].residual is None
-    Discretise(Genotype(CHOICES))(program.graph_module)
-    assert taken and model[2].residual is None
+    model = nn.Sequential(nn.Conv1d(2, 2, 5, padding=2))
+    program = trace(model, torch.zeros(2, 2, 16))
+    Substitute(SearchSpace.product([3], [1]), "grow")(program.graph_module)
+    grown = program.model[0]
+    assert grown.residual is not None
+    expected = model[0].weight[..., 1:4]
+    # one candidate alone is no reason to leave a site as it is, while a residual is mixed in
+    assert Discretise(Genotype({"0": Candidate(3)}))(program.graph_module).modified
+    assert program.model[0].residual is None and torch.equal(program.model[0].weights[0], expected)
 
 
 @pytest.mark.parametrize(

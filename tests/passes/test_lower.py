@@ -73,3 +73,13 @@ def test_a_lopsided_conv_is_still_a_plain_one() -> None:
     torch.testing.assert_close(program.model(X), expected)
     again = trace(program.model, X)  # and can be searched again
     assert again.sites["0"].padding == ((1, 2),) and again.sites["0"].padding_mode == "zeros"
+
+
+@pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias"), ()])
+def test_what_was_frozen_is_frozen_again(frozen: tuple[str, ...]) -> None:
+    conv = nn.Conv1d(4, 4, 3)
+    for name in frozen:
+        conv.get_parameter(name).requires_grad_(False)
+    program = discrete(nn.Sequential(conv), Candidate(5))
+    Lower()(program.graph_module)
+    assert {n for n, p in program.model[0].named_parameters() if not p.requires_grad} == set(frozen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +30,11 @@ def test_taps_that_never_meet_the_input_do_not_count() -> None:
     assert kept(same, 8) == [Candidate(3), Candidate(1)]
     assert kept(same, 9) == [Candidate(3), Candidate(1), Candidate(5, 8)]
     assert kept(same, 10) == [Candidate(3), Candidate(1), Candidate(3, 9), Candidate(5, 8)]
+
+
+def test_a_tap_counts_that_meets_the_input_at_any_of_the_sizes_seen() -> None:
+    both = replace(site(4), input_sizes=((4,), (20,)))
+    assert survivors(both, (Candidate(3), Candidate(3, 9)))[0] == [Candidate(3), Candidate(3, 9)]
 
 
 def test_the_original_represents_what_coincides_with_it() -> None:

@@ -100,3 +100,12 @@ def test_a_weight_norm_is_back_where_nothing_is_searched(norm: Callable[[nn.Conv
     assert found.keys() == left.keys()
     for key, value in left.items():
         torch.testing.assert_close(found[key], value)
+
+
+def test_a_frozen_bias_stays_frozen_while_kernels_are_searched() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.Conv1d(6, 6, 3))
+    model[0].requires_grad_(False)
+    program = trace(model, X)
+    Substitute(SPACE)(program.graph_module)
+    assert [site.bias.requires_grad for site in program.model] == [False, True]
+    assert all(weight.requires_grad for site in program.model for weight in site.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,8 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_environment_can_be_written_down() -> None:
     facts = json.loads(json.dumps(environment()))
     assert set(facts["packages"]) <= set(PACKAGES) and facts["threads"] >= 1
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="the path is no UTF-8"):
+        check_folder(tmp_path / os.fsdecode(b"run\xff"), RunConfig(), resume=False)

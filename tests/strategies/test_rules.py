@@ -116,6 +116,16 @@ def test_energy_keeps_the_support_that_matters(taps: list[float], keep: float, e
     assert with_kernel(taps, keep) == expected
 
 
+def test_energy_is_measured_against_what_is_alive() -> None:
+    """The support of a candidate that has left holds all of the kernel, so beside it none of the others would count."""
+    aggconv = AggConv(1, 1, CANDIDATES, bias=False)
+    with torch.no_grad():
+        for weight, taps in zip(aggconv.weights, ([1, 0, 1], [0] * 5, [2, 0, 2], [0]), strict=True):
+            weight.copy_(torch.tensor(taps, dtype=torch.float32).view(1, 1, -1))
+    aggconv.mask[1] = False
+    assert picked(Energy(0.9), aggconv) == Candidate(3, 2)
+
+
 def test_random_choice_is_drawn_by_its_seed() -> None:
     sites = {str(i): site(i) for i in range(40)}
     assert RandomChoice(1).select(sites) == RandomChoice(1).select(sites) != RandomChoice(2).select(sites)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dashfx.data import Data, load_data
 from dashfx.errors import TaskError
-from dashfx.task import evaluate, load_task
-from dashfx.task.metrics import MAE8, FrameNLL
+from dashfx.task import evaluate, load_task, output_errors
+from dashfx.task.losses import relative_l2_rows
+from dashfx.task.metrics import MAE8, R2, FrameNLL
 
 RNG = np.random.default_rng(0)
 ROWS = 30
@@ -150,3 +151,39 @@ def test_the_model_must_answer_for_every_position() -> None:
         with pytest.raises(TaskError) as caught:
             task.check(Tensor(torch.zeros(2, *found)), data)
         assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_r2_by_hand_and_output_by_output() -> None:
+    scales = np.array([1e5, 300.0, 1e-3])
+    y = (RNG.standard_normal((ROWS, 3)) + 1000) * scales
+    output = y + RNG.standard_normal((ROWS, 3)) * scales * [0.1, 0.5, 1.0]
+    y[::5, 1] = np.nan
+    data = data_of(y, ())
+    truth, guess = (each[data.test.index] for each in (y, output))
+    squares = np.nansum((guess - truth) ** 2, 0)
+    r2 = 1 - squares / np.nansum((truth - np.nanmean(truth, 0)) ** 2, 0)
+    assert score(data, "regress:r2", output) == pytest.approx(r2.mean(), rel=1e-2)
+    rows = iter(torch.as_tensor(guess))
+    found = output_errors(
+        lambda x: torch.stack([next(rows) for _ in x]), data.loader("test", 4), load_task("regress", data), data
+    )
+    assert [each.name for each in found] == ["y0", "y1", "y2"]
+    assert [each.r2 for each in found] == pytest.approx(r2.tolist(), rel=1e-2)
+    assert [each.mae for each in found] == pytest.approx(np.nanmean(np.abs(guess - truth), 0).tolist(), rel=1e-2)
+    known = (~np.isnan(truth)).sum(0)
+    assert [each.rmse for each in found] == pytest.approx(np.sqrt(squares / known).tolist(), rel=1e-2)
+
+
+def test_r2_leaves_out_what_does_not_vary() -> None:
+    metric = R2()
+    metric.update(
+        torch.tensor([[0.0, 5.0], [1.0, 6.0], [2.0, 7.0]]), torch.tensor([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0]])
+    )
+    assert float(metric.compute()) == 1.0 and metric.each().isnan().tolist() == [False, True]
+
+
+def test_relative_errors_of_small_targets_are_relative() -> None:
+    target = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    for unit in (1.0, 1e-13, 1e-25, 1e20):
+        rows = relative_l2_rows(target * unit * 1.1, target * unit)
+        assert rows[0] == pytest.approx(0.1, rel=1e-5) and rows[1] == 0

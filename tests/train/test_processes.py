@@ -39,6 +39,7 @@ def test_processes_end_with_the_same_statistics_and_fewer_candidates() -> None:
     first, second = in_ranks(2, searched, ToyNet, options(8, shrink=0.95, init="grow", epochs=6))
     assert all(np.array_equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
     assert first["curve"] == second["curve"] and first["metrics"] == second["metrics"]
+    assert first["kind"] is second["kind"] is ToyNet, "what spreads the model over processes is taken off again"
 
 
 def test_processes_go_on_with_the_same_recipe() -> None:

@@ -14,6 +14,7 @@ EPOCH = Epoch("search", 0, 2, 1.5, 0.25, 0.25, 0.1, 2.0, 8.0, {"conv": (0.5, "k3
 
 def tell(observer: Observer) -> None:
     observer.stage("search", "dash")
+    observer.planned({"search": 2})
     observer.passed(PassResult(None, (Edit("conv", "folded"),), (Skip("up", "transposed"),), "canonicalise"))
     observer.step("search", 0, 1, 4)
     observer.epoch(EPOCH)

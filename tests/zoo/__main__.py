@@ -1,6 +1,6 @@
 """Command-line options go in; each chosen model of the zoo is taken through every step, and the table is written.
 
-    PYTHONPATH=tests python -m zoo --out runs/zoo --table docs/coverage.md
+    PYTHONPATH=tests python -m zoo --out runs/zoo --table docs/reference/coverage.md
 
 A run may be stopped at any time: the next one goes on with what is not in the folder yet.
 """

@@ -1,4 +1,4 @@
-"""A folder of records goes in; docs/coverage.md comes out."""
+"""A folder of records goes in; docs/reference/coverage.md comes out."""
 
 from __future__ import annotations
 

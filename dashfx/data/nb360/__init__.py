@@ -1,6 +1,7 @@
 """A folder with the published files of a NAS-Bench-360 task goes in; its `Source` comes out.
 
-Nothing is unpickled. Where the benchmark publishes pickles, docs/tasks.md says how to turn them into plain arrays.
+Nothing is unpickled. Where the benchmark publishes pickles, docs/reference/nas-bench-360.md says how to turn them into
+plain arrays.
 """
 
 from __future__ import annotations

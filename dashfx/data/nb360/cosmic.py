@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dashfx.data.nb360.files import Files
+from dashfx.data.readers.npz import read_npy_file
 from dashfx.data.source import Pair, Source
 
 WINDOW = slice(64, 192)
@@ -53,11 +54,9 @@ def _read(files: Files, root: Path) -> Pair:
     x = np.empty((len(paths), 1, 128, 128), np.float32)
     y = np.empty_like(x)
     for row, path in enumerate(paths):
-        try:
-            planes = np.load(path, allow_pickle=False)[:, WINDOW, WINDOW].astype(np.float32)
+        with files.reading(path, "not an image, a mask and an ignore mask of 256x256"):
+            planes = read_npy_file(path)[:, WINDOW, WINDOW].astype(np.float32)
             x[row, 0], y[row, 0] = planes[0], planes[1]
-        except (ValueError, IndexError, OSError) as error:
-            raise files.broken(path, f"not an image, a mask and an ignore mask of 256x256 ({error})") from None
         if len(planes) > 2:
             y[row, 0][planes[2] > 0] = np.nan
     return x, y

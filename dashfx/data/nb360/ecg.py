@@ -42,7 +42,7 @@ def windows(records: list[np.ndarray], classes: np.ndarray) -> Pair:
     strides, pieces, labels = list(STRIDES.values()), [], []
     for record, label in zip(records, classes, strict=True):
         signal = record.astype(np.float32)
-        signal = (signal - signal.mean()) / max(float(signal.std()), 1e-8)
+        signal = (signal - signal.mean()) / (float(signal.std()) or 1.0)
         starts = np.arange(0, len(signal) - WINDOW + 1, strides[label])
         pieces.append(signal[starts[:, None] + np.arange(WINDOW)])
         labels.append(np.full(len(starts), label))
@@ -50,7 +50,7 @@ def windows(records: list[np.ndarray], classes: np.ndarray) -> Pair:
 
 
 def _reference(files: Files, path: Path) -> tuple[list[str], np.ndarray]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with files.reading(path, "no table"), open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if row]
     kinds = list(STRIDES)
     if not rows or any(len(row) < 2 or row[1] not in kinds for row in rows):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from dashfx.data.readers.npz import read_npz
-from dashfx.errors import DataError
+from dashfx.data.readers.border import border
+from dashfx.data.readers.npz import read_npy_file, read_npz
+from dashfx.errors import DataError, first_line
 
 BENCHMARK = "https://nb360.ml.cmu.edu"
 PUBLISHED = {
@@ -74,6 +75,10 @@ class Files:
         """The error for a file that is not as published."""
         return DataError(f"{path} is not as published: {what}; {self.task} needs {self._wanted()}")
 
+    def reading(self, path: Path, what: str) -> AbstractContextManager[None]:
+        """Around whatever looks into a file: anything raised there says that it is not as published."""
+        return border(path, f"is not as published, {what}", f"{self.task} needs {self._wanted()}")
+
     def array(self, name: str) -> np.ndarray:
         """A `.npy` file, memory-mapped.
 
@@ -82,9 +87,9 @@ class Files:
         """
         (path,) = self.find(name)
         try:
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (ValueError, OSError) as error:
-            raise self.broken(path, f"no plain array ({error})") from None
+            return read_npy_file(path)
+        except DataError as error:
+            raise self.broken(path, f"no plain array ({first_line(error)})") from None
 
     def arrays(self, name: str, *keys: str) -> list[np.ndarray]:
         """Arrays of a `.npz` file by key.
@@ -105,11 +110,9 @@ class Files:
         Raises:
             DataError: no such file of a version up to 7, or without these keys.
         """
-        try:
+        with self.reading(path, f"no arrays {', '.join(map(repr, keys))} in it"):
             held = loadmat(path, variable_names=list(keys))
             return [np.asarray(held[key]) for key in keys]
-        except (MatReadError, ValueError, KeyError, NotImplementedError) as error:
-            raise self.broken(path, f"no arrays {', '.join(map(repr, keys))} in it ({error})") from None
 
     def _look_for(self, name: str) -> Path | None:
         candidates = [self.folder / name, *self.folder.glob(f"*/{name}")]

@@ -34,7 +34,8 @@ def fsd50k(files: Files) -> Source:
         DataError: soundfile is not installed, or a clip is missing or has another rate.
     """
     *lists, numbers = files.find(*LISTS.values(), "lbl_map.json")
-    labels = json.loads(numbers.read_text(encoding="utf-8"))
+    with files.reading(numbers, "no numbers of labels"):
+        labels = json.loads(numbers.read_text(encoding="utf-8"))
     rows = {part: _rows(files, path) for part, path in zip(LISTS, lists, strict=True)}
     clips = {path.name: path for path in sorted(files.folder.rglob("*.wav"))}
     shapes = {f"x_{part}": ((len(each), 1, MELS, FRAMES), "f2") for part, each in rows.items()}
@@ -53,7 +54,7 @@ def fsd50k(files: Files) -> Source:
 
 
 def _rows(files: Files, path: Path) -> list[tuple[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with files.reading(path, "no table"), open(path, newline="", encoding="utf-8") as file:
         rows = [(row.get("files"), row.get("labels")) for row in csv.DictReader(file)]
     named = [(name, labels) for name, labels in rows if name and labels]
     if len(named) != len(rows) or not rows:
@@ -78,7 +79,8 @@ def _spectrogram(files: Files, path: Path | None, name: str) -> np.ndarray:
         raise DataError('fsd50k: reading its clips needs the package soundfile; pip install "dashfx[data]"') from None
     if path is None:
         raise DataError(f"fsd50k: no clip {Path(name).name} in {files.place}; unpack audio.zip there")
-    wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    with files.reading(path, "no sound"):
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if rate != RATE:
         raise files.broken(path, f"{rate} samples a second, not {RATE}")
     decibels = log_mel(torch.from_numpy(wave.mean(1)), rate, mels=MELS).numpy()[:, :FRAMES]

@@ -35,7 +35,8 @@ VERSION = 1
 def psicov(files: Files) -> Source:
     """float16 (N, 57, 128, 128) and distances (N, 1, 128, 128); written once and then read from the user's cache."""
     lists = files.find("deepcov.lst", "psicov.lst")
-    train, test = ([line.split()[0] for line in path.read_text().splitlines() if line.strip()] for path in lists)
+    with files.reading(lists[0].parent, "no lists of proteins"):
+        train, test = ([line.split()[0] for line in path.read_text().splitlines() if line.strip()] for path in lists)
     held = min(VALID, len(train) // 2)
     parts = {"train": train[:-held], "valid": train[-held:], "test": test}
     root, digest = lists[0].parent, zlib.crc32(repr(parts).encode())
@@ -62,7 +63,7 @@ def protein(files: Files, folder: Path, name: str) -> tuple[np.ndarray, np.ndarr
     features, distances = folder / "features" / f"{name}.npz", folder / "distance" / f"{name}-cb.npz"
     for path in (features, distances):
         if not path.is_file():
-            raise DataError(f"no file {path}; convert the pickles of protein.zip as docs/tasks.md says")
+            raise DataError(f"no file {path}; convert protein.zip as docs/reference/nas-bench-360.md says")
     held, cb = read_npz(features), read_npz(distances).get("cb")
     if cb is None or cb.ndim != 2 or set(PER_RESIDUE) - set(held) or set(PER_PAIR) - set(held):
         raise files.broken(features, "its arrays are not those of PDNet, or its distances are no map 'cb'")
@@ -70,7 +71,8 @@ def protein(files: Files, folder: Path, name: str) -> tuple[np.ndarray, np.ndarr
     start, n = max(0, (length - SIZE) // 2), min(length, SIZE)
     window = slice(start, start + n)
     x, y = np.zeros((CHANNELS, SIZE, SIZE), np.float32), np.full((SIZE, SIZE), np.nan, np.float32)
-    x[:, :n, :n] = _channels(held, length)[:, window, window]
+    with files.reading(features, "arrays of other shapes"):
+        x[:, :n, :n] = _channels(held, length)[:, window, window]
     y[:n, :n] = np.clip(cb[window, window], 1.0, FARTHEST)
     return x, y
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from dashfx.data.parts import by_part
+from dashfx.data.readers.border import border
+from dashfx.data.readers.pictures.decode import DEEP, GREY, as_pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
-from dashfx.data.source import Source
-from dashfx.errors import DataError, did_you_mean, first_line
+from dashfx.data.source import Pair, Source, as_array, named
+from dashfx.errors import DataError, did_you_mean
 
-SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
 INPUTS = ("image", "img", "x", "input", "inputs", "signal", "series", "values")
 LABELS = ("label", "labels", "y", "target", "targets", "class", "fine_label")
 
@@ -24,15 +26,16 @@ LABELS = ("label", "labels", "y", "target", "targets", "class", "fine_label")
 class Column(Rows):
     """One column: pictures as uint8 (N, C, H, W), arrays as (N, C, *size), a plain list as a series of one channel."""
 
-    def __init__(self, table: Any, name: str, where: str) -> None:
-        self.table, self.name, self.where = table.select_columns([name]), name, where
+    def __init__(self, table: Any, name: str, where: str, reading: Reading) -> None:
+        self.table, self.name, self.where, self.reading = table.select_columns([name]), name, where, reading
+        if not len(table):
+            raise DataError(f"{where} has no rows; leave a split out rather than give it none")
         first = self._array(0)
         if first.dtype.kind not in "biuf" or not 2 <= first.ndim <= 4:
             raise DataError(
                 f"{where} holds {first.shape} of {first.dtype}; a row is an image, (L,) or (C, *size) of numbers"
             )
-        dtype = np.float32 if first.dtype == np.float64 else first.dtype
-        super().__init__((len(table), *first.shape), dtype)
+        super().__init__((len(table), *first.shape), first.dtype)
 
     def row(self, number: int, generator: torch.Generator | None) -> np.ndarray:
         array = self._array(number)
@@ -43,14 +46,28 @@ class Column(Rows):
         return array
 
     def _array(self, number: int) -> np.ndarray:
-        value = self.table[int(number)][self.name]
-        try:
-            if hasattr(value, "convert"):  # a picture
-                array = np.asarray(value.convert("L" if value.mode in ("1", "L") else "RGB"))
-                return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        with border(self.where, f"row {number} cannot be read", "remove or replace it"):
+            value = self.table[int(number)][self.name]
+            if isinstance(value, Image.Image):
+                if value.mode.split(";")[0] in DEEP:
+                    raise DataError(f"{self.where}: row {number} has more than 8 bits a channel; save numbers instead")
+                grey = value.mode in GREY
+                return as_pixels(value, "L" if grey else "RGB", self.reading)
             return np.atleast_2d(np.asarray(value))
-        except (ValueError, OSError) as error:
-            raise DataError(f"{self.where}: row {number} cannot be read ({first_line(error)})") from None
+
+
+def _answers(values: Any, where: str) -> np.ndarray:
+    """y; `datasets` gives None where an answer is missing, and -1 for a class that is not known.
+
+    Raises:
+        DataError: a missing answer.
+    """
+    missing = [row for row, value in enumerate(values) if value is None]
+    if missing:
+        raise DataError(
+            f"{where}: no answer in {len(missing)} of {len(values)} rows (first: row {missing[0]}); remove them"
+        )
+    return as_array(values, where)
 
 
 def read_saved(parameter: str, reading: Reading) -> Source:
@@ -61,26 +78,31 @@ def read_saved(parameter: str, reading: Reading) -> Source:
     """
     folder = Path(parameter).expanduser()
     tables = _tables(folder)
-    unknown = [name for name in tables if name not in SPLITS]
-    if "train" not in tables:
+    splits = by_part(tables, f"hf:{parameter}")
+    if not splits:
         near = did_you_mean("train", tables)
         raise DataError(f"hf:{parameter} has no split 'train'{near}; it has {', '.join(tables) or 'none'}")
-    names = tables["train"].column_names
+    unknown = [name for name in tables if name not in splits.values()]
+    lead = splits.get("train", next(iter(splits.values())))
+    names = tables[lead].column_names
     wanted = reading.columns or (_column(names, INPUTS, "input", folder), _column(names, LABELS, "label", folder))
-    parts = {}
-    for split, table in tables.items():
+    parts: dict[str, Pair] = {}
+    for part, split in splits.items():
         for name in wanted:
-            if name not in table.column_names:
-                near = did_you_mean(name, table.column_names)
+            if name not in tables[split].column_names:
+                near = did_you_mean(name, tables[split].column_names)
                 raise DataError(
-                    f"{folder}/{split} has no column {name!r}{near}; it has {', '.join(table.column_names)}"
+                    f"{folder}/{split} has no column {name!r}{near}; it has {', '.join(tables[split].column_names)}"
                 )
-        if split in SPLITS:
-            y = np.asarray(table[wanted[1]][:])
-            parts[SPLITS[split]] = (held(Column(table, wanted[0], f"{folder}/{split}")), y)
+        where = f"{folder}/{split}"
+        x = held(Column(tables[split], wanted[0], where, reading))
+        with border(where, f"column {wanted[1]!r} cannot be read", "save the folder again with save_to_disk"):
+            y = tables[split][wanted[1]][:]
+        parts[part] = (x, _answers(y, f"{where}: {wanted[1]}"))
     notes: tuple[str, ...] = (f"columns: x is {wanted[0]!r}, y is {wanted[1]!r}",)
     notes += (f"left unread: {', '.join(unknown)}",) if unknown else ()
-    return _named(Source(folder.name, parts, notes), tables["train"].features[wanted[1]])
+    names = tuple(getattr(tables[lead].features[wanted[1]], "names", None) or ())
+    return named(Source(folder.name, parts, notes), names)
 
 
 def _tables(folder: Path) -> dict[str, Any]:
@@ -92,11 +114,12 @@ def _tables(folder: Path) -> dict[str, Any]:
         from datasets import load_from_disk
     except ImportError:
         raise DataError(f'hf:{folder}: reading it needs the package datasets; pip install "dashfx[data]"') from None
-    try:
+    with border(f"hf:{folder}", "not a folder of datasets' save_to_disk", "save it again"):
         loaded = load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"hf:{folder}: not a folder of datasets' save_to_disk ({first_line(error)})") from None
-    return dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+        tables: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+        for table in tables.values():
+            table.data.validate(full=True)  # a damaged table would otherwise end the process when it is read
+    return tables
 
 
 def _column(names: list[str], usual: tuple[str, ...], what: str, folder: Path) -> str:
@@ -108,17 +131,3 @@ def _column(names: list[str], usual: tuple[str, ...], what: str, folder: Path) -
     raise DataError(
         f"hf:{folder} has no {what} column{near}; it has {', '.join(names)}: name x and y with reading.columns=[X,Y]"
     )
-
-
-def _named(source: Source, feature: Any) -> Source:
-    """The source with the names of its classes, where the column knows them.
-
-    The numbers stay, which a checkpoint for this data set counts on, unless train lacks one: then y is the names.
-    """
-    names = tuple(getattr(feature, "names", None) or ())
-    numbers = {part: y for part, (_, y) in source.parts.items()}
-    if not names or any(y.dtype.kind not in "iu" or not ((y >= 0) & (y < len(names))).all() for y in numbers.values()):
-        return source
-    if len(np.unique(numbers["train"])) == len(names):
-        return replace(source, labels=names)
-    return replace(source, parts={part: (x, np.asarray(names)[y]) for part, (x, y) in source.parts.items()})

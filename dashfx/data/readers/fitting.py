@@ -14,6 +14,7 @@ from dashfx.data.reading import Reading
 from dashfx.data.source import Pair, Source
 from dashfx.errors import DataError
 
+MOST_WINDOWS = 10**8
 SAID = "say reading.window=N to cut windows, or reading.fit=pad, mask or crop"
 
 
@@ -82,7 +83,8 @@ def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
         return source, reading
     length = _length(source, reading)
     parts: dict[str, Pair] = {}
-    records, notes, seen = dict(source.records), list(source.notes), 0
+    groups, notes, seen = dict(source.groups), list(source.notes), 0
+    records: dict[str, np.ndarray] = {}
     for part, (x, y) in source.parts.items():
         series = x if isinstance(x, Records) else _series(x, source.where("x", part))
         if len(series) != len(y):
@@ -92,19 +94,20 @@ def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
             raise DataError(
                 f"{source.where('y', part)} has an answer for each position; reading.window keeps one a record"
             )
-        if part == "train" and reading.window:
+        if part == source.lead and reading.window:
             _check_classes(y, y[of], length, source.where("y", part))
         parts[part] = (_spectra(rows, series, reading), y[of])
-        records[part] = records[part][of] if part in records else of + seen
+        records[part] = of + seen
+        groups |= {part: groups[part][of]} if part in groups else {}
         seen += len(series)
         notes.append(_note(part, series, reading, length, of))
     used = replace(reading, length=length) if reading.fit else reading
-    return replace(source, parts=parts, records=records, notes=tuple(notes)), used
+    return replace(source, parts=parts, records=records, groups=groups, notes=tuple(notes)), used
 
 
 def _nothing_to_fit(source: Source, reading: Reading) -> None:
     for option in ("stride", "fit", "length", "log_mel", "rate"):
-        if getattr(reading, option):
+        if getattr(reading, option) and not (option == "fit" and reading.size):
             raise DataError(
                 f"{source.name}: reading.{option} is for records or sounds, here rows have one shape; leave it out"
             )
@@ -136,6 +139,10 @@ def _cut(records: Records, reading: Reading, length: int, where: str) -> tuple[R
     if not reading.window:
         return Fitted(records, length, reading.fit or "pad"), np.arange(len(records))
     stride = reading.stride or length
+    if int(records.lengths.sum()) // stride > MOST_WINDOWS:
+        raise DataError(
+            f"{where}: reading.window={length} at distance {stride} gives over {MOST_WINDOWS:,} rows; raise it"
+        )
     counts = np.where(records.lengths < length, 0, (records.lengths - length) // stride + 1)
     if not counts.any():
         raise DataError(

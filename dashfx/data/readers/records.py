@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dashfx.data.readers.rows import exact
+
 
 class Records(ABC):
     """Series of one number of channels and of any lengths.
@@ -37,7 +39,7 @@ class Flat(Records):
 
     def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
         super().__init__(lengths, 1 if values.ndim == 1 else values.shape[1])
-        self.values, self.starts = values, np.cumsum(lengths) - lengths
+        self.values, self.starts, self.dtype = values, np.cumsum(lengths) - lengths, exact(values.dtype)
 
     def piece(self, record: int, start: int, stop: int) -> np.ndarray:
         first = self.starts[record]
@@ -50,6 +52,7 @@ class Listed(Records):
     def __init__(self, arrays: Sequence[np.ndarray] | np.ndarray) -> None:
         super().__init__(np.array([a.shape[-1] for a in arrays]), np.atleast_2d(arrays[0]).shape[0])
         self.arrays = arrays
+        self.dtype = exact(np.result_type(*{array.dtype for array in arrays}))
 
     def piece(self, record: int, start: int, stop: int) -> np.ndarray:
         return np.atleast_2d(self.arrays[record])[:, start:stop]

@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from dashfx.data.readers.folders import labelled_files, roots_of
+from dashfx.data.readers.border import border
+from dashfx.data.readers.folders import labelled_files
+from dashfx.data.readers.groups import grouped
 from dashfx.data.readers.records import Records
 from dashfx.data.reading import Reading
 from dashfx.data.source import Source
-from dashfx.errors import DataError, first_line
+from dashfx.errors import DataError
 
 SUFFIXES = {".wav", ".flac", ".ogg"}
+DAMAGED = ("not a readable sound", "remove or replace it")
+FRAMES_A_BYTE = 8192  # FLAC takes 14 bytes for 65,535 samples of silence
+MOST_CHANNELS = 256
+FASTEST = 10**7  # samples a second
+FARTHEST = 1000  # times a rate that resampling goes up
+LONGEST = 10**6  # of the terms of the ratio: the filter has as many taps
+UNSEEKABLE = {"GSM610"}  # libsndfile reads it from the start alone, and says so only when it is asked to go elsewhere
 
 
 class Waves(Records):
@@ -44,7 +53,8 @@ def read_waves(folder: Path, reading: Reading) -> Source:
     Raises:
         DataError: soundfile is not there, a file is damaged, rates differ without `reading.rate`, or channels differ.
     """
-    files = {part: labelled_files(root, SUFFIXES, "sounds") for part, root in roots_of(folder, "wav").items()}
+    listing = labelled_files(folder, SUFFIXES, "sounds")
+    files = listing.files
     heads = {path: _head(path) for pairs in files.values() for path, _ in pairs}
     first, (_, rate, channels) = next(iter(heads.items()))
     for path, (_, other, n) in heads.items():
@@ -52,6 +62,8 @@ def read_waves(folder: Path, reading: Reading) -> Source:
             raise DataError(
                 f"{path} has {other} samples a second, {first} has {rate}; resample them, or say reading.rate={rate}"
             )
+        if reading.rate and not _reachable(other, reading.rate):
+            raise DataError(f"{path}: {other} samples a second do not go to reading.rate={reading.rate}; say another")
         if n != channels:
             raise DataError(f"{path} has {n} channels, {first} has {channels}; bring all sounds to one number")
     parts = {}
@@ -59,32 +71,46 @@ def read_waves(folder: Path, reading: Reading) -> Source:
         frames, rates = (np.array([heads[path][i] for path, _ in pairs], np.int64) for i in (0, 1))
         waves = Waves([path for path, _ in pairs], frames, rates, channels, reading.rate or rate)
         parts[part] = (waves, np.array([label for _, label in pairs]))
-    return Source(folder.name, parts, (f"sounds: {channels} channels, {reading.rate or rate} samples a second",))
+    note = f"sounds: {channels} channels, {reading.rate or rate} samples a second"
+    return grouped(Source(folder.name, parts, (note, *listing.notes)), listing.paths, listing.roots, reading)
+
+
+def _reachable(rate: int, wanted: int) -> bool:
+    return wanted <= FARTHEST * rate and max(rate, wanted) <= LONGEST * gcd(rate, wanted)
 
 
 def _head(path: Path) -> tuple[int, int, int]:
     """Frames, rate and channels."""
     soundfile = _soundfile(path)
-    try:
+    with border(path, *DAMAGED):
         info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise _damaged(path, error) from None
     if info.frames < 1:
         raise DataError(f"{path}: the sound is empty; remove it")
+    if info.frames > FRAMES_A_BYTE * path.stat().st_size or not 0 < info.channels <= MOST_CHANNELS:
+        raise DataError(
+            f"{path}: its header tells of {info.frames:,} samples of {info.channels} channels, more than its "
+            f"{path.stat().st_size:,} bytes hold; the file is damaged or cut off"
+        )
+    if not 0 < info.samplerate <= FASTEST:
+        raise DataError(f"{path}: its header tells of {info.samplerate:,} samples a second; remove or repair it")
+    if info.subtype in UNSEEKABLE:
+        raise DataError(
+            f"{path}: {info.subtype_info or info.subtype} cannot be read from the middle; save it as 16-bit PCM"
+        )
     return info.frames, info.samplerate, info.channels
 
 
 def _decoded(path: Path, start: int, stop: int | None) -> np.ndarray:
     soundfile = _soundfile(path)
-    try:
+    with border(path, *DAMAGED):
         wave, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise _damaged(path, error) from None
+        if stop is not None and len(wave) != stop - start:
+            raise DataError(
+                f"{path}: the sound ends after sample {start + len(wave):,}, before its header says; replace it"
+            )
+    if not np.isfinite(wave).all():
+        raise DataError(f"{path}: the sound has NaN or infinity; remove or replace it")
     return np.asarray(wave.T)
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not a readable sound ({first_line(error)}); remove or replace it")
 
 
 def _soundfile(path: Path) -> Any:

@@ -17,15 +17,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dashfx.data.readers.images import common_form, pixels
+from dashfx.data.readers.border import border, read_npy
+from dashfx.data.readers.pictures.decode import Form, common_form, pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
 from dashfx.data.source import Source, join
-from dashfx.errors import DataError, did_you_mean
+from dashfx.errors import DataError, did_you_mean, first_line
 
 IMAGES = ("png", "jpg", "jpeg")
 INPUTS = (*IMAGES, "npy")
 LABEL = "cls"
+LONGEST_LABEL = 1000  # bytes
+MOST_SHARDS = 100_000
 BLOCK = 512  # of a tar file, which ends with blocks of zeros
 
 
@@ -49,13 +52,13 @@ class Place(NamedTuple):
 class ShardImages(Rows):
     """uint8 (N, C, H, W)."""
 
-    def __init__(self, places: list[Place], mode: str, size: tuple[int, int]) -> None:
-        super().__init__((len(places), 1 if mode == "L" else 3, size[1], size[0]), np.uint8)
-        self.places, self.mode = places, mode
+    def __init__(self, places: list[Place], form: Form, reading: Reading) -> None:
+        super().__init__((len(places), *form.shape), np.uint8)
+        self.places, self.mode, self.reading = places, form.mode, reading
 
     def row(self, number: int, generator: torch.Generator | None) -> np.ndarray:
         place = self.places[number]
-        return pixels(io.BytesIO(place.read()), str(place), self.mode)
+        return pixels(io.BytesIO(place.read()), str(place), self.mode, self.reading)
 
 
 class ShardArrays(Rows):
@@ -77,10 +80,8 @@ class ShardArrays(Rows):
         return array
 
     def _array(self, place: Place) -> np.ndarray:
-        try:
-            return np.atleast_2d(np.load(io.BytesIO(place.read()), allow_pickle=False))
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(f"{place}: no plain array ({error}); write it with numpy.save") from None
+        with border(place, "no plain array", "write it with numpy.save"):
+            return np.atleast_2d(read_npy(io.BytesIO(place.read()), place.size, place))
 
 
 def read_shards(parameter: str, reading: Reading) -> Source:
@@ -99,10 +100,12 @@ def shard_paths(pattern: str) -> list[Path]:
     >>> [str(path) for path in shard_paths("a-{08..10}.tar")]
     ['a-08.tar', 'a-09.tar', 'a-10.tar']
     """
-    braces = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    braces = re.search(r"\{(\d{1,9})\.\.(\d{1,9})\}", pattern)
     if braces is None:
         return [Path(pattern).expanduser()]
     first, last = braces.groups()
+    if int(last) - int(first) >= MOST_SHARDS:
+        raise DataError(f"wds:{pattern} names {int(last) - int(first) + 1:,} shards; write at most {MOST_SHARDS:,}")
     numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
     return [Path(pattern[: braces.start()] + n + pattern[braces.end() :]).expanduser() for n in numbers]
 
@@ -123,18 +126,31 @@ def _part(pattern: str, reading: Reading) -> Source:
                     near = did_you_mean(wanted, sample)
                     raise DataError(f"{path}: sample {name!r} has no {wanted!r}{near}; it has {', '.join(sample)}")
             places.append(sample[kind])
-            labels.append(sample[label].read().decode("utf-8", "replace").strip())
+            labels.append(_label(sample[label]))
     if not places:
         raise DataError(f"{paths[0]}: no samples in it; a shard holds 00017.png (or jpg, npy) and 00017.cls")
     x: Rows
+    notes: tuple[str, ...] = (f"{len(paths)} shards, {kind}",)
     if kind.endswith("npy"):
         x = ShardArrays(places)
     else:
-        x = ShardImages(places, *common_form((io.BytesIO(place.read()), str(place)) for place in places))
+        form = common_form(((io.BytesIO(place.read()), str(place)) for place in places), reading)
+        x, notes = ShardImages(places, form, reading), (*notes, *form.notes)
     name = re.sub(r"[-_.]?\{.*", "", Path(pattern).name.removesuffix(".tar"))
     y = np.array(labels)
-    whole = all(re.fullmatch(r"-?\d+", label) for label in labels)
-    return Source(name, {"train": (held(x), y.astype(np.int64) if whole else y)}, (f"{len(paths)} shards, {kind}",))
+    whole = all(re.fullmatch(r"-?\d{1,18}", label) for label in labels)
+    return Source(name, {"train": (held(x), y.astype(np.int64) if whole else y)}, notes)
+
+
+def _label(place: Place) -> str:
+    """
+    Raises:
+        DataError: no text, none at all, or more than a name has.
+    """
+    if not 0 < place.size <= LONGEST_LABEL:
+        raise DataError(f"{place} has {place.size:,} bytes; a label is the number or name of a class")
+    with border(place, "a label that is no UTF-8 text", "write the number or name of the class"):
+        return place.read().decode("utf-8-sig").strip()
 
 
 def _input(sample: dict[str, Place], path: Path, name: str) -> str:
@@ -151,20 +167,24 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, Place]]]:
     """Each sample's name, and its files by what stands behind the first dot."""
     samples: dict[str, dict[str, Place]] = {}
     end = 0
+    if not path.is_file():
+        raise DataError(f"no such shard: {path}")
     try:
-        with tarfile.open(path, "r:") as tar:
+        with border(path, "not a plain tar file", "copy or write it again"), tarfile.open(path, "r:") as tar:
             for member in tar:
+                if member.size < 0 or member.issparse():
+                    raise DataError(f"{path}: {member.name:.80} is sparse or damaged; write the shard again")
                 end = member.offset_data + -(-member.size // BLOCK) * BLOCK
                 folder, _, file = member.name.rpartition("/")
                 name, _, kind = file.partition(".")
                 if member.isfile() and name:
                     place = Place(path, member.name, member.offset_data, member.size)
                     samples.setdefault(f"{folder}/{name}" if folder else name, {})[kind.lower()] = place
-    except FileNotFoundError:
-        raise DataError(f"no such shard: {path}") from None
-    except (tarfile.ReadError, OSError) as error:
+    except DataError as error:
+        if error.__cause__ is None:
+            raise
         early = "the shard ends early" if end else "not a plain tar file (compressed ones are not read)"
-        raise DataError(f"{path}: {early} ({error}); copy or write it again") from None
+        raise DataError(f"{path}: {early} ({first_line(error.__cause__)}); copy or write it again") from error
     if path.stat().st_size < end + BLOCK:
         raise DataError(f"{path}: the shard ends early, after {len(samples)} samples; copy or write it again")
     yield from samples.items()

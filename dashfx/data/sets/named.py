@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from dashfx.data.nb360 import READERS
+from dashfx.data.parts import PARTS
 from dashfx.data.sets.darcy import darcy
 from dashfx.data.sets.planted import planted
-from dashfx.data.source import PARTS, Pair, Source
+from dashfx.data.source import Pair, Source
 from dashfx.errors import DataError
 
 

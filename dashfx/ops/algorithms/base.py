@@ -1,4 +1,4 @@
-"""What every algorithm shares: the contract, the aggregation of kernels, the padding of inputs and one native conv."""
+"""Algorithm, the protocol, and its building blocks: aggregation of kernels, padding of inputs, one native conv."""
 
 from __future__ import annotations
 

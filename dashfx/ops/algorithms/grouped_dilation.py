@@ -1,4 +1,4 @@
-"""All kernel sizes of one dilation are merged into one native dilated conv: as many convs as there are dilations."""
+"""Grouping by dilation: all kernel sizes of one dilation are merged into one native dilated conv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain reference: every candidate's conv is run and the results are mixed (DARTS)."""
+"""Mixed results, the plain reference: every candidate's conv is run and the results are mixed (DARTS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels are mixed first, into one dense kernel, and convolved once: a conv is linear in its kernel (MergeNAS)."""
+"""Mixed weights: kernels are mixed into a dense one and convolved once; a conv is linear in its kernel (MergeNAS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which algorithm each conv of a supernet takes: measured once per distinct problem, forward and backward together.
+"""Choice of each conv's algorithm: measured once per distinct problem, forward and backward together.
 
 A supernet and a batch go in; every AggConv with algorithm "auto" gets its choice for that size, and a table comes out.
 What has not been measured takes the estimate of `dashfx.ops.autotune.estimate`.
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 BUDGET = 60.0  # seconds for all problems together; each gets its share, and runs once at least while time is left
 REPEATS = 5
 HOPELESS = 3.0  # times the best median: such an algorithm is not run again
-UNLIKELY = 10.0  # times the least work by the rule: such an algorithm is not run at all
+UNLIKELY = 10.0  # times the least work by the estimate: such an algorithm is not run at all
 KEPT = 0.5  # of the free memory: where spectra of all convs would take more, they are made again for the backward pass
 
 
@@ -248,7 +248,7 @@ def _fitting(place: Place, fourier: str, free: int | None) -> dict[str, float]:
 
 
 def _work(problem: Problem, fourier: str = "fourier") -> dict[str, float]:
-    """By the rule, the least first; that of "fourier" stands under the name given."""
+    """Estimates, the least first; that of "fourier" stands under the name given."""
     found = estimates(problem.spec, problem.shape, problem.out_channels)
     return {fourier if name == "fourier" else name: work for name, work in found}
 

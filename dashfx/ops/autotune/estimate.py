@@ -1,4 +1,4 @@
-"""How much work each algorithm has with an aggregated conv: an estimate, for where nothing has been measured.
+"""Cost estimates of each algorithm for an aggregated conv, for where nothing has been measured.
 
 The estimate counts multiplications and weighs each kind by how fast it runs. The weights come from a coarse grid search
 over 85 timings: 17 layers like those of `dashfx.ops.autotune.suite`, 5 spaces of 1 to 20 candidates, forward and

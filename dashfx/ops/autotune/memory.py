@@ -1,4 +1,4 @@
-"""How many bytes a training step of one aggregated conv needs with each algorithm, and how many are free."""
+"""Memory estimates of a training step of one aggregated conv with each algorithm, and how much memory is free."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def _fourier(
     plan = plan_for(spec, tuple(axes))
     frames = sizes.tap * sum(math.prod(lattice.shape) for lattice in plan.lattices)
     kept = frames + (sizes.padded if sizes.padded > sizes.x else 0)
-    opened = plan.opened(batch, channels, out_channels)
+    partial = plan.partial_numbers(batch, channels, out_channels)
     held = plan.held(batch, channels, out_channels, itemsize)
-    peak = kept + opened + held + frames + sizes.y + sizes.padded + sizes.weights
-    return Bytes(itemsize * (kept if recompute else kept + opened), itemsize * peak)
+    peak = kept + partial + held + frames + sizes.y + sizes.padded + sizes.weights
+    return Bytes(itemsize * (kept if recompute else kept + partial), itemsize * peak)
 
 
 def _native(sizes: _Sizes, taps: list[int], itemsize: int, threads: int) -> Bytes:

@@ -1,4 +1,4 @@
-"""The layers by which algorithms are compared, and one comparison: a layer goes in, its times and memory come out."""
+"""Benchmark suite of layers by which algorithms are compared: a layer goes in, its times and memory come out."""
 
 from __future__ import annotations
 

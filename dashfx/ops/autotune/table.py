@@ -1,4 +1,4 @@
-"""Measured choices by the problem that they solve, as a JSON file: one in a run's folder, one in the user's cache."""
+"""Tuning tables: measured choices by the problem that they solve, as JSON in a run's folder or in the user's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step goes in; how long it takes and how much memory it needs at once come out, on CPU and on CUDA devices."""
+"""Timing of a step, and its peak memory, on CPU and on CUDA devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Kernels are mixed first and convolved as a product of spectra (DASH): the cost hardly grows with the candidates.
+"""Convolution by Fourier transforms: kernels are mixed first and convolved as a product of spectra (DASH), so that the
+cost hardly grows with the candidates.
 
 y[p] = sum_o k[o] x[p + o] is Y = X conj(K). The period is the shortest at which nothing wraps around, after dropping
 the taps that cannot reach the input; circular padding wraps around on purpose and has the period of the input. Three
@@ -8,7 +9,7 @@ more things keep the work small, all exact:
    y[p] = sum_r sum_q k_r[q] x_r[p + q]. So each phase has stride 1 and a period s times shorter.
 2. A long axis is cut into windows that overlap by the reach of the taps, one more batch axis.
 3. Spectra are made, multiplied and undone a slice of frequencies at a time, small enough for the processor's cache.
-   The backward pass starts from half-made spectra, about twice the size of the input; or it makes them once more.
+   The backward pass starts from partial spectra, about twice the size of the input; or it makes them once more.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import aggregate, extend
 from dashfx.ops.algorithms.mixed_weights import MixedWeights
-from dashfx.ops.fourier.buffers import workshop_for
+from dashfx.ops.fourier.buffers import pool_for
 from dashfx.ops.fourier.plan import FourierPlan, Phase, plan_for, wraps
 from dashfx.ops.fourier.products import Channels
-from dashfx.ops.fourier.sides import Share
+from dashfx.ops.fourier.transforms import Chunk
 from dashfx.ops.geometry import ConvSpec
 
 
@@ -40,6 +41,8 @@ class Fourier:
 
     recompute: bool = False
 
+    # plans and buffers belong to sizes and threads, which a compiled graph leaves open
+    @torch.compiler.disable(reason="the Fourier path runs outside of compiled graphs: leave out fullgraph=True")
     def __call__(
         self, x: Tensor, weights: Sequence[Tensor], coef: Tensor, spec: ConvSpec, bias: Tensor | None = None
     ) -> Tensor:
@@ -78,21 +81,22 @@ class _Correlate(torch.autograd.Function):
         ctx: Any, plan: FourierPlan, recompute: bool, x: Tensor, bias: Tensor | None, *kernels: Tensor
     ) -> Tensor:
         job = _Job(plan, x, kernels)
-        opened = job.opened()
+        partial, pool = job.partial(), job.pool
         ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
-        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(opened)))
-        gathered = plan.outputs.blank(job.channels.y_rows, job.shop.room)
-        for work, target, sources in zip(job.shop.slices, job.output_shares(gathered), job.shares(opened), strict=True):
+        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(partial)))
+        gathered = plan.outputs.blank(job.channels.y_rows, pool.storage)
+        chunks = zip(job.output_chunks(gathered), job.chunks(partial), strict=True)
+        for work, (target, sources) in zip(pool.slices, chunks, strict=True):
             for i, (phase, (source, taps)) in enumerate(zip(work.phases, sources, strict=True)):
                 phase.inputs.analyse(source)
                 phase.taps.analyse(taps)
                 work.product.output(add=i > 0)
             if not work.phases:  # with a stride, taps within reach may still miss every input
                 work.output.zero_()
-            if bias is not None and work is job.shop.slices[0]:
-                job.shop.constants.add_(bias.view(len(job.shop.constants), 1, -1), alpha=plan.outputs.volume)
+            if bias is not None and work is pool.slices[0]:
+                pool.constants.add_(bias.view(len(pool.constants), 1, -1), alpha=plan.outputs.volume)
             work.outputs.adjoint(target)
-        (rows,) = plan.outputs.close(gathered, job.shop.desk)
+        (rows,) = plan.outputs.finish(gathered, pool.scratch)
         return job.channels.unrows(rows).data  # not as a view: autograd would refuse a ReLU in place on it
 
     @staticmethod
@@ -102,16 +106,16 @@ class _Correlate(torch.autograd.Function):
         # gradients are written over what was kept, past autograd's check, so a second backward pass makes it again
         ctx.recompute, kept = True, [t.data for t in kept]
         job = _Job(plan, x, kernels)
-        opened = list(zip(kept[::2], kept[1::2], strict=True)) or job.opened()
+        partial = list(zip(kept[::2], kept[1::2], strict=True)) or job.partial()
         _, _, to_x, to_bias, *wanted = ctx.needs_input_grad
         to_kernels = any(wanted)
-        arrived = plan.outputs.open([job.channels.rows(grad.contiguous())], job.shop.room, job.shop.desk)
-        grads, grad_bias = job.blanks(opened), None
-        shares = zip(job.output_shares(arrived), job.shares(opened), job.shares(grads), strict=True)
-        for work, (own, sources, targets) in zip(job.shop.slices, shares, strict=True):
+        arrived = plan.outputs.begin([job.channels.rows(grad.contiguous())], job.pool.storage, job.pool.scratch)
+        grads, grad_bias = job.blanks(partial), None
+        chunks = zip(job.output_chunks(arrived), job.chunks(partial), job.chunks(grads), strict=True)
+        for work, (own, sources, targets) in zip(job.pool.slices, chunks, strict=True):
             work.outputs.analyse(own)
-            if to_bias and work is job.shop.slices[0]:
-                grad_bias = plan.outputs.volume * job.shop.constants.sum(1).flatten()
+            if to_bias and work is job.pool.slices[0]:
+                grad_bias = plan.outputs.volume * job.pool.constants.sum(1).flatten()
             for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
                 # both are read before a gradient takes the place of either
                 if to_kernels:
@@ -129,22 +133,22 @@ class _Correlate(torch.autograd.Function):
         return None, None, grad_x, grad_bias, *grad_kernels
 
 
-Opened = Sequence[tuple[Tensor, Tensor]]  # per phase what the sides of inputs and taps returned
+Partial = Sequence[tuple[Tensor, Tensor]]  # per phase what the transforms of inputs and taps returned
 
 
 class _Job:
-    """The tensors of one correlation, and where it is done."""
+    """The operands of one correlation, and the buffer pool that it is done in."""
 
     def __init__(self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor]) -> None:
         out_channels, group_in = kernels[0].shape[:2]
         self.plan, self.x, self.kernels, self._new = plan, x, kernels, x.new_empty(0)
         self.channels = Channels(len(x), plan.groups, out_channels // plan.groups, group_in)
-        self.shop = workshop_for(plan, self.channels, x)
+        self.pool = pool_for(plan, self.channels, x)
 
-    def opened(self) -> Opened:
-        return [self._open(phase) for phase in self.plan.phases]
+    def partial(self) -> Partial:
+        return [self._begin(phase) for phase in self.plan.phases]
 
-    def blanks(self, opened: Opened) -> Opened:
+    def blanks(self, partial: Partial) -> Partial:
         """For gradients: where each slice's may take the place of what they were computed from, or new."""
         rows = self.channels
         return [
@@ -152,22 +156,22 @@ class _Job:
                 source if phase.inputs.in_place else phase.inputs.blank(rows.x_rows, self._new),
                 taps if phase.taps.in_place else phase.taps.blank(rows.k_rows, self._new),
             )
-            for phase, (source, taps) in zip(self.plan.phases, opened, strict=True)
+            for phase, (source, taps) in zip(self.plan.phases, partial, strict=True)
         ]
 
-    def shares(self, opened: Opened) -> Iterable[Sequence[tuple[Share, Share]]]:
+    def chunks(self, partial: Partial) -> Iterable[Sequence[tuple[Chunk, Chunk]]]:
         """Per slice and phase those of the inputs and of the taps."""
         phases = [
-            zip(phase.inputs.shares(source, self.shop.step), phase.taps.shares(taps, self.shop.step), strict=True)
-            for phase, (source, taps) in zip(self.plan.phases, opened, strict=True)
+            zip(phase.inputs.chunks(source, self.pool.step), phase.taps.chunks(taps, self.pool.step), strict=True)
+            for phase, (source, taps) in zip(self.plan.phases, partial, strict=True)
         ]
-        return zip(*phases, strict=True) if phases else [()] * len(self.shop.slices)
+        return zip(*phases, strict=True) if phases else [()] * len(self.pool.slices)
 
-    def output_shares(self, opened: Tensor) -> Sequence[Share]:
-        return self.plan.outputs.shares(opened, self.shop.step)
+    def output_chunks(self, partial: Tensor) -> Sequence[Chunk]:
+        return self.plan.outputs.chunks(partial, self.pool.step)
 
     def grad_x(self, gathered: Sequence[Tensor]) -> Tensor:
-        parts = [p.inputs.close(g, self.shop.desk)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
+        parts = [p.inputs.finish(g, self.pool.scratch)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
         if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
             return self.channels.unrows(parts[0])
         covered = sum(part.numel() for part in parts) == self.x.numel()
@@ -179,7 +183,7 @@ class _Job:
     def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
         grads: dict[int, Tensor] = {}
         for phase, own in zip(self.plan.phases, gathered, strict=True):
-            for (i, place), values in zip(phase.places, phase.taps.close(own, self.shop.desk), strict=True):
+            for (i, place), values in zip(phase.places, phase.taps.finish(own, self.pool.scratch), strict=True):
                 values = values.unflatten(0, self.kernels[i].shape[:2])
                 if values.shape == self.kernels[i].shape:  # no other phase has taps of this lattice
                     grads[i] = values
@@ -187,7 +191,7 @@ class _Job:
                     grads.setdefault(i, torch.zeros_like(self.kernels[i]))[place] = values
         return [grads[i] if i in grads else torch.zeros_like(kernel) for i, kernel in enumerate(self.kernels)]
 
-    def _open(self, phase: Phase) -> tuple[Tensor, Tensor]:
-        source = phase.inputs.open([self.channels.rows(self.x[phase.index])], self._new, self.shop.desk)
+    def _begin(self, phase: Phase) -> tuple[Tensor, Tensor]:
+        source = phase.inputs.begin([self.channels.rows(self.x[phase.index])], self._new, self.pool.scratch)
         taps = [self.kernels[i][place].flatten(0, 1) for i, place in phase.places]
-        return source, phase.taps.open(taps, self._new, self.shop.desk)
+        return source, phase.taps.begin(taps, self._new, self.pool.scratch)

@@ -1,4 +1,4 @@
-"""The slices of frequencies by which a plan is carried out, and the memory that they work in.
+"""Buffer pool of the Fourier path: the memory in which a plan is carried out, slice of frequencies by slice.
 
 On a CPU all convs of a thread use the same memory in turns, so it stays in a core's cache. Views of it, and the
 matrices that go with them, are made once for each plan and then used at every step.
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from dashfx.ops.fourier.plan import FourierPlan
 from dashfx.ops.fourier.products import Channels, Dense, Depthwise
-from dashfx.ops.fourier.sides import Slice
+from dashfx.ops.fourier.transforms import Slice
 
-MOST_KEPT = 64 << 20  # bytes of half-made spectra of outputs that are kept from step to step; larger ones are made anew
+MOST_KEPT = 64 << 20  # bytes of partial spectra of outputs that are kept from step to step; larger ones are made anew
 PLANS = 256  # that are remembered
 
 
 @dataclass(frozen=True)
 class PhaseSlice:
-    """One phase's share of a slice; phases take turns with the same memory."""
+    """What one phase has in a slice; phases take turns with the same memory."""
 
     inputs: Slice
     taps: Slice
@@ -38,58 +38,58 @@ class PlanSlice:
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where one plan is carried out for so many channels.
+class BufferPool:
+    """The buffers of one plan for so many channels, and the slices that work in them.
 
     Attributes:
         step: blocks of frequencies in a slice.
         slices: all of them, in order.
-        desk: memory of the slices, free for others before the first and after the last.
-        room: memory for the half-made spectra of the outputs; empty where that would be too much to keep.
+        scratch: memory of the slices, free for others before the first and after the last.
+        storage: memory for the partial spectra of the outputs; empty where that would be too much to keep.
         constants: real parts of the outputs at frequency 0, while the first slice is done: (groups, batch, channels).
     """
 
     step: int
     slices: list[PlanSlice]
-    desk: Tensor
-    room: Tensor
+    scratch: Tensor
+    storage: Tensor
     constants: Tensor
 
 
-def workshop_for(plan: FourierPlan, channels: Channels, like: Tensor) -> Workshop:
+def pool_for(plan: FourierPlan, channels: Channels, like: Tensor) -> BufferPool:
     """On a CPU the same each time, for each thread its own."""
     rows = channels.x_rows + channels.y_rows + channels.k_rows
     step = plan.blocks_in_slice(rows, like.element_size(), like.device.type)
     if like.device.type != "cpu":
         return _built(plan, channels, step, like.new_empty(sum(_sizes(plan, channels, step))))
     key = plan, channels, step, like.dtype
-    found = _kept.workshops.get(key)
+    found = _kept.pools.get(key)
     if found is None:
-        found = _kept.workshops[key] = _build_kept(plan, channels, step, like.dtype)
+        found = _kept.pools[key] = _pooled(plan, channels, step, like.dtype)
     return found
 
 
 def release() -> None:
     """Forgets what the calling thread keeps from step to step."""
-    _kept.workshops.clear()
+    _kept.pools.clear()
     _kept.memory = torch.empty(0, dtype=torch.uint8)
 
 
 class _Kept(threading.local):
     def __init__(self) -> None:
-        self.workshops: dict[tuple[FourierPlan, Channels, int, torch.dtype], Workshop] = {}
+        self.pools: dict[tuple[FourierPlan, Channels, int, torch.dtype], BufferPool] = {}
         self.memory = torch.empty(0, dtype=torch.uint8)
 
 
 _kept = _Kept()
 
 
-def _build_kept(plan: FourierPlan, channels: Channels, step: int, dtype: torch.dtype) -> Workshop:
+def _pooled(plan: FourierPlan, channels: Channels, step: int, dtype: torch.dtype) -> BufferPool:
     held = plan.outputs.held(channels.y_rows)
     count = sum(_sizes(plan, channels, step)) + (held if held * dtype.itemsize <= MOST_KEPT else 0)
     size = count * dtype.itemsize
     with torch.inference_mode(False):  # a tensor made in inference mode could not be used outside of it
-        if size > len(_kept.memory) or len(_kept.workshops) == PLANS:
+        if size > len(_kept.memory) or len(_kept.pools) == PLANS:
             most = max(size, len(_kept.memory))
             release()
             _kept.memory = torch.empty(most, dtype=torch.uint8)
@@ -102,10 +102,10 @@ def _sizes(plan: FourierPlan, channels: Channels, step: int) -> list[int]:
     return [2 * step * plan.outputs.block * count for count in rows]
 
 
-def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> Workshop:
+def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> BufferPool:
     sizes = _sizes(plan, channels, step)
-    desk, room = memory.split([sum(sizes), len(memory) - sum(sizes)])
-    spectra = [part.view(2, step * plan.outputs.block, -1) for part in desk.split(sizes)]
+    scratch, storage = memory.split([sum(sizes), len(memory) - sum(sizes)])
+    spectra = [part.view(2, step * plan.outputs.block, -1) for part in scratch.split(sizes)]
     slices = []
     for start in range(0, plan.outputs.blocks, step):
         blocks = range(start, min(start + step, plan.outputs.blocks))
@@ -115,4 +115,4 @@ def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> 
             for phase in plan.phases
         )
         slices.append(PlanSlice(phases, plan.outputs.at(blocks, y), y, channels.product(x, k, y, grad_k)))
-    return Workshop(step, slices, desk, room, channels.outputs(spectra[2][0, 0]))
+    return BufferPool(step, slices, scratch, storage, channels.outputs(spectra[2][0, 0]))

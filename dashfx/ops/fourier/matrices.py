@@ -1,4 +1,4 @@
-"""What keeps PyTorch's matrix products fast: enough of them for all threads, none too small, memory used again."""
+"""Sizes of batched matrix products, and memory for them: enough for all threads, none too small, buffers used again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def for_threads(count: int) -> int:
     return evenly if evenly <= 2 * count else count
 
 
-def memory(room: Tensor, *shape: int) -> Tensor:
-    """Of this shape, where `room` (1-D) begins if that is large enough, else new; values are arbitrary."""
+def memory(storage: Tensor, *shape: int) -> Tensor:
+    """Of this shape, where `storage` (1-D) begins if that is large enough, else new; values are arbitrary."""
     count = math.prod(shape)
-    return room[:count].view(shape) if len(room) >= count else room.new_empty(shape)
+    return storage[:count].view(shape) if len(storage) >= count else storage.new_empty(shape)

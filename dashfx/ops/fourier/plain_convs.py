@@ -1,4 +1,4 @@
-"""Plain convs that the Fourier path computes while they are trained: large kernels take PyTorch several times as long.
+"""Plain convs by the Fourier path while they are trained: large kernels take PyTorch several times as long.
 
 A conv changes its class for the time: parameters, names, hooks and copies stay as they are.
 """

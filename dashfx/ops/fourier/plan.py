@@ -1,4 +1,6 @@
-"""How an aggregated conv becomes products of spectra: its facts and an input size go in, a plan comes out."""
+"""The plan of a convolution by Fourier transforms: the facts of a conv and an input size go in, transforms, phases and
+windows come out.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ import torch
 from torch import Tensor
 
 from dashfx.ops.algorithms.base import pad
+from dashfx.ops.fourier.axis_by_axis import AxisTransform
 from dashfx.ops.fourier.matrices import for_threads
-from dashfx.ops.fourier.sides import DirectSide, FftSide, Side
-from dashfx.ops.fourier.staged_side import StagedSide
-from dashfx.ops.fourier.two_step_side import TwoStepSide
+from dashfx.ops.fourier.transforms import DirectTransform, FftTransform, Transform
+from dashfx.ops.fourier.two_step import TwoStepTransform
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
 
 # Bytes of spectra in one slice: on a CPU they should stay in a core's cache, elsewhere fewer and larger calls win.
@@ -39,8 +41,8 @@ class Phase:
 
     index: Index
     places: tuple[tuple[int, Index], ...]  # (lattice, part of its kernel)
-    inputs: Side
-    taps: Side
+    inputs: Transform
+    taps: Transform
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class FourierPlan:
 
     lattices: tuple[Lattice, ...]
     phases: tuple[Phase, ...]
-    outputs: Side
+    outputs: Transform
     groups: int
     windows: Windows | None = None
 
@@ -101,23 +103,23 @@ class FourierPlan:
         transforms += sum(phase.inputs.work(images * channels) + phase.taps.work(tap) for phase in self.phases)
         return transforms, 4.0 * self.frequencies * len(self.phases) * images * tap
 
-    def opened(self, batch: int, channels: int, out_channels: int) -> int:
-        """Numbers in the half-made spectra of inputs and kernels."""
+    def partial_numbers(self, batch: int, channels: int, out_channels: int) -> int:
+        """Numbers in the partial spectra of inputs and kernels."""
         images, tap = self._images(batch), out_channels * channels // self.groups
         return sum(phase.inputs.held(images * channels) + phase.taps.held(tap) for phase in self.phases)
 
     def held(self, batch: int, channels: int, out_channels: int, itemsize: int = 4) -> int:
-        """Numbers that a backward pass on a CPU holds beside its arguments, results and `opened`."""
+        """Numbers that a backward pass on a CPU holds beside its arguments, results and partial spectra."""
         images, tap = self._images(batch), out_channels * channels // self.groups
         rows = images * (channels + out_channels) + tap
         spectra = 2 * self.blocks_in_slice(rows, itemsize, "cpu") * self.outputs.block * (rows + tap)
         return self.outputs.held(images * out_channels) + spectra
 
     def blocks_in_slice(self, rows: int, itemsize: int, device: str) -> int:
-        """How many blocks of frequencies are done at once, for so many rows of all sides together."""
+        """How many blocks of frequencies are done at once, for so many rows of all operands together."""
         block, blocks = self.outputs.block, self.outputs.blocks
-        room = SLICE_CPU * torch.get_num_threads() if device == "cpu" else SLICE
-        fit = max(1, LEAST // block, room // (2 * itemsize * block * rows))
+        most = SLICE_CPU * torch.get_num_threads() if device == "cpu" else SLICE
+        fit = max(1, LEAST // block, most // (2 * itemsize * block * rows))
         step = -(-blocks // -(-blocks // fit))  # slices of equal size
         return min(blocks, for_threads(step)) if device == "cpu" else step
 
@@ -146,7 +148,7 @@ def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
         size, outputs = (windows.size,), (windows.hop // spec.stride[0],)
     terms = list(_terms(points, size, spec.stride))
     period = tuple(n // s for n, s in zip(size, spec.stride, strict=True)) if circular else _period(terms, outputs)
-    make = _sides_of(period, size, outputs)
+    make = _transforms_of(period, size, outputs)
     middle = tuple(m - 1 for m in outputs)
     phases = []
     for index, inputs, parts in terms:
@@ -158,7 +160,7 @@ def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
 
 
 def _terms(lattices: Sequence[Points], size: Size, stride: Size) -> Iterator[Term]:
-    """Per phase of the stride the index of its inputs, their positions, and its share of each lattice."""
+    """Per phase of the stride the index of its inputs, their positions, and its part of each lattice."""
     for phase in product(*map(range, stride)):
         inputs = tuple(range(len(range(r, n, s))) for r, n, s in zip(phase, size, stride, strict=True))
         parts = []
@@ -208,8 +210,8 @@ def _moved(points: range, by: int) -> range:
     return range(points.start + by, points.stop + by, points.step)
 
 
-def _sides_of(period: Size, size: Size, outputs: Size) -> Callable[..., Side]:
-    """What makes the sides of a plan with at least this period.
+def _transforms_of(period: Size, size: Size, outputs: Size) -> Callable[..., Transform]:
+    """What makes the transforms of a plan with at least this period.
 
     make(*points, middle, weighted, few): positions are counted from middle / 2, a tap's as an input's less an output's;
     few points, or a whole axis.
@@ -217,16 +219,16 @@ def _sides_of(period: Size, size: Size, outputs: Size) -> Callable[..., Side]:
     if len(period) == 1 and period[0] <= LONGEST_STEPS:
         steps = _steps(period[0], max(size[0], outputs[0]))
 
-        def make(*points: Points, middle: Size, weighted: bool = False, few: bool = False) -> Side:
+        def make(*points: Points, middle: Size, weighted: bool = False, few: bool = False) -> Transform:
             if few or steps[1] == 1:
-                return DirectSide(steps, points, middle[0], weighted, few)
-            return TwoStepSide(steps, points, middle[0], weighted)
+                return DirectTransform(steps, points, middle[0], weighted, few)
+            return TwoStepTransform(steps, points, middle[0], weighted)
 
         return make
     if max(period) <= LONGEST_MATRIX:
-        return lambda *points, middle, weighted=False, few=False: StagedSide(period, points, middle, weighted)
+        return lambda *points, middle, weighted=False, few=False: AxisTransform(period, points, middle, weighted)
     fast = tuple(_fast_length(n) for n in period)
-    return lambda *points, middle, weighted=False, few=False: FftSide(fast, points, weighted)
+    return lambda *points, middle, weighted=False, few=False: FftTransform(fast, points, weighted)
 
 
 def _steps(period: int, points: int) -> tuple[int, int]:

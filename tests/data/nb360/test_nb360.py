@@ -240,7 +240,7 @@ def test_missing_files_are_named_with_the_place_to_get_them(name: str, tmp_path:
         ("ecg", "training2017/REFERENCE.csv", b"A00000,X\n", "one of N, A, O, ~"),
         ("darcy", "piececonst_r421_N1024_smooth2.mat", b"noise", "no arrays 'coeff', 'sol'"),
         ("cosmic", "npy_train/f435w/10760/2/1_3.npy", np.zeros((2, 3)), "an ignore mask"),
-        ("psicov", "deepcov/features/deepcov0.npz", None, "docs/tasks.md"),
+        ("psicov", "deepcov/features/deepcov0.npz", None, "docs/reference/nas-bench-360.md"),
         ("fsd50k", "data/chunks/val_1.wav", None, "no clip val_1.wav"),
         ("fsd50k", "data/val.csv", b"files,labels\na.wav,\n", "lacks its 'files' or 'labels'"),
     ],

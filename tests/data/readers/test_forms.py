@@ -98,6 +98,18 @@ def test_saved_datasets(tmp_path: Path) -> None:
     assert load_data(f"hf:{tmp_path / 'e'}").labels == ("b", "c")
 
 
+def test_saved_images_of_many_bits_are_refused(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    images = [Image.fromarray(each.astype(np.uint16) * 257) for each in PIXELS]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    whole = datasets.Dataset.from_dict({"image": images, "label": Y.tolist()}, features=features)
+    whole.save_to_disk(str(tmp_path / "d"))
+    refuse(f"hf:{tmp_path / 'd'}", "row 0 has more than 8 bits")
+    missing = saved(tmp_path / "e", x=[[1.0, 2.0]] * 4, y=[0, 1, None, 1])
+    refuse(f"hf:{missing}", "no answer in 1 of 4 rows (first: row 2)")
+
+
 def test_saved_arrays_and_columns(tmp_path: Path) -> None:
     x = RNG.random((12, 2, 8)).astype(np.float32)
     folder = saved(tmp_path / "d", trace=x.tolist(), lable=Y.tolist())
@@ -212,6 +224,44 @@ def test_tsv(tmp_path: Path) -> None:
 def test_bad_ts(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     (tmp_path / "t.ts").write_text(text)
     refuse(tmp_path / "t.ts", "t.ts", *words)
+
+
+def test_ts_of_numbers_to_regress(tmp_path: Path) -> None:
+    head = HEAD.replace("@classLabel true a b", "@targetLabel true")
+    (tmp_path / "Toy_TRAIN.ts").write_text(head + "".join(f"{i},2,3:{60 + i % 5}\n" for i in range(30)))
+    (tmp_path / "Toy_Test.ts").write_text(head + "1,2,4:77.5\n1,2,5:-1e-3\n")
+    data = load_data(tmp_path / "Toy_TRAIN.ts")
+    assert data.kind == "dense" and data.described == "tabular" and data.target_shape == (1,)
+    assert data.test.targets[:, 0].tolist() == pytest.approx([77.5, -1e-3])
+    (tmp_path / "Toy_TRAIN.ts").write_text(head + "1,2,3:high\n")
+    refuse(tmp_path / "Toy_TRAIN.ts", "line 7", "'high'")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_marks_and_headings_are_no_classes(tmp_path: Path, mark: str) -> None:
+    lines = "".join(f"{i % 2}\t{i}\t{i + 2}\n" for i in range(10))
+    (tmp_path / "t.tsv").write_text(mark + lines, encoding="utf-8")
+    assert load_data(tmp_path / "t.tsv").labels == ("0", "1")
+    (tmp_path / "t.tsv").write_text(mark + "label\t1\t2\n" + lines, encoding="utf-8")
+    data = load_data(tmp_path / "t.tsv")
+    assert data.labels == ("0", "1") and any("line 1 is a heading" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("label", ["", "nan", "NaN", "?"])
+def test_missing_labels_are_no_classes(tmp_path: Path, label: str) -> None:
+    (tmp_path / "t.tsv").write_text("".join(f"{i % 2}\t{i}\t{i + 2}\n" for i in range(9)) + f"{label}\t1\t2\n")
+    refuse(tmp_path / "t.tsv", "line 10 has no label")
+    (tmp_path / "t.ts").write_text(HEAD + "1,2:a\n1,2:b\n" + f"1,2:{label}\n")
+    refuse(tmp_path / "t.ts", "line 9 has no label")
+    names = np.array(["a", "b", "a", "b", label])
+    refuse({"x": RNG.random((5, 8)), "y": names}, "1 of 5 labels are missing", "row 4")
+
+
+def test_values_beyond_float32(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("0\t1\t1e39\n1\t2\t3\n")
+    refuse(tmp_path / "t.tsv", "line 1", "beyond what float32 holds")
+    refuse({"x": np.full((5, 8), 1e39), "y": np.arange(5)}, "float32's largest", "5 of 5 rows")
+    refuse({"x": np.ones((5, 8)), "y": np.full((5, 2), 1e39)}, "y_train", "float32's largest")
 
 
 # Arrays in a folder

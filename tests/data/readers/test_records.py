@@ -9,10 +9,13 @@ import torch
 
 from dashfx.data import Data, load_data
 from dashfx.data.reading import Reading
+from dashfx.data.split import _usual_class
+from dashfx.data.survey import survey
 from dashfx.errors import DataError
 from dashfx.strategies.engine import hold_out
 from dashfx.task import evaluate, load_task
 
+RNG = np.random.default_rng(0)
 LENGTHS = np.array([10, 25, 7, 40, 31, 12, 18, 22, 9, 30] * 3)
 LABELS = np.arange(30) % 2
 # Ten groups of three rows, of which three hold one row of class 1 each.
@@ -132,9 +135,55 @@ def test_metrics_by_record_count_votes() -> None:
             assert evaluate(model, data.loader("test", batch), load_task("classify", data)) == pytest.approx(expected)
 
 
+def patients(vote: bool) -> Data:
+    """12 persons of 4 records each, two of either class; the mean of a record is its class."""
+    y = np.arange(48) % 2
+    x = [np.full(20 + i % 5, 2.0 * kind - 1, np.float32) for i, kind in enumerate(y)]
+    return read({"x": x, "y": y, "groups": np.arange(48) // 4}, window=10, vote=vote)
+
+
+def test_records_vote_and_groups_are_split() -> None:
+    def model(rows: torch.Tensor) -> torch.Tensor:
+        return torch.stack([-rows.mean((1, 2)), rows.mean((1, 2))], 1)
+
+    for vote in (False, True):
+        data = patients(vote)
+        assert evaluate(model, data.loader("test", 7), load_task("classify", data)) == 1.0
+    facts = {each.part: (each.rows, each.records, each.groups) for each in survey(data).parts}
+    assert sum(records or 0 for _, records, _ in facts.values()) == 48
+    assert sum(groups or 0 for *_, groups in facts.values()) == 12
+    kept, held = hold_out(data, 0.3)
+    for one, other in ((data.train, data.test), (data.train, data.valid), (kept.train, held.train)):
+        assert not np.intersect1d(one.groups, other.groups).size  # type: ignore[arg-type]
+
+
+def test_a_record_is_drawn_for_the_class_of_most_of_its_rows() -> None:
+    """Of 20 groups, ten have two rows of class 0 and one of class 1, the others the reverse; both kinds are drawn."""
+    y = np.array([[0, 0, 1], [1, 1, 0]])[np.arange(20) % 2].ravel()
+    groups = np.repeat(np.arange(20), 3)
+    data = load_data({"x": RNG.random((60, 1, 8)), "y": y, "groups": groups}, seed=3)
+    for part in ("test", "valid"):
+        drawn = np.unique(data.part(part).groups)  # type: ignore[arg-type]
+        assert {0, 1} == set((drawn % 2).tolist()) and len(drawn) in (3, 4)
+        assert abs(int((drawn % 2 == 0).sum()) - int((drawn % 2 == 1).sum())) <= 1
+    assert _usual_class(groups, y).tolist() == [0, 1] * 10
+
+
+def test_offsets_survive_in_records() -> None:
+    x = [1.7e9 + RNG.random(n) for n in (20, 30, 25, 40) * 5]
+    data = load_data({"x": x, "y": np.arange(20) % 2}, reading=Reading(window=10))
+    assert torch.cat([x for x, _ in data.loader("train", 16)]).std() == pytest.approx(1, abs=0.01)
+
+
+def test_series_of_time_and_channels_are_told_where_lengths_differ() -> None:
+    x = [RNG.random((n, 3)) for n in (20, 30) * 10]
+    assert read({"x": x, "y": np.arange(20) % 2}, fit="pad").input_shape == (3, 30)
+
+
 @pytest.mark.parametrize(
     ("arrays", "reading", "words"),
     [
+        ({"x": np.eye(9), "y": np.arange(9) % 2, "groups": np.arange(9) // 3}, {"vote": True}, ("classes 0 and 1",)),
         (flat(), {}, ("7 to 40 samples", "reading.window=N")),
         (flat(), {"window": 50}, ("longest record has 40", "reading.window=50")),
         (flat(), {"window": 5, "fit": "pad"}, ("exclude each other",)),
@@ -163,7 +212,7 @@ def test_metrics_by_record_count_votes() -> None:
             {"window": 9},
             ("every record of class 3 is shorter", "window=9"),
         ),
-        (MINGLED, {}, ("class 1 would be missing from test", "lesser one in its records")),
+        (MINGLED, {}, ("class 1 would be missing from test", "lesser one in its groups")),
         ({"x": np.ones((9, 3, 8, 8)), "y": np.arange(9)}, {"window": 5}, ("cuts series",)),
         ({"x": np.ones((9, 8)), "y": np.ones((9, 8))}, {"window": 4}, ("one a record",)),
         ({"x": np.ones((9, 8)), "y": np.arange(9)}, {"fit": "pad"}, ("reading.fit", "leave it out")),

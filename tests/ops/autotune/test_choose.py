@@ -1,4 +1,4 @@
-"""The choice of algorithms: the rule's favourites, what `tune` measures and keeps, and what memory forbids."""
+"""The choice of algorithms: the estimate's favourites, what `tune` measures and keeps, and what memory forbids."""
 
 from __future__ import annotations
 

@@ -76,28 +76,28 @@ def test_memory_is_shared_and_given_back() -> None:
     kept = buffers._kept
     for size in ((20, 20), (9, 9)):
         step(*conv(size))
-    (large, small) = kept.workshops.values()
-    assert large.desk.data_ptr() == small.desk.data_ptr() == kept.memory.data_ptr()
+    (large, small) = kept.pools.values()
+    assert large.scratch.data_ptr() == small.scratch.data_ptr() == kept.memory.data_ptr()
     step(*conv((40, 40)))  # a larger one takes a new piece, and the others follow
-    assert len(kept.workshops) == 1
+    assert len(kept.pools) == 1
     step(*conv((9, 9)))
-    assert {shop.desk.data_ptr() for shop in kept.workshops.values()} == {kept.memory.data_ptr()}
+    assert {pool.scratch.data_ptr() for pool in kept.pools.values()} == {kept.memory.data_ptr()}
     release()
-    assert not kept.workshops and not len(kept.memory)
+    assert not kept.pools and not len(kept.memory)
 
 
-def test_half_made_spectra_that_are_too_large_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_spectra_that_are_too_large_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "MOST_KEPT", 0)
     assert_close(step(*conv((20, 20))), step(*conv((20, 20), "mixed_results")))
-    (shop,) = buffers._kept.workshops.values()
-    assert not len(shop.room)
+    (pool,) = buffers._kept.pools.values()
+    assert not len(pool.storage)
 
 
 def test_plans_are_forgotten_when_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "PLANS", 2)
-    for n in (7, 8, 9, 10):
+    for n in (10, 9, 8, 7):  # a larger one would take new memory, and forget the others for that
         assert_close(step(*conv((n,))), step(*conv((n,), "mixed_results")))
-        assert len(buffers._kept.workshops) <= 2
+        assert len(buffers._kept.pools) <= 2
 
 
 @pytest.mark.parametrize("size", SIZES)
