@@ -29,10 +29,8 @@ from dashfx.ops import drop_residuals, sites_of
 from dashfx.run.prepare import prepare
 from dashfx.run.run import Run
 from dashfx.stages.rewrite import rewritten
-from dashfx.strategies.engine import Engine
 from dashfx.strategies.one_by_one import OneByOne, config_after_search
 from dashfx.strategies.rules import Argmax
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Batch, Learner, Supervised, fit, validate
 
 Losses = dict[str, list[float]]
@@ -66,7 +64,8 @@ def compare(run: Run, rows: int) -> tuple[Losses, dict[str, float]]:
     metrics: dict[str, float] = {}
     _, supernet = rewritten(run)
     options = run.config.search
-    strategy = STRATEGIES[options.alpha_on]
+    training = run.strategy.training
+    assert training is not None
     # The fit loop validates after each epoch, which nothing here reads: a few rows do.
     parts = {"valid": run.inputs.data.valid.subset(np.arange(8)), "test": run.inputs.data.test.subset(np.arange(rows))}
     data = replace(run.inputs.data, **parts)
@@ -83,14 +82,15 @@ def compare(run: Run, rows: int) -> tuple[Losses, dict[str, float]]:
         return Supervised(model, run.inputs.task, recipe, run.session.accelerator)
 
     metrics["the checkpoint"] = validate(plain(run.inputs.given_model(), options), data, "test")
-    train("search", Engine(supernet, run.inputs.task, options, run.session.accelerator, strategy))
+    engine = training.engine(supernet, run.inputs.task, options, run.session.accelerator)
+    train("search", engine)
     drop_residuals(supernet)
     lowered = dashfx.lower(supernet, Argmax().select(sites_of(supernet)))
     metrics["lowered at once, no further step"] = validate(plain(copy.deepcopy(lowered), options), data, "test")
 
     after = config_after_search(options, len(sites_of(supernet)))
     train("at-once", plain(lowered, after))
-    train("one-by-one", OneByOne(supernet, run.inputs.task, options, run.session.accelerator, strategy, Argmax()))
+    train("one-by-one", OneByOne(engine, Argmax()))
     untouched = run.inputs.given_model()
     train("untouched, the search's steps", plain(untouched, options))
     train("untouched", plain(untouched, after))

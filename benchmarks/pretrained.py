@@ -56,7 +56,7 @@ def measure(folder: Path) -> dict[str, float]:
     assert config.model is not None
     again = prepare(config.model, config.data, config=config)
     found = {"checkpoint": metric_of(again, again.inputs.given_model(), "test")}
-    if config.search.strategy == "dash":
+    if config.search.judges_mixtures:
         found |= of_search(again, paths)
     result = json.loads(paths.result.read_text())
     found["fine-tuned"] = result["test"]

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashfx.blackbox.evolution import Evolution as Evolution
     from dashfx.config.run import RunConfig as RunConfig
     from dashfx.data import Data as Data
     from dashfx.data import load_data as load_data
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
     from dashfx.frontend.tracing import trace as trace
     from dashfx.genotype import Genotype as Genotype
     from dashfx.ops import AggConv as AggConv
+    from dashfx.ops.relaxations import SoftGumbel as SoftGumbel
     from dashfx.pipeline import search as search
     from dashfx.run.result import Result as Result
     from dashfx.site import Site as Site
     from dashfx.site import Skip as Skip
     from dashfx.space import Candidate as Candidate
     from dashfx.space import SearchSpace as SearchSpace
+    from dashfx.stages.evaluators import ByProxy as ByProxy
+    from dashfx.strategies.base import Control as Control
+    from dashfx.strategies.blackbox import BlackBox as BlackBox
+    from dashfx.strategies.gradient import DASH as DASH
+    from dashfx.strategies.gradient import Gradient as Gradient
+    from dashfx.strategies.rules import Argmax as Argmax
+    from dashfx.strategies.rules import RandomChoice as RandomChoice
+    from dashfx.strategies.updates import OneLevel as OneLevel
     from dashfx.supernet import Supernet as Supernet
     from dashfx.supernet import lower as lower
     from dashfx.supernet import rewrite as rewrite
@@ -36,16 +46,26 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 _HOME = {
     "AggConv": "ops",
+    "Argmax": "strategies.rules",
+    "BlackBox": "strategies.blackbox",
+    "ByProxy": "stages.evaluators",
     "Candidate": "space",
-    "Data": "data",
+    "Control": "strategies.base",
+    "DASH": "strategies.gradient",
     "DashfxError": "errors",
+    "Data": "data",
+    "Evolution": "blackbox.evolution",
     "Genotype": "genotype",
+    "Gradient": "strategies.gradient",
+    "OneLevel": "strategies.updates",
     "Program": "frontend.tracing",
+    "RandomChoice": "strategies.rules",
     "Result": "run.result",
     "RunConfig": "config.run",
     "SearchSpace": "space",
     "Site": "site",
     "Skip": "site",
+    "SoftGumbel": "ops.relaxations",
     "Supernet": "supernet",
     "Task": "task",
     "export": "deploy.export",

@@ -43,8 +43,9 @@ from dashfx.stages.finalists import (
 )
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
-from dashfx.stages.search import check_evaluators, searched
+from dashfx.stages.search import check_strategy, searched
 from dashfx.stages.tune import check_space, tuned
+from dashfx.strategies.base import Strategy
 from dashfx.task import Task
 from dashfx.train.progress import QUIET, Observer
 from dashfx.tune import Tuned
@@ -57,7 +58,7 @@ def search(
     *,
     task: str | Task | None = None,
     space: SearchSpace | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
     out: str | Path | None = None,
     config: RunConfig | Mapping[str, Any] | None = None,
     observer: Observer = QUIET,
@@ -70,8 +71,9 @@ def search(
         data: whatever `load_data` takes.
         task: "classify", "multilabel", "regress", `file.py:function` or a Task; by default what the data suggests.
         space: the candidates; by default the configuration's.
-        strategy: "dash"; "evolution", "random-search" and "local" ask an evaluator what genotypes are worth; "random"
-            and "untouched" are the controls that go through the same retraining.
+        strategy: an object such as `Gradient(rule=Energy())` or `BlackBox(Evolution(), ByProxy("gennas"))`, or text:
+            "dash"; "evolution", "random-search" and "local" ask an evaluator what genotypes are worth; "random" and
+            "untouched" are the controls that go through the same retraining; `file.py:Class` is a user's own.
         out: the run's folder; without it nothing is written and no ONNX file is made.
         resume: continue the run in `out`.
 
@@ -95,7 +97,7 @@ def search(
     if out is not None:
         opened(run, out)  # all that a user can get wrong has been checked by now
     program, supernet = probed(run, program, supernet)
-    chance = chance_of(run.config, supernet)
+    chance = chance_of(run, supernet)
     run = budgeted(run, supernet)
     run.session.observer.planned(planned_epochs(run.config))
     genotype = kept(run, searched(run, supernet))
@@ -145,7 +147,7 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     Raises:
         DashfxError: an evaluator, a space of tuning or a width for retraining that cannot be used.
     """
-    check_evaluators(run, supernet)
+    check_strategy(run, supernet)
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)

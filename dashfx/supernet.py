@@ -11,18 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.config.run import SearchConfig
-from dashfx.cost.counts import CostModel, expected_cost, load_cost
+from dashfx.cost.counts import CostModel, expected_cost
 from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.frontend.inputs import mapped
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import SoftGumbel, Softmax, drop_residuals, sites_of
+from dashfx.ops.relaxations.base import geometric
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
 from dashfx.passes.substitute import Init
+from dashfx.plugins import find
 from dashfx.space import SearchSpace
-from dashfx.strategies.rules import SelectionRule, load_rule
-from dashfx.train.schedule import fade, geometric
+from dashfx.strategies.rules import SelectionRule
+from dashfx.train.schedule import fade
 
 log = logging.getLogger(__name__)
 FADE: float = SearchConfig.model_fields["fade"].default
@@ -56,12 +58,13 @@ class Supernet(nn.Module):
         return super()._apply(fn, recurse)
 
     def genotype(self, rule: str | SelectionRule = "argmax") -> Genotype:
-        """One candidate per site, by "argmax", "contribution", "energy" or a rule object.
+        """One candidate per site, by "argmax", "contribution", "energy", `file.py:Class` or a rule object.
 
         Raises:
             ConfigError: no rule of that name.
         """
-        return load_rule(rule).select(sites_of(self))
+        found: SelectionRule = find("rule", rule)
+        return found.select(sites_of(self))
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """The architecture logits, one (n_candidates,) per site."""
@@ -88,7 +91,7 @@ class Supernet(nn.Module):
         for site in sites_of(self).values():
             site.fade.fill_(fade(share, faded))
             if tau is not None and isinstance(site.relaxation, SoftGumbel | Softmax):
-                site.relaxation.tau = geometric(*tau, share)
+                site.relaxation.now = geometric(*tau, share)
 
     def cost(self, model: str | CostModel = "span") -> Tensor:
         """The mean over the sites of the cost expected under their mixtures, a scalar with gradient for the logits.
@@ -99,7 +102,8 @@ class Supernet(nn.Module):
         Raises:
             ConfigError: no cost of that name.
         """
-        sites, known = sites_of(self), load_cost(model) if isinstance(model, str) else model
+        sites = sites_of(self)
+        known: CostModel = find("cost", model)
         return expected_cost(known.table(sites), {name: site.coefficients() for name, site in sites.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:

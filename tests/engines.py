@@ -10,9 +10,9 @@ from toys import SIZE, ToyNet, toy_data
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.config.run import SearchConfig
+from dashfx.config.run import RunConfig, SearchConfig
 from dashfx.strategies.engine import Engine
-from dashfx.strategies.updates import STRATEGIES
+from dashfx.strategies.named import training_of
 from dashfx.task import load_task
 from dashfx.train.fit import make_accelerator
 from dashfx.train.progress import Epoch, Observer
@@ -28,7 +28,8 @@ def engine(init: str = "fresh", **options: Any) -> Engine:
     config = SearchConfig.parse({"epochs": 10, "batch_size": 16, **options})
     torch.manual_seed(0)
     supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2]), init)
-    made = Engine(supernet, TASK, config, make_accelerator("cpu"), STRATEGIES[config.alpha_on])
+    parts = training_of(RunConfig(search=config))
+    made = parts.engine(supernet, TASK, config, make_accelerator("cpu"))
     made.begin_epoch(0, 1)
     made.model.train()
     return made

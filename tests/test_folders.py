@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,17 @@ def test_a_run_stands_alone_from_its_start(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(BEFORE)  # which has data of that name
     for _ in range(2):
         assert run(["search", "--resume", "--out", str(tmp_path / "other"), "--quiet"]) == 0
+
+
+def test_a_package_is_imported_from_its_copy(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (moved / "mine_own").mkdir()
+    (moved / "mine_own" / "__init__.py").write_text("")
+    (moved / "mine_own" / "nets.py").write_text("from .parts import Net\n")
+    (moved / "net.py").rename(moved / "mine_own" / "parts.py")
+    text = (moved / "config.yaml").read_text()
+    (moved / "config.yaml").write_text(text.replace("model: net.py:Net", "model: mine_own.nets:Net"))
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert lowered_of(moved)[0].fc.out_features == 3
 
 
 def stopped(*_: object) -> None:

@@ -12,8 +12,10 @@ ROOT = Path(__file__).parent.parent
 # Rooms of one line do not import each other.
 ORDER = """
 errors
+usercode
 space
 drawing site config
+plugins
 genotype data
 task
 frontend

@@ -309,7 +309,7 @@ BAD: list[tuple[dict[str, Any], type[DashfxError], str]] = [
     ({"task": "clasify"}, TaskError, "did you mean 'classify'"),
     ({"seed": "x"}, ConfigError, "option 'seed'"),
     ({"checkpoint": "nowhere.pt"}, CheckpointError, "no such checkpoint"),
-    ({"search": {"rule": "best"}}, ConfigError, "no selection rule 'best'"),
+    ({"search": {"rule": "best"}}, ConfigError, "no rule 'best'"),
     ({"search": {"cost": "time"}}, ConfigError, "no cost 'time'"),
     ({"space": {"sites": "auto"}}, ConfigError, "space.sites=auto .* give --checkpoint, or --init grow"),
     ({"retrain": {"weights": "fresh", "model_args": {"widht": 8}}}, ModelError, "no argument 'widht' .*'width'"),

@@ -149,11 +149,11 @@ def test_progress_fades_residuals_and_cools_mixtures() -> None:
     found = []
     for share in (0.0, 0.25, 0.5, 1.0):
         net.progress(share, faded=0.5, tau=(4.0, 1.0))
-        found.append((float(net.conv2.fade), net.conv2.relaxation.tau))
+        found.append((float(net.conv2.fade), net.conv2.relaxation.temperature))
     assert found[0] == (1.0, 4.0) and found[1] == (pytest.approx(0.5), pytest.approx(4**0.75))
     assert found[2] == (0.0, pytest.approx(2.0)) and found[3] == (0.0, pytest.approx(1.0))
     net.progress(0.5)
-    assert 0 < float(net.conv2.fade) < 1 and net.conv2.relaxation.tau == pytest.approx(1.0)
+    assert 0 < float(net.conv2.fade) < 1 and net.conv2.relaxation.temperature == pytest.approx(1.0)
     with pytest.raises(ConfigError, match=r"1\.5 is not between 0 and 1: give step / steps"):
         net.progress(1.5)
 

@@ -70,8 +70,8 @@ def main() -> None:
     scores = Scores(options)
     ends: list[tuple[float, ...]] = []
     for seed in range(options.seeds):
-        strategy = Evolution(SPACE, torch.Generator().manual_seed(seed), options.population, options.tournament)
-        rows = optimise(strategy, scores, options.evaluations, maximise=scores.maximise)
+        search = Evolution(options.population, options.tournament).begin(SPACE, torch.Generator().manual_seed(seed))
+        rows = optimise(search, scores, options.evaluations, maximise=scores.maximise)
         arch = arch_of(winner(rows, scores, options, torch.Generator().manual_seed(seed)))
         ends.append(tuple(table[arch] for table in published.values()))
         distinct = len({row.genome for row in rows})
@@ -98,7 +98,7 @@ def winner(rows: Sequence[Row], scores: Scores, options: argparse.Namespace, gen
     ]
     start.sort(key=lambda row: row.fitness)  # the best are the youngest
     tournament = min(options.tournament, len(start))
-    second = Evolution(SPACE, generator, len(start), tournament, start)
+    second = Evolution(len(start), tournament).begin(SPACE, generator, start)
     offspring = optimise(second, at_full_depth, options.refine, maximise=scores.maximise)
     return max([*start, *offspring], key=lambda row: row.fitness).genome
 

@@ -31,7 +31,8 @@ from dashfx.proxy import GenNAS, correlate, load_proxy
 from dashfx.run.prepare import prepare
 from dashfx.stages.evaluators import BySupernet, proxy_batch
 from dashfx.stages.rewrite import rewritten
-from dashfx.stages.search import train_mixtures
+from dashfx.stages.search import Searching
+from dashfx.strategies.gradient import DASH
 from dashfx.train.progress import read_log
 
 PROXIES = ("combo", "single", "synflow", "snip", "grasp", "fisher", "grad_norm", "jacob_cov", "naswot")
@@ -98,7 +99,8 @@ def supernet_metric(spec: str, epochs: int) -> Score:
     config = {"model_args": arguments, "space": space, "search": search, "valid_fraction": VALID_FRACTION}
     run = prepare("dashfx.backbones:WRN1d", spec, config={**config, "device": "cpu"})
     _, supernet = rewritten(run)
-    return BySupernet(run.inputs, train_mixtures(run, supernet)).value
+    context = Searching(run, supernet)
+    return BySupernet().begin(context, DASH.train(context)).value
 
 
 def report(rows: Sequence[Trained], lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks.kd.load import first_seed, load
 from benchmarks.kd.train import CONVS, SPACE
-from dashfx.blackbox.base import BlackBox, best_of, optimise
+from dashfx.blackbox.base import Optimiser, best_of, optimise
 from dashfx.blackbox.evolution import Evolution
-from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
+from dashfx.blackbox.genomes import GenotypeSpace, Listed, kernels_apart
 from dashfx.blackbox.local import LocalSearch
 from dashfx.blackbox.random import RandomSearch
 from dashfx.genotype import Genotype
 
-STRATEGIES: dict[str, Callable[[Space[Genotype], torch.Generator], BlackBox[Genotype]]] = {
-    "random-search": RandomSearch,
-    "evolution": lambda space, generator: Evolution(space, generator, population=8, tournament=4),
-    "local": lambda space, generator: LocalSearch(space, generator, patience=5),
+STRATEGIES: dict[str, Optimiser] = {
+    "random-search": RandomSearch(),
+    "evolution": Evolution(population=8, tournament=4),
+    "local": LocalSearch(patience=5),
 }
 
 
@@ -56,7 +56,7 @@ def ends(path: Path, strategy: str, evaluations: int, repeats: int) -> tuple[flo
 
     found = []
     for seed in range(repeats):
-        search = STRATEGIES[strategy](space, torch.Generator().manual_seed(seed))
+        search = STRATEGIES[strategy].begin(space, torch.Generator().manual_seed(seed))
         found.append(rows[best_of(optimise(search, values, evaluations, maximise=True)).genome])
     return statistics.mean(row.valid for row in found), statistics.mean(row.test for row in found)
 

@@ -1,4 +1,4 @@
-"""Strategies that only see values: `ask` gives genomes, `tell` takes what they are worth; every row is kept."""
+"""Black-box optimisers: `ask` gives genomes, `tell` takes what they are worth; every row is kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
+
+import torch
 
 from dashfx.blackbox.genomes import G, Space
 from dashfx.errors import DashfxError, RunFolderError
@@ -33,7 +35,7 @@ class Row(Generic[G]):
     Attributes:
         number: how many came before it; the smaller, the older.
         value: in the evaluator's own unit; None where it is not a finite number, as after a diverged run.
-        fitness: the value as strategies see it, where larger is better; minus infinity for None.
+        fitness: the value as optimisers see it, where larger is better; minus infinity for None.
         seconds: what the evaluation took; 0 where the value was known.
     """
 
@@ -45,10 +47,11 @@ class Row(Generic[G]):
     seconds: float
 
 
-class BlackBox(ABC, Generic[G]):
-    """Proposes genomes. What one `ask` gave is told before the next; rows come in the order of the proposals.
+class Asking(ABC, Generic[G]):
+    """A search under way: proposes genomes, and hears what they are worth, in the order of the proposals.
 
-    A strategy draws from its own generator only, so that the same values lead to the same proposals.
+    What one `ask` gave is told before the next. It draws from its own generator only, so that the same values lead to
+    the same proposals: a killed search is continued by replaying it.
     """
 
     @abstractmethod
@@ -57,6 +60,18 @@ class BlackBox(ABC, Generic[G]):
 
     def tell(self, rows: Sequence[Row[G]]) -> None:
         """What the genomes were worth; larger fitness is better."""
+
+
+class Optimiser(ABC):
+    """The settings of a search that sees nothing but values, as a frozen dataclass."""
+
+    @abstractmethod
+    def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Asking[G]:
+        """A new search.
+
+        Args:
+            start: rows of an earlier search to go on from, oldest first; their fitness is of the same kind.
+        """
 
 
 class History(Generic[G]):
@@ -105,7 +120,7 @@ class History(Generic[G]):
 
 
 def optimise(
-    strategy: BlackBox[G],
+    asking: Asking[G],
     evaluate: Evaluate[G],
     evaluations: int,
     *,
@@ -116,13 +131,13 @@ def optimise(
 ) -> list[Row[G]]:
     """Every row of a search. Genomes met before are not evaluated again, those that `history` holds included.
 
-    A search is continued by replaying it: the strategy asks what it asked before and is told what the history has, so
+    A search is continued by replaying it: the optimiser asks what it asked before and is told what the history has, so
     that it stands where it stood, its generator included.
 
     Args:
-        strategy: a new one.
+        asking: a new search, as `Optimiser.begin` gives it.
         evaluations: the number of rows, repeats included.
-        maximise: whether larger values are better; strategies always see larger fitness as better.
+        maximise: whether larger values are better; optimisers always see larger fitness as better.
         together: how many genomes are asked for and evaluated at once.
 
     Raises:
@@ -132,7 +147,7 @@ def optimise(
     values: dict[G, float | None] = dict(before)
     rows: list[Row[G]] = []
     while len(rows) < evaluations:
-        asked = strategy.ask(min(together, evaluations - len(rows)))
+        asked = asking.ask(min(together, evaluations - len(rows)))
         _check_replay([each.genome for each in asked], [genome for genome, _ in before[len(rows) :]])
         new = list(dict.fromkeys(each.genome for each in asked if each.genome not in values))
         started = time.perf_counter()
@@ -142,7 +157,7 @@ def optimise(
         for number, each in enumerate(asked, len(rows)):
             value, spent = values[each.genome], seconds if each.genome in new else 0.0
             told.append(Row(number, each.genome, value, fitness(value, maximise), each.parent, spent))
-        strategy.tell(told)
+        asking.tell(told)
         for row in told:
             if history:
                 history.append(row)
@@ -157,7 +172,7 @@ def best_of(rows: Sequence[Row[G]]) -> Row[G]:
 
 
 def fitness(value: float | None, maximise: bool) -> float:
-    """A value as strategies see it: larger is better, and what is not a number comes last."""
+    """A value as optimisers see it: larger is better, and what is not a number comes last."""
     if value is None:
         return -math.inf
     return value if maximise else -value

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from dashfx.blackbox.base import BlackBox, Proposal, Row
+from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row, best_of
 from dashfx.blackbox.genomes import G, Space
+from dashfx.plugins import Count
 
 TRIES = 20  # mutations until one is new
 
 
-class LocalSearch(BlackBox[G]):
+@dataclass(frozen=True)
+class LocalSearch(Optimiser):
     """The first fitter neighbour becomes the place to go on from.
 
     Args:
         patience: so many neighbours in a row that are not fitter, and the climb starts again elsewhere.
     """
 
-    def __init__(self, space: Space[G], generator: torch.Generator, patience: int = 30) -> None:
+    patience: Count = 30
+
+    def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Climbing[G]:
+        return Climbing(space, generator, self.patience, start)
+
+
+class Climbing(Asking[G]):
+    """Where the climb stands; it begins at the fittest row of `start`, where there is one."""
+
+    def __init__(self, space: Space[G], generator: torch.Generator, patience: int, start: Sequence[Row[G]]) -> None:
         self._space, self._generator, self._patience = space, generator, patience
-        self._here: Row[G] | None = None
+        self._here: Row[G] | None = best_of(start) if start else None
         self._failures = 0
-        self._seen: set[G] = set()
+        self._seen: set[G] = {row.genome for row in start}
 
     def ask(self, n: int) -> list[Proposal[G]]:
         return [self._propose() for _ in range(n)]

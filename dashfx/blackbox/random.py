@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 
-from dashfx.blackbox.base import BlackBox, Proposal
+from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
 
 TRIES = 20  # draws until one is new; in a space that is nearly used up repeats are let through
 
 
-class RandomSearch(BlackBox[G]):
+@dataclass(frozen=True)
+class RandomSearch(Optimiser):
     """Uniform draws, each new where a few tries find one that is."""
 
-    def __init__(self, space: Space[G], generator: torch.Generator) -> None:
+    def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Drawing[G]:
+        return Drawing(space, generator, start)
+
+
+class Drawing(Asking[G]):
+    """What has been drawn already."""
+
+    def __init__(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]) -> None:
         self._space, self._generator = space, generator
-        self._seen: set[G] = set()
+        self._seen: set[G] = {row.genome for row in start}
 
     def ask(self, n: int) -> list[Proposal[G]]:
         return [Proposal(self._draw()) for _ in range(n)]

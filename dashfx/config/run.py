@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -88,7 +89,9 @@ class FitConfig(Strict):
 
     Attributes:
         epochs: passes over `fraction` of the training data.
+        optimizer: of the weights: "sgd", "adam", "adamw" or `file.py:function`.
         lr: the peak learning rate of the schedule.
+        schedule: "onecycle", "cosine", "steps", "constant" or `file.py:function`.
         clip: the largest norm of all gradients together; 0 turns clipping off.
         fraction: the share of the training data that an epoch draws afresh.
         milestones: for schedule "steps": shares of the epochs after which the rate is multiplied by 0.2.
@@ -96,33 +99,40 @@ class FitConfig(Strict):
 
     epochs: int = Field(60, ge=1)
     batch_size: int = Field(64, ge=1)
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: str = "adamw"
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    schedule: Literal["onecycle", "cosine", "steps", "constant"] = "onecycle"
+    schedule: str = "onecycle"
     milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
     fraction: float = Field(1.0, gt=0, le=1)
 
 
-BLACKBOX = ("evolution", "random-search", "local")  # strategies that ask an evaluator what a genotype is worth
-CONTROLS = ("random", "untouched")  # strategies that look at nothing
+FROM_PYTHON = " from Python"  # what the text of a strategy ends with that was given as an object
+UPDATES = {"train": "one-level", "held-out": "first-order"}  # the values of `search.alpha_on`, as `update` was called
 
 
 class SearchConfig(FitConfig):
     """How mixtures are trained and one candidate is chosen.
 
+    What names an object is written `name`, `name:key=value,key=value` or `file.py:Class:key=value`, see
+    `dashfx.plugins`.
+
     Attributes:
         strategy: "dash"; "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`;
             "random" and "untouched" are controls that train no mixture and go through the same retraining.
+        relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
+        update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
+            share of the training data that the weights do not see.
+        monitors: what looks at the search after each epoch beside `patience` and `shrink`.
+        terms: what is added to the loss beside `cost`.
+        edits: what is done to the candidates before the search, such as "within:share=0.5".
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
-        alpha_lr, alpha_optimizer: the architecture parameters' own rate and rule.
-        alpha_on: "train" learns them on the training loss (one level, the paper), "held-out" on a share of the training
-            data that the weights do not see (first order).
-        held_out: that share.
+        alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
+        held_out: the share that "first-order" learns them on.
         warmup: the share of epochs before the architecture parameters move.
-        tau: the temperature of the soft Gumbel at the start and at the end; geometric in between.
+        tau: the temperature of the relaxation at the start and at the end; geometric in between.
         lead: the share of a grown conv's mixture that its own kernel has at the start; 0 starts even.
         fade: the share of epochs over which a grown conv's residual kernel fades away.
         cost, cost_weight: the penalty on the expected cost ("span" or "taps"), and its weight in the loss.
@@ -138,15 +148,19 @@ class SearchConfig(FitConfig):
     """
 
     epochs: int = Field(30, ge=1)
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: str = "sgd"
     lr: float = Field(0.1, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
-    schedule: Literal["onecycle", "cosine", "steps", "constant"] = "cosine"
-    strategy: Literal["dash", "evolution", "random-search", "local", "random", "untouched"] = "dash"
+    schedule: str = "cosine"
+    strategy: str = "dash"
+    relaxation: str = "soft-gumbel"
+    update: str = "one-level"
+    monitors: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
-    alpha_optimizer: Literal["sgd", "adam"] = "adam"
-    alpha_on: Literal["train", "held-out"] = "train"
+    alpha_optimizer: str = "adam"
     held_out: float = Field(0.3, gt=0, lt=1)
     warmup: float = Field(0.2, ge=0, lt=1)
     tau: tuple[float, float] = (1.0, 1.0)
@@ -164,6 +178,34 @@ class SearchConfig(FitConfig):
     warm_start: str = ""
     autotune: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_called_before(cls, options: Any) -> Any:
+        """`alpha_on`, in files of earlier versions, is `update`."""
+        if not isinstance(options, Mapping) or "alpha_on" not in options:
+            return options
+        rest, before = {name: value for name, value in options.items() if name != "alpha_on"}, options["alpha_on"]
+        if before not in UPDATES:
+            raise ValueError(f"alpha_on is called update now, and was {' or '.join(UPDATES)}, not {before!r}")
+        if rest.setdefault("update", UPDATES[before]) != UPDATES[before]:
+            raise ValueError(f"alpha_on={before} is called update={UPDATES[before]} now; leave alpha_on out")
+        return rest
+
+    @property
+    def kind(self) -> str:
+        """The strategy's name, or the class of an object, without its arguments."""
+        return re.split(r"[:(]|" + FROM_PYTHON, self.strategy, maxsplit=1)[0]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the strategy looks at nothing, as far as its name tells."""
+        return self.kind in ("random", "untouched", "Control")
+
+    @property
+    def judges_mixtures(self) -> bool:
+        """Whether the choice is read from trained mixtures, as far as the strategy's name tells."""
+        return self.kind in ("dash", "Gradient")
+
 
 class BlackBoxConfig(Strict):
     """How the strategies that only see values go about it.
@@ -172,7 +214,7 @@ class BlackBoxConfig(Strict):
         evaluator: what a genotype is worth: a proxy ("gennas" and others, see `dashfx.proxy`), "supernet" (shared
             weights of a supernet that is trained first), "train" (a short training), or a table, FILE.json or FILE.csv.
         evaluations: how many genotypes are proposed; those met before cost nothing.
-        population, tournament: of "evolution".
+        population, tournament: of "evolution"; `search.strategy` may also say `evolution:population=20`.
         epochs: of a short training.
         batch_size: how many rows a proxy sees.
     """
@@ -378,14 +420,10 @@ class RunConfig(Strict):
 
     @property
     def trains_supernet(self) -> bool:
-        """Whether the search leaves weights that the lowered model can inherit."""
-        by_supernet = self.search.strategy in BLACKBOX and self.blackbox.evaluator == "supernet"
-        return self.search.strategy == "dash" or by_supernet
-
-    @property
-    def inherited(self) -> Literal["inherit", "own"]:
-        """Which weights lowering takes from a supernet: those of the mixture, or what the candidate had when judged."""
-        return "inherit" if self.search.strategy == "dash" else "own"
+        """Whether the search leaves weights that the lowered model can inherit, as far as the options' names tell."""
+        asked = self.search.strategy if self.search.kind == "BlackBox" else self.blackbox.evaluator
+        by_supernet = not self.search.is_control and ("BySupernet(" in asked or asked.startswith("supernet"))
+        return self.search.judges_mixtures or by_supernet
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

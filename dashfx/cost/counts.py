@@ -6,13 +6,14 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dashfx.errors import ConfigError, did_you_mean
+from dashfx.errors import ConfigError
 from dashfx.frontend.recording import forward
 from dashfx.frontend.tracing import evaluation
 from dashfx.ops import AggConv
@@ -67,47 +68,39 @@ class CostModel(ABC):
         return {name: torch.tensor(self.of(a), device=a.alpha.device, dtype=a.alpha.dtype) for name, a in sites.items()}
 
 
+@dataclass(frozen=True)
 class Span(CostModel):
     """Effective size over input size, averaged over the axes: a mild pull towards small spans."""
 
-    unit = "share of the input's length"
+    unit: ClassVar[str] = "share of the input's length"
 
     def of(self, aggconv: AggConv) -> list[float]:
         size = _site(aggconv).input_size
         return [sum(s / n for s, n in zip(c.span, size, strict=True)) / len(size) for c in aggconv.candidates]
 
 
+@dataclass(frozen=True)
 class Taps(CostModel):
     """Number of taps over that of the largest candidate."""
 
-    unit = "share of the largest kernel's taps"
+    unit: ClassVar[str] = "share of the largest kernel's taps"
 
     def of(self, aggconv: AggConv) -> list[float]:
         largest = max(c.taps for c in aggconv.candidates)
         return [c.taps / largest for c in aggconv.candidates]
 
 
+@dataclass(frozen=True)
 class Macs(CostModel):
     """Multiply-adds for one input."""
 
-    unit = "multiply-adds"
+    unit: ClassVar[str] = "multiply-adds"
 
     def of(self, aggconv: AggConv) -> list[float]:
         return [float(conv_macs(_site(aggconv), c)) for c in aggconv.candidates]
 
 
-COSTS: dict[str, CostModel] = {"span": Span(), "taps": Taps()}
-
-
-def load_cost(name: str) -> CostModel:
-    """The cost that a search can penalise, by name.
-
-    Raises:
-        ConfigError: no cost of that name.
-    """
-    if name not in COSTS:
-        raise ConfigError(f"no cost {name!r}{did_you_mean(name, COSTS)}; there are {', '.join(COSTS)}")
-    return COSTS[name]
+COSTS: dict[str, type[CostModel]] = {"span": Span, "taps": Taps}
 
 
 def expected_cost(table: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> Tensor:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from dashfx.data.base import Augment, Batch, Kind
-from dashfx.data.code import is_code, load_object
 from dashfx.errors import DataError, did_you_mean
+from dashfx.usercode import is_code, load_object
 
 
 def flip(x: Tensor, y: Tensor, generator: Generator) -> Batch:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from dashfx.data.code import is_code, load_object, place_of
 from dashfx.errors import DashfxError, ModelError, did_you_mean, first_line
 from dashfx.frontend.tracing import copy_model
+from dashfx.usercode import is_code, load_object, place_of
 
 
 @dataclass(frozen=True)

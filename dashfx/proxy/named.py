@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from dashfx.errors import ProxyError, did_you_mean
+from dashfx.plugins import find
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.gennas import GenNAS
 from dashfx.proxy.peers import Fisher, Flops, GradNorm, Grasp, JacobCov, Naswot, Params, Snip, SynFlow
 
-PROXIES: dict[str, Callable[[int], Proxy]] = {
-    "gennas": lambda seed: GenNAS("combo", seed),
-    "combo": lambda seed: GenNAS("combo", seed),
-    "single": lambda seed: GenNAS("single", seed),
+PROXIES: dict[str, Callable[..., Proxy]] = {
+    "gennas": partial(GenNAS, "combo"),
+    "combo": partial(GenNAS, "combo"),
+    "single": partial(GenNAS, "single"),
     **{kind.name: kind for kind in (Params, Flops, SynFlow, Snip, Grasp, Fisher, GradNorm, JacobCov, Naswot)},
 }
 
 
-def load_proxy(name: str, seed: int = 0) -> Proxy:
-    """A proxy by its name; `gennas:FILE.json` is GenNAS with a task that was found by search.
+def load_proxy(name: str | Proxy, seed: int = 0) -> Proxy:
+    """A proxy by its name or from the user's `file.py:Class`; `gennas:FILE.json` is GenNAS with a task found by search.
 
     Raises:
-        ProxyError: no proxy of that name, or no such task.
+        ConfigError: no proxy of that name.
+        ProxyError: no such task.
     """
-    kind, _, task = name.partition(":")
-    if kind == "gennas" and task:
+    kind, _, task = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind == "gennas" and task and "=" not in task:
         return GenNAS(task, seed)
-    if name not in PROXIES:
-        raise ProxyError(f"no proxy {name!r}{did_you_mean(name, PROXIES)}; there are {', '.join(PROXIES)}")
-    return PROXIES[name](seed)
+    found: Proxy = find("proxy", name, seed=seed)
+    return found

@@ -200,7 +200,7 @@ def search_task(
         return [correlation_of(task, train, batch, options, resamples=1).rho for task in tasks]
 
     rows = optimise(
-        Evolution(space, generator, options.population, options.tournament),
+        Evolution(options.population, options.tournament).begin(space, generator),
         rhos,
         options.evaluations,
         maximise=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.cost.counts import conv_macs, conv_parameters
 from dashfx.data import Data
 from dashfx.drawing.html import Html, items, page, section, table, tag
@@ -73,7 +73,7 @@ def _result(result: Result, config: RunConfig) -> Html:
         facts.insert(2, (f"{name}, validation, searched model", metric(searched.valid)))
     cards = [tag("div", tag("b", value), tag("span", label, class_="soft"), class_="fact") for label, value in facts]
     verdict = tag("p", RUN_THE_CONTROLS, class_="soft")
-    if result.verdict or config.search.strategy in CONTROLS:
+    if result.verdict or config.search.is_control:
         verdict = tag("p", f"By the same recipe, on {result.verdict}.") if result.verdict else Html("")
     direction = tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")
     return section("Result", verdict, tag("div", *cards, class_="facts"), direction)
@@ -199,11 +199,9 @@ def _training(result: Result) -> Html:
 
 
 def _evaluations(result: Result, config: RunConfig) -> Html:
-    warm, options = config.search.strategy == "dash", config.blackbox
+    warm, options = config.search.judges_mixtures, config.blackbox
     evaluator = config.search.warm_start if warm else options.evaluator
-    return evaluations(
-        result.evaluations, evaluator, options.population if config.search.strategy == "evolution" else 0
-    )
+    return evaluations(result.evaluations, evaluator, options.population if config.search.kind == "evolution" else 0)
 
 
 def _exported(result: Result) -> Html:

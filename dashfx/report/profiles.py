@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from scipy.stats import rankdata
 
-from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.errors import RunFolderError
 from dashfx.run.folder import RunFolder, existing_folder
 
@@ -133,10 +133,10 @@ def scores(path: Path, by: By = "strategy") -> Iterator[Score]:
     facts = read_json(folder.result)
     if {"metric", "maximise", "test"} - facts.keys():
         raise RunFolderError(f"{folder.result} is not a result of dashfx search; leave the folder out")
-    own = config.search.strategy if config.search.strategy in CONTROLS else "searched"
+    own = config.search.kind if config.search.is_control else "searched"
     values = {name: model["test"] for name, model in facts.get("models", {}).items()} or {own: facts["test"]}
     if by == "folder":
-        values = {_stem(path.name, config.seed): values[own]}
+        values = {_stem(path.name, config.seed): values.get(own, next(iter(values.values())))}
     for method, value in values.items():
         score = Score(_task(folder, config), method, config.seed, value, facts["metric"], facts["maximise"], path)
         _check_value(score)

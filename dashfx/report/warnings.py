@@ -57,7 +57,7 @@ def candidates_left(result: Result, config: RunConfig) -> dict[str, Sequence[Can
 
 
 def _choices(result: Result, config: RunConfig) -> list[str]:
-    if config.search.strategy != "dash" or not result.chosen:
+    if not config.search.judges_mixtures or not result.chosen:
         return []
     if not result.changed:
         return [
@@ -99,7 +99,7 @@ def _beaten(result: Result) -> list[str]:
 
 def _cheapest(result: Result, config: RunConfig) -> list[str]:
     """Choices that the cost penalty alone would make too."""
-    if config.search.strategy != "dash" or not config.search.cost_weight or len(result.chosen) < 2:
+    if not config.search.judges_mixtures or not config.search.cost_weight or len(result.chosen) < 2:
         return []
     if not result.changed or len(set(map(str, result.chosen.values()))) == 1:  # said of the choices already
         return []

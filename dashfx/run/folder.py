@@ -22,7 +22,7 @@ from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
 from dashfx.run.lock import HOLDER, LOCK
 from dashfx.run.place import check_place
 from dashfx.run.portable import as_written, localised
-from dashfx.train.fit import sync_folder
+from dashfx.train.checkpoints import sync_folder
 from dashfx.train.processes import launched
 
 PACKAGES = (
@@ -360,7 +360,7 @@ def _remove_drafts(folder: RunFolder) -> None:
     """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
     for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
         draft.unlink()
-    for path in (folder.weights, folder.onnx):
+    for path in (folder.weights, folder.loader, folder.onnx):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
     for draft in folder.root.rglob("*.py.part"):  # of sources, which may stand in folders of their own

@@ -13,6 +13,8 @@ from dashfx.data.load import augmented
 from dashfx.frontend.checkpoint import load_checkpoint
 from dashfx.frontend.model import ModelSource, build
 from dashfx.frontend.outputs import check_fit
+from dashfx.strategies.base import Strategy
+from dashfx.strategies.named import strategy_of
 from dashfx.task import Task
 
 ModelLike = str | nn.Module | Callable[..., nn.Module]
@@ -24,6 +26,7 @@ class Inputs:
 
     Attributes:
         checkpoint: the file of weights that the model comes with, where it does.
+        given: the strategy, where Python gave an object.
     """
 
     source: ModelSource
@@ -31,6 +34,12 @@ class Inputs:
     task: Task
     config: RunConfig
     checkpoint: str | None
+    given: Strategy | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The search strategy: the object given, or the one that the configuration names."""
+        return self.given or strategy_of(self.config)
 
     @property
     def example(self) -> Tensor:

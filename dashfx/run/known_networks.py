@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from dashfx.frontend.model import ModelSource, build, load_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.proxy.tasksearch import KnownNetworks
-from dashfx.run.folder import RunFolder, existing_folder
+from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading
 from dashfx.space import SearchSpace
 from dashfx.supernet import rewrite, specialise
 
@@ -67,7 +66,7 @@ def sampled(model: nn.Module, example: Tensor, space: SearchSpace, count: int, s
     """
     sites = sites_of(rewrite(model, example, space, "fresh"))
     untouched = Genotype({name: site.original for name, site in sites.items()})
-    drawn = RandomSearch(GenotypeSpace.of(sites), torch.Generator().manual_seed(seed)).ask(count + 1)
+    drawn = RandomSearch().begin(GenotypeSpace.of(sites), torch.Generator().manual_seed(seed)).ask(count + 1)
     others = dict.fromkeys(proposal.genome for proposal in drawn if proposal.genome != untouched)
     return {"untouched": untouched, **{str(i + 1): genotype for i, genotype in enumerate([*others][:count])}}
 
@@ -123,10 +122,11 @@ def _of_runs(folder: Path, example: Tensor) -> KnownNetworks:
         _, config = existing_folder(run.root)
         if config.model is None:
             raise RunFolderError(f"{run.root}: its model came from Python objects; only models from files can be built")
-        facts = json.loads(run.result.read_text(encoding="utf-8"))
+        facts = read_facts(run.result, "continue that run with --resume, or take its folder away")
         source = load_model(config.model, config.model_args)
         models |= variants(source, {run.root.name: Genotype.load(run.genotype)}, example[:2], config.seed)
-        results[run.root.name] = facts["valid"] if facts["maximise"] else -facts["valid"]
+        with reading(run.result, "continue that run with --resume, or take its folder away"):
+            results[run.root.name] = float(facts["valid"] if facts["maximise"] else -facts["valid"])
     if not models:
         raise RunFolderError(f"{folder} holds no finished runs: give the folder that their --out folders lie in")
     return KnownNetworks(models, results)

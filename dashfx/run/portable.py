@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,22 @@ def _code(spec: Any, root: Path, directory: Path | None) -> Any:
         return ",".join(_code(each, root, directory) for each in spec.split(","))
     file, name = _file(spec), spec.rpartition(":")[2]
     if not file:
+        _reach(spec, root)
         return spec
     original = Path(_from(file, directory))
     copy = root / original.name
     if original.name in NOT_SOURCES or not copy.is_file() or _unchanged(original, root):
         return f"{original}:{name}"
     return f"{copy}:{name}"
+
+
+def _reach(spec: str, root: Path) -> None:
+    """Let `package.module:Class` be imported from its copy in the folder, last of all places."""
+    module = root.joinpath(*spec.rpartition(":")[0].split("."))
+    if module != root and (module.with_suffix(".py").is_file() or (module / "__init__.py").is_file()):
+        place = str(root.resolve())
+        if place not in sys.path:
+            sys.path.append(place)
 
 
 def _unchanged(original: Path, root: Path) -> bool:

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from dashfx.config.run import BLACKBOX, RunConfig
-from dashfx.cost.counts import load_cost
+from dashfx.config.run import RunConfig, SearchConfig
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
-from dashfx.proxy.named import load_proxy
-from dashfx.strategies.genotype_table import GenotypeTable
-from dashfx.strategies.rules import load_rule
+from dashfx.plugins import find
+from dashfx.strategies.base import Strategy, evaluator_of
+from dashfx.strategies.named import strategy_of
 from dashfx.task import LossOptions, check_names
 from dashfx.train.processes import check_device
+from dashfx.train.recipe import check_recipe
 from dashfx.tune import check_choices
 
-TABLES = (".json", ".csv")
-SUPERNET, TRAIN = "supernet", "train"  # evaluators beside proxies and tables
 
-
-def check_search(config: RunConfig) -> None:
+def check_search(config: RunConfig, given: Strategy | None = None) -> None:
     """Whether the options of a search fit together, and what they name is there.
+
+    Args:
+        given: the strategy, where it came from Python as an object.
 
     Raises:
         DashfxError: they do not, or it is not.
     """
     check_training(config)
-    load_rule(config.search.rule)
-    load_cost(config.search.cost)
     _check_sites(config)
-    _check_evaluators(config)
-    _check_budget(config)
+    if given is not None:
+        _check_parts(config)
+    _check_strategy(config, given or strategy_of(config))
     _check_tuning(config)
 
 
-def check_training(config: RunConfig) -> None:
+def check_training(config: RunConfig, given: Strategy | None = None) -> None:
     """The same for options that a retraining has too.
 
     Raises:
@@ -40,6 +39,7 @@ def check_training(config: RunConfig) -> None:
             checkpoint without one.
     """
     check_device(config.device, config.amp)
+    check_recipe(config.retrain)
     check_names(config.task, LossOptions(**config.loss.model_dump()))
     if config.augment:
         check_augment(config.augment)
@@ -62,36 +62,31 @@ def _check_sites(config: RunConfig) -> None:
         )
 
 
-def _check_evaluators(config: RunConfig) -> None:
-    search, options = config.search, config.blackbox
+def _check_parts(config: RunConfig) -> None:
+    """A strategy that is an object has its own parts, so options that name some would do nothing."""
+    usual = SearchConfig()
+    for name in ("relaxation", "update", "rule", "monitors", "terms", "edits", "tau"):
+        if getattr(config.search, name) != getattr(usual, name):
+            raise ConfigError(
+                f"search.{name} does nothing beside a strategy that is an object: say it there, as in Gradient(rule=)"
+            )
+
+
+def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
+    search = config.search
+    check_recipe(search)
+    find("alpha optimiser", search.alpha_optimizer)
+    find("cost", search.cost)
+    strategy.check(config)
     if search.warm_start:
-        if search.strategy != "dash":
+        if not strategy.judges_mixtures:
             raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
-        if search.warm_start == SUPERNET:
+        if evaluator_of(search.warm_start, config).training is not None or search.warm_start == "supernet":
             raise ConfigError("--warm-start supernet: its weights are what follows; give a proxy, train or a table")
-        _check_evaluator(search.warm_start)
-    if search.strategy in BLACKBOX:
-        _check_evaluator(options.evaluator)
-    if search.strategy == "evolution" and options.tournament > options.population:
+    if config.budget and strategy.evaluator is not None and strategy.training is None:
         raise ConfigError(
-            f"a tournament of {options.tournament} out of a population of {options.population}: draw at most all of it"
-        )
-
-
-def _check_evaluator(name: str) -> None:
-    if name.endswith(TABLES):
-        GenotypeTable.load(name)
-    elif name not in (SUPERNET, TRAIN):
-        load_proxy(name)
-
-
-def _check_budget(config: RunConfig) -> None:
-    """A budget divides epochs, and some searches count evaluations."""
-    strategy = config.search.strategy
-    if config.budget and strategy in BLACKBOX and not config.trains_supernet:
-        raise ConfigError(
-            f"--budget divides epochs, and strategy {strategy} by {config.blackbox.evaluator} counts evaluations; "
-            "leave it out and set blackbox.evaluations, or search by dash"
+            f"--budget divides epochs, and strategy {search.strategy} by {config.blackbox.evaluator} counts "
+            "evaluations; leave it out and set blackbox.evaluations, or search by dash"
         )
 
 

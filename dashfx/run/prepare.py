@@ -21,6 +21,8 @@ from dashfx.run.ledger import Ledger
 from dashfx.run.run import Run
 from dashfx.run.session import Session
 from dashfx.space import SearchSpace
+from dashfx.strategies.base import Strategy
+from dashfx.strategies.named import text_of
 from dashfx.task import LossOptions, Task, data_kind, load_task
 from dashfx.train.processes import all_do, check_rows, check_same_data
 from dashfx.train.progress import QUIET, Observer
@@ -32,7 +34,7 @@ def configured(
     data: Any,
     task: str | Task | None = None,
     space: SearchSpace | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
 ) -> RunConfig:
     """The configuration with what came beside it written in, so that `config.yaml` tells the whole run."""
     if not isinstance(config, RunConfig):
@@ -45,7 +47,8 @@ def configured(
     options.update({"data": str(data)} if isinstance(data, str | Path) else {})
     options.update({"task": task} if isinstance(task, str) else {})
     options.update({"space": config.space.holding(space).model_dump()} if space else {})
-    options["search"].update({"strategy": strategy} if strategy else {})
+    called = text_of(strategy) if isinstance(strategy, Strategy) else strategy
+    options["search"].update({"strategy": called} if called else {})
     return RunConfig.parse(options)
 
 
@@ -55,12 +58,12 @@ def prepare(
     *,
     task: str | Task | None = None,
     space: SearchSpace | None = None,
-    strategy: str | None = None,
+    strategy: str | Strategy | None = None,
     out: str | Path | None = None,
     config: RunConfig | Mapping[str, Any] | None = None,
     observer: Observer = QUIET,
     resume: bool = False,
-    check: Callable[[RunConfig], None] | None = None,
+    check: Callable[[RunConfig, Strategy | None], None] | None = None,
 ) -> Run:
     """A run whose input has been checked as far as that can be done before tracing; `out` is checked, but not made.
 
@@ -71,15 +74,16 @@ def prepare(
         DashfxError: bad input.
     """
     began = time.perf_counter()
+    given = strategy if isinstance(strategy, Strategy) else None
     checked = configured(config, model, data, task, space, strategy)
     if check is not None:
-        check(checked)
+        check(checked, given)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
     if out is not None:
         check_folder(out, checked, resume=resume)
     session = Session(checked, observer, resume, began)
-    inputs, other_size = all_do(session.accelerator, lambda: _inputs(checked, model, data, task))
+    inputs, other_size = all_do(session.accelerator, lambda: _inputs(checked, model, data, task, given))
     run = Run(inputs, session, Ledger())
     check_same_data(session.accelerator, inputs.data)
     check_processes(inputs, session)
@@ -89,14 +93,16 @@ def prepare(
     return run
 
 
-def _inputs(config: RunConfig, model: ModelLike, data: Any, task: str | Task | None) -> tuple[Inputs, str | None]:
+def _inputs(
+    config: RunConfig, model: ModelLike, data: Any, task: str | Task | None, given: Strategy | None
+) -> tuple[Inputs, str | None]:
     """Model, data and task, and the note of `check_preset`."""
     source = load_model(model, config.model_args)
     spec = task or config.task
     loaded = load_run_data(config, data, spec)
     other_size = check_preset(config, loaded)
     judged = load_task(spec, loaded, LossOptions(**config.loss.model_dump()))
-    return Inputs(source, loaded, judged, config, config.checkpoint), other_size
+    return Inputs(source, loaded, judged, config, config.checkpoint, given), other_size
 
 
 def note_idle_globs(run: Run, convs: Sequence[str]) -> None:
@@ -149,8 +155,8 @@ def check_processes(inputs: Inputs, session: Session) -> None:
     """
     config, rows, processes = inputs.config, len(inputs.data.train), session.accelerator.num_processes
     session.wait()  # one that left now would break the connection that others are waiting for
-    if config.trains_supernet:
-        held_out = config.search.held_out if config.search.alpha_on == "held-out" else 0.0
+    if (training := inputs.strategy.training) is not None:
+        held_out = config.search.held_out if training.update.uses_held_out else 0.0
         share = config.search.recovery if config.search.discretise == "one-by-one" else 1.0
         searched = round(config.search.fraction * share * (1 - held_out) * rows)
         check_rows("search", config.search.batch_size, searched, processes)

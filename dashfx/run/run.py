@@ -14,6 +14,7 @@ from dashfx.config.run import RunConfig
 from dashfx.run.inputs import Inputs
 from dashfx.run.ledger import Ledger, peak_memory
 from dashfx.run.session import Session
+from dashfx.strategies.base import Strategy
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Run:
     @property
     def config(self) -> RunConfig:
         return self.inputs.config
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.inputs.strategy
 
     def with_config(self, config: RunConfig) -> Run:
         """The same run, its session and ledger shared, with other options."""

@@ -27,9 +27,7 @@ from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.stages.tune import trial_epochs
-from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Learner, Supervised, fit
 from dashfx.train.processes import first_does
 from dashfx.train.progress import Epoch, Observer
@@ -181,12 +179,12 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
     config, task, accelerator = run.config, run.inputs.task, run.session.accelerator
     limit = MEASURING * seconds_of(config.budget or "1h") / 4  # algorithms, search, searched and untouched model
     stages: dict[str, StageCost] = {}
-    if supernet is not None and config.trains_supernet:
-        copied, strategy = copy_model(supernet), STRATEGIES[config.search.alpha_on]
+    if supernet is not None and (training := run.strategy.training) is not None:
+        copied = copy_model(supernet)
         take_algorithms(run, copied, limit)
 
         def engine(size: Mapping[str, Any]) -> Learner:
-            return Engine(copied, task, config.search.model_copy(update=size), accelerator, strategy)
+            return training.engine(copied, task, config.search.model_copy(update=size), accelerator)
 
         stages["search"] = StageCost(epoch_seconds(run, engine, config.search, limit), config.search.epochs)
         _check_bound(run, stages)

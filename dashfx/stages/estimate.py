@@ -17,8 +17,6 @@ from dashfx.run.ledger import peak_memory
 from dashfx.run.run import Run
 from dashfx.space import size_text
 from dashfx.stages.finalists import planned_epochs
-from dashfx.strategies.engine import Engine
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import Batch, Learner, Supervised
 from dashfx.train.pace import SUPERNET
 
@@ -73,9 +71,8 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
     inputs, accelerator, config = run.inputs, run.session.accelerator, run.config
     plain = Supervised(inputs.for_retraining().start_model(), inputs.task, config.retrain, accelerator)
     plain_step, search_step = step_seconds(run, plain, config.retrain.batch_size), None
-    if config.trains_supernet:
-        update = STRATEGIES[config.search.alpha_on]
-        engine = Engine(copy_model(supernet), inputs.task, config.search, accelerator, update)
+    if (training := run.strategy.training) is not None:
+        engine = training.engine(copy_model(supernet), inputs.task, config.search, accelerator)
         engine.training_data(inputs.data)
         search_step = step_seconds(run, engine, config.search.batch_size)
     seconds = {}

@@ -1,114 +1,146 @@
-"""A run and a genotype go in; what it is worth to a proxy, a supernet, a short training or a table comes out."""
+"""Evaluators: what a genotype is worth to a proxy, a trained supernet, a short training or a table."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.data import Data
 from dashfx.errors import DivergedError, GenotypeError
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv, sites_of
+from dashfx.ops import AggConv
+from dashfx.plugins import Count
 from dashfx.proxy import Proxy
-from dashfx.proxy.named import load_proxy
+from dashfx.proxy.named import PROXIES, load_proxy
 from dashfx.run.inputs import Inputs
-from dashfx.run.preflight import SUPERNET, TABLES, TRAIN
-from dashfx.run.run import Run
-from dashfx.strategies.engine import CALIBRATION_BATCHES, Engine, mixing, recalibrate
+from dashfx.strategies.base import Context, Evaluating, Evaluator
+from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, recalibrate
+from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.genotype_table import GenotypeTable
+from dashfx.strategies.gradient import Gradient
 from dashfx.supernet import specialise
 from dashfx.train.fit import Supervised, derive_seed, fit, validate
 
 
-class Evaluator(ABC):
-    """A number per genotype.
+@dataclass(frozen=True)
+class ByProxy(Evaluator):
+    """What a proxy says of the untrained model with the genotype's kernels, each drawn by the same seed.
 
-    Attributes:
-        maximise: whether larger values are better.
+    Args:
+        proxy: its name, or `file.py:Class`, or a Proxy; one that is named has the run's seed.
+        batch_size: how many rows of the train part it sees.
     """
 
-    name: str
-    maximise: bool
+    proxy: Any = "gennas"
+    batch_size: Count = 16
 
-    @abstractmethod
-    def value(self, genotype: Genotype) -> float:
-        """The same at every call; not a finite number where the genotype could not be evaluated."""
+    @property
+    def name(self) -> str:
+        return self.proxy.name if isinstance(self.proxy, Proxy) else str(self.proxy)
 
-    def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
-        """The genotypes that can be evaluated."""
-        return GenotypeSpace.of(sites)
+    def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
+        proxy = load_proxy(self.proxy, context.config.seed)
+        batch = proxy_batch(context.data, self.batch_size, context.config.seed)
+        return _Scoring(context, proxy, batch)
 
 
-class ByProxy(Evaluator):
-    """What a proxy says of the untrained model with the genotype's kernels, each drawn by the same seed."""
-
-    def __init__(self, inputs: Inputs, proxy: Proxy, device: torch.device) -> None:
-        self._inputs, self._proxy, self._device = inputs, proxy, device
-        self._batch = proxy_batch(inputs.data, inputs.config.blackbox.batch_size, inputs.config.seed)
-        self.name, self.maximise = proxy.name, proxy.maximise
+class _Scoring(Evaluating):
+    def __init__(self, context: Context, proxy: Proxy, batch: tuple[Tensor, ...]) -> None:
+        self._context, self._proxy, self._batch, self.maximise = context, proxy, batch, proxy.maximise
 
     def value(self, genotype: Genotype) -> float:
-        model = specialised_by(self._inputs, genotype, "evaluate").to(self._device)
+        model = self._context.model_of(genotype).to(self._context.accelerator.device)
         return self._proxy.score(model, self._batch)
 
 
+@dataclass(frozen=True)
 class ByTraining(Evaluator):
     """The best metric on the validation part over a few epochs of the retraining's recipe."""
 
-    name = TRAIN
+    epochs: Count = 3
+    name: ClassVar[str] = "train"
 
-    def __init__(self, inputs: Inputs, accelerator: Accelerator) -> None:
-        self._inputs, self._accelerator, self.maximise = inputs, accelerator, inputs.task.maximise
-        config = inputs.config
-        self._options = config.retrain.model_copy(update={"epochs": config.blackbox.epochs})
+    def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
+        return _Training(context, self.epochs)
+
+
+class _Training(Evaluating):
+    def __init__(self, context: Context, epochs: int) -> None:
+        self._context, self.maximise = context, context.task.maximise
+        self._options = context.config.retrain.model_copy(update={"epochs": epochs})
 
     def value(self, genotype: Genotype) -> float:
-        inputs = self._inputs
-        model = specialised_by(inputs, genotype, "evaluate")
-        learner = Supervised(model, inputs.task, self._options, self._accelerator)
+        context = self._context
+        learner = Supervised(context.model_of(genotype), context.task, self._options, context.accelerator)
         try:
-            return fit(learner, inputs.data, stage="evaluate", seed=inputs.config.seed).best
+            return fit(learner, context.data, stage="evaluate", seed=context.config.seed).best
         except DivergedError:
             return float("nan")
 
 
+@dataclass(frozen=True)
 class BySupernet(Evaluator):
     """The metric on the validation part with one candidate a site at coefficient one and the weights that all share.
 
     Batch-norm statistics are those of this genotype, from a few batches of the train part.
+
+    Args:
+        training: how the supernet is trained.
     """
 
-    name = SUPERNET
+    training: Gradient = field(default_factory=Gradient)
+    name: ClassVar[str] = "supernet"
 
-    def __init__(self, inputs: Inputs, engine: Engine) -> None:
-        self._inputs, self._engine, self.maximise = inputs, engine, inputs.task.maximise
+    def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
+        assert engine is not None  # whoever asks this evaluator trains first
+        return _Sharing(context, engine)
+
+
+class _Sharing(Evaluating):
+    def __init__(self, context: Context, engine: Engine) -> None:
+        self._context, self._engine, self.maximise = context, engine, context.task.maximise
 
     def value(self, genotype: Genotype) -> float:
-        data, engine = self._inputs.data, self._engine
-        loader = data.loader("train", engine.config.batch_size, seed=self._inputs.config.seed, drop_last=True)
+        data, engine = self._context.data, self._engine
+        loader = data.loader("train", engine.config.batch_size, seed=self._context.config.seed, drop_last=True)
         device = engine.accelerator.device
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
             recalibrate(engine.plain, (x.to(device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
             return validate(engine, data)
 
 
+@dataclass(frozen=True)
 class ByTable(Evaluator):
-    """What a table says; only the genotypes that it holds can be evaluated.
+    """What a table says, FILE.json or FILE.csv; only the genotypes that it holds can be evaluated.
 
     Raises:
-        GenotypeError: a table of another model or space, or a file that is none.
+        GenotypeError: a file that is no table; when it begins, a table of another model or space.
     """
 
-    def __init__(self, path: str, sites: Mapping[str, AggConv]) -> None:
-        table = GenotypeTable.load(path)
-        self.name, self.maximise = Path(path).name, table.maximise
+    path: str
+
+    def __post_init__(self) -> None:
+        GenotypeTable.load(self.path)
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
+        return _Reading(GenotypeTable.load(self.path), context.sites, self.path)
+
+
+class _Reading(Evaluating):
+    def __init__(self, table: GenotypeTable, sites: Mapping[str, AggConv], path: str) -> None:
+        self.maximise = table.maximise
         self._values = {bound(genotype, sites, path): value for genotype, value in table.values.items()}
 
     def value(self, genotype: Genotype) -> float:
@@ -118,17 +150,14 @@ class ByTable(Evaluator):
         return Listed(tuple(self._values), GenotypeSpace.of(sites), kernels_apart)
 
 
-def load_evaluator(name: str, run: Run, supernet: nn.Module) -> Evaluator:
-    """The evaluator of that name, other than "supernet", which needs trained weights.
-
-    Raises:
-        DashfxError: no evaluator of that name, or a table that does not fit the model.
-    """
-    if name == ByTraining.name:
-        return ByTraining(run.inputs, run.session.accelerator)
-    if name.endswith(TABLES):
-        return ByTable(name, sites_of(supernet))
-    return ByProxy(run.inputs, load_proxy(name, run.config.seed), run.session.accelerator.device)
+EVALUATORS: dict[str, Any] = {
+    "supernet": BySupernet,
+    "train": ByTraining,
+    "proxy": ByProxy,
+    ".json": ByTable,
+    ".csv": ByTable,
+    **{name: partial(ByProxy, name) for name in PROXIES},
+}
 
 
 def specialised_by(inputs: Inputs, genotype: Genotype, use: str) -> nn.Module:

@@ -15,11 +15,12 @@ import torch
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.config.run import CONTROLS, RunConfig
+from dashfx.config.run import RunConfig
 from dashfx.cost.latency import compare
 from dashfx.errors import DivergedError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
+from dashfx.plugins import find
 from dashfx.run.folder import write_text
 from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Standing
 from dashfx.run.run import Run
@@ -27,7 +28,7 @@ from dashfx.site import Site
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.retrain import lowered, plan, retrain
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
-from dashfx.strategies.rules import RandomChoice, load_rule
+from dashfx.strategies.rules import RandomChoice
 from dashfx.task import output_errors, scores_by_class
 from dashfx.train.fit import metric_over
 from dashfx.tune import Tuned, is_plain, with_values
@@ -68,8 +69,7 @@ Start = Callable[[Run, Finalist], nn.Module]  # the model whose weights a finali
 
 def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | None) -> list[Finalist]:
     """The searched model by the options as they are, or by those that tuning found and, where they differ, by both."""
-    strategy = run.config.search.strategy
-    origin = strategy if strategy in CONTROLS else SEARCHED
+    origin = run.strategy.origin
     weights = f"{run.config.retrain.weights} weights"
     if tuned is None:
         return [Finalist(origin, origin, genotype, run.config, RETRAIN, weights)]
@@ -90,7 +90,7 @@ def planned_epochs(config: RunConfig) -> dict[str, float]:
         epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * config.retrain.epochs)
     stages = [RETRAIN]
     stages += [PLAIN] if config.tune.wanted and config.tune.finalist else []
-    if config.search.strategy not in CONTROLS:
+    if not config.search.is_control:
         stages += [CONTROL] if config.control else []
         stages += [RANDOM] if config.random_control else []
     return {**epochs, **dict.fromkeys(stages, config.retrain.epochs)}
@@ -99,12 +99,12 @@ def planned_epochs(config: RunConfig) -> dict[str, float]:
 def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
     """What the run has chosen, or what another rule reads from the same mixtures."""
     rule = recipe.search.rule
-    return genotype if rule == run.config.search.rule else load_rule(rule).select(sites_of(supernet))
+    return genotype if rule == run.config.search.rule else find("rule", rule).select(sites_of(supernet))
 
 
 def controls(run: Run, sites: Mapping[str, Site], genotype: Genotype, chance: Genotype | None) -> list[Finalist]:
     """What the searched model is compared with, by its recipe: the untouched model, and on request a random choice."""
-    if run.config.search.strategy in CONTROLS:
+    if run.strategy.is_control:
         return []
     found, own = [], Genotype({name: sites[name].original for name in genotype}, UNTOUCHED)
     if run.config.control:
@@ -115,11 +115,11 @@ def controls(run: Run, sites: Mapping[str, Site], genotype: Genotype, chance: Ge
     return found
 
 
-def chance_of(config: RunConfig, supernet: nn.Module) -> Genotype | None:
+def chance_of(run: Run, supernet: nn.Module) -> Genotype | None:
     """What chance chooses among the same candidates, drawn before any of them leaves; None unless asked for."""
-    if not config.random_control or config.search.strategy in CONTROLS:
+    if not run.config.random_control or run.strategy.is_control:
         return None
-    return RandomChoice(config.seed).select(sites_of(supernet))
+    return RandomChoice(run.config.seed).select(sites_of(supernet))
 
 
 def start_from(supernet: nn.Module) -> Start:

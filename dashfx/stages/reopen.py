@@ -32,11 +32,12 @@ from dashfx.space import Candidate
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
+from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.task import ClassScores, OutputError, Task, load_task
-from dashfx.train.fit import read_state
+from dashfx.train.checkpoints import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
 
@@ -58,7 +59,7 @@ def lowered_of(folder: str | Path, data: str | None = None) -> tuple[nn.Module, 
     supernet = _supernet(run, paths)
     if supernet is None:
         return specialised(run, genotype), genotype
-    return lower(supernet, genotype, run.config.inherited), genotype
+    return lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own"), genotype
 
 
 def model_of(
@@ -246,7 +247,7 @@ def _prepared(
     try:
         if here is not None:
             with asking_for_data(root, here, given=data is not None):
-                return prepare(config.model, here, config=config, observer=observer)
+                return _as_told(prepare(config.model, here, config=config, observer=observer))
     except RunFolderError:
         if data is not None or not shape_will_do or not paths.data.is_file():
             raise
@@ -254,7 +255,12 @@ def _prepared(
     plain = config.model_copy(update={"reading": ReadingConfig(), "augment": None, "limit": None})
     run = prepare(config.model, stand_in(paths), config=plain, observer=observer)
     read = replace(run.inputs.data, reading=Reading(**config.reading.model_dump()))
-    return replace(run, inputs=replace(run.inputs, config=config, data=read, task=_task_of(paths, run)))
+    return _as_told(replace(run, inputs=replace(run.inputs, config=config, data=read, task=_task_of(paths, run))))
+
+
+def _as_told(run: Run) -> Run:
+    """The run with the strategy that its configuration tells, also where that was an object."""
+    return replace(run, inputs=replace(run.inputs, given=strategy_told_by(run.config)))
 
 
 @contextmanager

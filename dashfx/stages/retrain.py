@@ -15,10 +15,10 @@ from dashfx.train.fit import Fitted, Learner, Supervised, fit
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
-    if run.config.retrain.weights != "inherit" or not run.config.trains_supernet:
+    if run.config.retrain.weights != "inherit" or run.strategy.training is None:
         return specialised(run.for_retraining(), genotype)
     program = trace(supernet, run.inputs.example)
-    for step in lowering_passes(genotype, run.config.inherited):
+    for step in lowering_passes(genotype, "inherit" if run.strategy.judges_mixtures else "own"):
         with run.stage(step.name):  # discretise, lower
             run.session.observer.passed(step(program.graph_module))
     return as_plain(program)
@@ -28,7 +28,7 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
     """The genotype's model without a supernet: from the checkpoint's kernels, or from fresh weights."""
     inputs = run.inputs
     with run.stage("lower", "fresh weights" if inputs.starts_fresh else "the checkpoint's weights"):
-        if run.config.search.strategy == "untouched":
+        if run.config.search.kind == "untouched":
             return inputs.start_model()
         return specialised_by(inputs, genotype, "lower")
 

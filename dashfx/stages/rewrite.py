@@ -26,7 +26,6 @@ from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import SearchSpace
 from dashfx.strategies.probe import batches_of, gains, left_alone
-from dashfx.strategies.warmstart import leading_logits
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 
@@ -127,13 +126,6 @@ def probe_gains(folder: RunFolder | None) -> dict[str, float]:
     facts = read_facts(path, remedy)
     with reading(path, remedy):
         return {name: float(gain) for name, gain in facts.items()}
-
-
-@torch.no_grad()
-def favour_original(supernet: nn.Module, share: float) -> None:
-    """Start each mixture with so much of the conv's own kernel; what a grown model computes does not depend on it."""
-    for site in sites_of(supernet).values():
-        site.alpha.copy_(leading_logits(site.candidates, site.original, share))
 
 
 def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> None:

@@ -1,13 +1,14 @@
-"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the strategy's interface."""
+"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the interface of updates."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,35 +16,51 @@ from accelerate import Accelerator
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dashfx.config.run import SearchConfig
-from dashfx.cost.counts import expected_cost, load_cost
 from dashfx.data import Data
+from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
-from dashfx.ops.relaxations import Relaxation, SoftGumbel
-from dashfx.strategies.monitors import Context, Monitor, Prune, Stop, monitors_of
+from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
+from dashfx.plugins import find
+from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
+from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
+from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.task import Task
 from dashfx.train.fit import Batch, Learner, derive_seed
 from dashfx.train.processes import spread
+from dashfx.train.progress import Epoch
 from dashfx.train.recipe import make_optimiser
-from dashfx.train.schedule import fade, geometric
+from dashfx.train.schedule import fade
 
-CALIBRATION_BATCHES = 8
+# Options that a monitor may change while the search goes on: those that are read again at every epoch or step.
+CHANGEABLE = (
+    *("epochs", "batch_size", "fraction", "lr", "lr_rest", "weight_decay", "momentum", "clip"),
+    *("alpha_lr", "warmup", "fade", "cost_weight"),
+)
 
 
-class Strategy(ABC):
+class Update(ABC):
     """How weights and architecture parameters share a training step."""
 
-    uses_held_out: bool = False
+    uses_held_out: ClassVar[bool] = False
 
     @abstractmethod
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers from step to step, as tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state_dict` gave."""
+
 
 class Engine(Learner):
-    """Trains a supernet for the fit loop and offers strategies what they need.
+    """Trains a supernet for the fit loop and offers updates, terms and monitors what they need.
+
+    Its parts are copies of those given: what they remember belongs to this search, and to its checkpoints.
 
     Attributes:
         sites: site name -> AggConv.
@@ -61,26 +78,37 @@ class Engine(Learner):
         task: Task,
         config: SearchConfig,
         accelerator: Accelerator,
-        strategy: Strategy,
+        update: Update,
         relaxation: Relaxation | None = None,
         monitors: Iterable[Monitor] = (),
+        terms: Iterable[Term] = (),
     ) -> None:
-        self.task, self.config, self.accelerator, self.strategy = task, config, accelerator, strategy
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.update = copy.deepcopy(update)
         self.sites = sites_of(supernet)
-        self.relaxation: Relaxation = relaxation or SoftGumbel(config.tau[0])
+        self.relaxation: Relaxation = copy.deepcopy(relaxation) or SoftGumbel(*config.tau)
+        self._monitors = copy.deepcopy([*monitors_of(config), *monitors])
+        self._cost = ExpectedCost(config.cost, config.cost_weight)  # the shorthand of `search.cost`
+        self._terms: list[Term] = [self._cost, *copy.deepcopy([*terms])]
+        self.ring = max((monitor.ring for monitor in self._monitors), default=0)
+        self._whole = {name: _outline(site) for name, site in self.sites.items()} if self.ring else {}
+        self._given, self._changes = config, dict[str, float]()
+        self._back: Rollback | None = None
+        self._returns: list[tuple[int, dict[str, float]]] = []
         self.model = spread(supernet, accelerator)
         self._take_parameters()
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
         self._data: Data | None = None
         self._seed = 0
-        self._monitors = [*monitors_of(config), *monitors]
         self.warm = False
 
     def _take_parameters(self) -> None:
         """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""
         supernet, config = self.plain, self.config
         self.alphas = [site.alpha for site in self.sites.values()]
+        for site in self.sites.values():
+            site.relaxation = self.relaxation
         held = {id(alpha) for alpha in self.alphas}
         own = {id(p) for site in self.sites.values() for p in site.parameters()} - held
         learning = [p for p in supernet.parameters() if p.requires_grad]
@@ -89,14 +117,22 @@ class Engine(Learner):
         self.rest = [] if frozen else [p for p in learning if id(p) not in own | held]
         weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
-        self._alpha_optimiser = self.accelerator.prepare_optimizer(_alpha_optimiser(self.alphas, config))
-        self._cost = load_cost(config.cost).table(self.sites) if config.cost_weight else {}
+        alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
+        self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
+        for term in self._terms:
+            if term.weight:
+                term.begin(self)
+
+    @property
+    def terms(self) -> list[Term]:
+        """Those of the loss beside `search.cost`."""
+        return self._terms[1:]
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         return {"weights": self._weight_optimiser, "alphas": self._alpha_optimiser}
 
-    # ---- what strategies call -------------------------------------------------------------------------------------
+    # ---- what updates call ---------------------------------------------------------------------------------------
 
     def coefficients(self) -> dict[str, Tensor]:
         """Fresh coefficients of every site, drawn in one batch: site name -> (n_candidates,), with gradient."""
@@ -108,19 +144,27 @@ class Engine(Learner):
         return {name: row[: len(site.mask)] for (name, site), row in zip(self.sites.items(), rows, strict=True)}
 
     def loss(
-        self, batch: Batch, params: Mapping[str, Tensor] | None = None, coef: Mapping[str, Tensor] | None = None
+        self,
+        batch: Batch,
+        params: Mapping[str, Tensor] | None = None,
+        coef: Mapping[str, Tensor] | None = None,
+        part: Part = "both",
     ) -> Tensor:
         """The loss of a batch as a function of weights and coefficients; those not given are the supernet's own.
 
-        The penalty on the expected cost is part of it.
+        The search's terms are part of it, such as the penalty on the expected cost.
+
+        Args:
+            part: what its gradient is to move; terms of the other part are left out.
         """
         x, y = batch
         coef = self.coefficients() if coef is None else coef
         with mixing(self.sites, coef), self.accelerator.autocast():
             output = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
             loss = self.task.loss(convert_to_fp32(output), y)
-        if self._cost and self.warm:
-            loss = loss + self.config.cost_weight * expected_cost(self._cost, coef)
+        for term in self._terms:
+            if term.weight and (self.warm or term.part == "weights") and {part, term.part} != {"weights", "alphas"}:
+                loss = loss + term.weight * term(Moment(self, batch, output, coef, part))
         return loss
 
     def zero_grad(self) -> None:
@@ -140,18 +184,19 @@ class Engine(Learner):
     # ---- what the fit loop calls ----------------------------------------------------------------------------------
 
     def step(self, batch: Batch) -> Tensor:
-        return self.strategy.step(self, batch, self._next_held_out() if self.strategy.uses_held_out else None)
+        return self.update.step(self, batch, self._next_held_out() if self.update.uses_held_out else None)
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
         progress = epoch / self.config.epochs
         self.warm = progress >= self.config.warmup
-        if isinstance(self.relaxation, SoftGumbel):
-            self.relaxation.tau = geometric(*self.config.tau, progress)
-        for site in self.sites.values():
-            site.relaxation = self.relaxation
+        self.relaxation.begin(self.progress(epoch))
         self.begin_step(progress)
         self._generator.manual_seed(derive_seed(seed, "gumbel"))
         self._seed, self._held_out = derive_seed(seed, "held-out"), None
+
+    def progress(self, epoch: int) -> Progress:
+        """How far the search is when this epoch begins, for the relaxation."""
+        return Progress(epoch, epoch / self.config.epochs, self.warm)
 
     def begin_step(self, progress: float) -> None:
         """What is left of the residual kernels: a little less at every step, nothing from the last epoch on."""
@@ -165,12 +210,12 @@ class Engine(Learner):
         """With `search.freeze` "unsearched", batch norm keeps the statistics that it came with."""
         super().train_mode()
         if self.config.freeze == "unsearched":
-            for norm in _norms(self.model):
+            for norm in norms_of(self.model):
                 norm.eval()
 
     def training_data(self, data: Data) -> Data:
-        """Without the held-out share where the strategy wants one; the split is the same at every epoch."""
-        if not self.strategy.uses_held_out:
+        """Without the held-out share where the update wants one; the split is the same at every epoch."""
+        if not self.update.uses_held_out:
             return data
         if self._data is None:
             self._data, self._held_data = hold_out(data, self.config.held_out)
@@ -188,16 +233,70 @@ class Engine(Learner):
         tops = {name: site.coefficients().detach().max(0) for name, site in self.sites.items()}
         return {n: (float(top.values), str(self.sites[n].candidates[int(top.indices)])) for n, top in tops.items()}
 
-    def finished(self, epoch: int) -> str | None:
-        """Do what the monitors ask for: candidates leave, or the search stops."""
+    def finished(self, epoch: int, history: Sequence[Epoch] = ()) -> str | None:
+        """Do what the monitors ask for: candidates leave, options change, the search goes back, or it stops."""
+        for term in self._terms:
+            term.after_epoch(self)
         settled = epoch - max(self.config.warmup, self.config.fade) * self.config.epochs
-        ctx = Context(self.sites, epoch, self.warm, settled)
+        ctx = Context(self.sites, epoch, self.warm, settled, self, history)
         actions = [action for monitor in self._monitors for action in monitor.on_epoch(ctx)]
-        gone = {(action.site, action.candidate) for action in actions if isinstance(action, Prune)}
+        stop = next((action.reason for action in actions if isinstance(action, Stop)), None)
+        back = next((action for action in actions if isinstance(action, Rollback)), None)
+        if back is not None and stop is None:
+            self._plan_return(back)
+            return None
+        gone = {(action.site, action.candidate) for action in actions if isinstance(action, Drop)}
         for name in sorted({name for name, _ in gone}):
             candidates = self.sites[name].candidates
             self.keep(name, [i for i, candidate in enumerate(candidates) if (name, candidate) not in gone])
-        return next((action.reason for action in actions if isinstance(action, Stop)), None)
+        self.change({action.option: action.value for action in actions if isinstance(action, Set)})
+        return stop
+
+    def _plan_return(self, back: Rollback) -> None:
+        taken = (back.epoch, dict(back.changes))
+        if taken in self._returns:
+            raise TrainingError(
+                f"a monitor goes back to epoch {back.epoch} again with the same changes ({taken[1] or 'none'}), "
+                "so the search would not end; let it change an option, or stop"
+            )
+        self._returns.append(taken)
+        self._back = back
+
+    def goes_back(self) -> int | None:
+        return self._back.epoch if self._back else None
+
+    def go_back(self, state: Mapping[str, Any]) -> None:
+        """What monitors remember and how often the search went back stay; all else is as it was."""
+        assert self._back is not None
+        monitors, returns = copy.deepcopy([monitor.state_dict() for monitor in self._monitors]), self._returns
+        for name, outline in self._whole.items():
+            vars(self.sites[name]).update(_copied(outline))  # candidates that have left since are there again
+        self.load_state_dict({**state, "monitors": monitors, "returns": returns})
+        self.change(self._back.changes)
+        self._back = None
+
+    def change(self, changes: Mapping[str, float]) -> None:
+        """Other options from here on; the optimisers go on with what they knew.
+
+        Raises:
+            ConfigError: an option that a search cannot change on its way, or a value that it cannot have.
+        """
+        if not changes:
+            return
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise ConfigError(
+                    f"a monitor sets search.{name}{did_you_mean(name, CHANGEABLE)}, which is settled when a search "
+                    f"begins; it may set {', '.join(CHANGEABLE)}"
+                )
+        known = self._known()
+        self._take_changes({**self._changes, **changes})
+        self._renew(known)
+
+    def _take_changes(self, changes: Mapping[str, float]) -> None:
+        self._changes = dict(changes)
+        self.config = type(self._given).parse({**self._given.model_dump(), **changes})
+        self._cost.weight = self.config.cost_weight
 
     def decisions(self) -> Iterable[Tensor]:
         """The architecture parameters, and which candidates are left."""
@@ -205,32 +304,56 @@ class Engine(Learner):
 
     def keep(self, name: str, indices: Sequence[int]) -> None:
         """Only these candidates of a site stay; the optimisers go on with what they knew of them."""
-        site, before = self.sites[name], self.sites[name].alpha
-        known = {optimiser: dict(self.optimisers[optimiser].state) for optimiser in self.optimisers}
+        site, before, known = self.sites[name], self.sites[name].alpha, self._known()
         site.keep(indices)
-        self._renew()
         moments = known["alphas"].pop(before, {})
-        known["alphas"][site.alpha] = {k: v[list(indices)] if v.ndim else v for k, v in moments.items()}
-        for optimiser, state in known.items():
-            for group in self.optimisers[optimiser].param_groups:
-                own = {p: state[p] for p in group["params"] if state.get(p)}
-                self.optimisers[optimiser].state.update(own)
+        known["alphas"][site.alpha] = {
+            k: v[list(indices)] if isinstance(v, Tensor) and v.ndim else v for k, v in moments.items()
+        }
+        self._renew(known)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "monitors": [monitor.state_dict() for monitor in self._monitors]}
+        return {
+            **super().state_dict(),
+            "monitors": [monitor.state_dict() for monitor in self._monitors],
+            "terms": [term.state_dict() for term in self._terms],
+            "relaxation": self.relaxation.state_dict(),
+            "update": self.update.state_dict(),
+            "changes": self._changes,
+            "returns": self._returns,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Earlier versions kept no state but that of monitors."""
         self.plain.load_state_dict(state["model"])  # some candidates may leave
+        self._take_changes(state.get("changes", {}))
         self._renew()
         super().load_state_dict(state)
         for monitor, own in zip(self._monitors, state["monitors"], strict=True):
             monitor.load_state_dict(own)
+        for term, own in zip(self._terms, state.get("terms", [{}] * len(self._terms)), strict=True):
+            term.load_state_dict(own)
+        for part, own in ((self.relaxation, state.get("relaxation")), (self.update, state.get("update"))):
+            if own is not None:
+                part.load_state_dict(own)
+        self._returns = [(epoch, dict(changes)) for epoch, changes in state.get("returns", ())]
 
-    def _renew(self) -> None:
-        """Wrapper and optimisers for the parameters that there are now: both know only those that they were made of."""
+    def _known(self) -> dict[str, dict[Tensor, Any]]:
+        """What the optimisers know of each parameter."""
+        return {name: dict(optimiser.state) for name, optimiser in self.optimisers.items()}
+
+    def _renew(self, known: Mapping[str, Mapping[Tensor, Any]] | None = None) -> None:
+        """Wrapper and optimisers for the parameters that there are now: both know only those that they were made of.
+
+        Args:
+            known: what the new optimisers go on with.
+        """
         if self.accelerator.num_processes > 1:
             self.model = spread(self.plain, self.accelerator)
         self._take_parameters()
+        for name, state in (known or {}).items():
+            for group in self.optimisers[name].param_groups:
+                self.optimisers[name].state.update({p: state[p] for p in group["params"] if state.get(p)})
 
     def _next_held_out(self) -> Batch:
         """The next batch of the held-out share, round and round."""
@@ -257,29 +380,6 @@ def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator
             site.given = None
 
 
-def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set running batch-norm statistics to the averages over `batches`; weights and train flags stay."""
-    norms = _norms(model)
-    if not norms:
-        return
-    before, training = [norm.momentum for norm in norms], model.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-    model.train()
-    with torch.no_grad():
-        for x in batches:
-            model(x)
-    model.train(training)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
-
-
-def _norms(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms that keep running statistics."""
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-
-
 def hold_out(data: Data, share: float) -> tuple[Data, Data]:
     """The data with a share of its train part taken out, and with that share as its train part; records stay whole."""
     train, records = data.train, data.train.units
@@ -291,7 +391,10 @@ def hold_out(data: Data, share: float) -> tuple[Data, Data]:
     return kept, held
 
 
-def _alpha_optimiser(alphas: list[nn.Parameter], config: SearchConfig) -> torch.optim.Optimizer:
-    if config.alpha_optimizer == "sgd":
-        return torch.optim.SGD(alphas, config.alpha_lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay)
-    return torch.optim.Adam(alphas, config.alpha_lr)
+def _outline(site: AggConv) -> dict[str, Any]:
+    """A site's attributes as they are now: `AggConv.keep` puts others in their place and changes none."""
+    return _copied(vars(site))
+
+
+def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in attributes.items()}

@@ -1,17 +1,22 @@
-"""The mixtures after an epoch go in; what is to happen comes out: the search goes on, it stops, or candidates leave."""
+"""Monitors: after each epoch, whether the search goes on, stops, goes back, changes an option, or drops candidates."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashfx.config.run import SearchConfig
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.plugins import Count, Share
 from dashfx.space import Candidate
 from dashfx.strategies.rules import Argmax
+from dashfx.train.progress import Epoch
+
+if TYPE_CHECKING:
+    from dashfx.strategies.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,16 @@ class Context:
         epoch: its number, from 0.
         warm: whether architecture parameters move already.
         settled: how many epochs ago warm-up and fade were over; negative before.
+        engine: of the search, for what the sites alone do not tell, such as losses and gradients; not to be changed.
+        history: every epoch so far, this one included.
     """
 
     sites: Mapping[str, AggConv]
     epoch: int
     warm: bool
     settled: float
+    engine: Engine | None = None
+    history: Sequence[Epoch] = ()
 
 
 @dataclass(frozen=True)
@@ -38,18 +47,47 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Prune:
+class Drop:
     """A candidate leaves the search for good."""
 
     site: str
     candidate: Candidate
 
 
-Action = Stop | Prune
+@dataclass(frozen=True)
+class Rollback:
+    """The search stands again as it did at the end of an earlier epoch, weights, mixtures and optimisers bit for bit.
+
+    Only monitors remember what has been since. All other actions of this epoch fall away, but for a `Stop`, which wins.
+
+    Args:
+        epoch: its number, from 0; -1 is the start of the search. It must be one of the last `Monitor.ring` epochs.
+        changes: options that are set then, as by `Set`; with the same ones it goes back to an epoch only once.
+    """
+
+    epoch: int
+    changes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Set:
+    """A number among the options of the search is another for the epochs to come, see `engine.CHANGEABLE`."""
+
+    option: str
+    value: float
+
+
+Action = Stop | Drop | Rollback | Set
 
 
 class Monitor(ABC):
-    """Looks at the search after each epoch. What it remembers is part of the search's checkpoints."""
+    """Looks at the search after each epoch. What it remembers is part of the search's checkpoints.
+
+    Attributes:
+        ring: how many epochs back it may ask for a `Rollback`: so many states are kept, on disk too.
+    """
+
+    ring: int = 0
 
     @abstractmethod
     def on_epoch(self, ctx: Context) -> Sequence[Action]:
@@ -67,8 +105,8 @@ class Monitor(ABC):
 class Patience(Monitor):
     """Stop when no site's choice has changed for so many epochs that followed the warm-up and the fade."""
 
-    epochs: int
-    choices: list[Genotype] = field(default_factory=list)
+    epochs: Count
+    choices: list[Genotype] = field(default_factory=list, init=False)
 
     def on_epoch(self, ctx: Context) -> Sequence[Action]:
         self.choices.append(Argmax().select(ctx.sites))
@@ -92,9 +130,9 @@ class Shrink(Monitor):
     of what the largest puts in; the mixed kernel, and with it the transform, shrink to what is left.
     """
 
-    share: float
-    epochs: int = 3
-    below: dict[str, dict[str, int]] = field(default_factory=dict)
+    share: Share
+    epochs: Count = 3
+    below: dict[str, dict[str, int]] = field(default_factory=dict, init=False)
 
     def on_epoch(self, ctx: Context) -> Sequence[Action]:
         return [action for name, site in ctx.sites.items() for action in self._leaving(name, site)] if ctx.warm else []
@@ -104,13 +142,16 @@ class Shrink(Monitor):
         before, least = self.below.get(name, {}), self.share * max(coef)
         low = [candidate for candidate, value in zip(site.candidates, coef, strict=True) if value < least]
         self.below[name] = {str(candidate): before.get(str(candidate), 0) + 1 for candidate in low}
-        return [Prune(name, candidate) for candidate in low if self.below[name][str(candidate)] >= self.epochs]
+        return [Drop(name, candidate) for candidate in low if self.below[name][str(candidate)] >= self.epochs]
 
     def state_dict(self) -> dict[str, Any]:
         return {"below": self.below}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.below = {name: dict(counts) for name, counts in state["below"].items()}
+
+
+MONITORS: dict[str, type[Monitor]] = {"patience": Patience, "shrink": Shrink}
 
 
 def monitors_of(config: SearchConfig) -> list[Monitor]:

@@ -6,17 +6,18 @@ comes first, and what is still mixed goes on learning beside what has been decid
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import nn
 
 from dashfx.config.run import SearchConfig
-from dashfx.ops import AggConv, sites_of
-from dashfx.strategies.engine import Engine, Strategy
+from dashfx.ops import AggConv
+from dashfx.ops.relaxations import Progress
+from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import SelectionRule
-from dashfx.task import Task
 
 STAGE = "one-by-one"  # in the log, the report, and the names of checkpoints
 
@@ -28,22 +29,33 @@ class OneByOne(Engine):
     interrupted run goes on with the site that comes next.
     """
 
-    def __init__(
-        self,
-        supernet: nn.Module,
-        task: Task,
-        config: SearchConfig,
-        accelerator: Accelerator,
-        strategy: Strategy,
-        rule: SelectionRule,
-    ) -> None:
-        epochs = len(undecided(sites_of(supernet)))
-        super().__init__(supernet, task, config_after_search(config, epochs), accelerator, strategy)
-        self._rule = rule
+    def __init__(self, searched: Engine, rule: SelectionRule) -> None:
+        """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done."""
+        epochs = len(undecided(searched.sites))
+        super().__init__(
+            searched.plain,
+            searched.task,
+            config_after_search(searched.config, epochs),
+            searched.accelerator,
+            searched.update,
+            searched.relaxation,
+            terms=searched.terms,
+        )
+        self.rule = copy.deepcopy(rule)
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
         self.decide_next()
         super().begin_epoch(epoch, seed)
+
+    def progress(self, epoch: int) -> Progress:
+        return Progress(epoch, 1.0, self.warm)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "rule": self.rule.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rule.load_state_dict(state.get("rule", {}))
 
     @torch.no_grad()
     def decide_next(self) -> str:
@@ -54,7 +66,7 @@ class OneByOne(Engine):
         sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))
         site = sites[name]
-        index = site.candidates.index(self._rule.select({name: site})[name])
+        index = site.candidates.index(self.rule.select({name: site})[name])
         site.weights[index].copy_(site.restricted(index))
         self.keep(name, [index])
         return name
@@ -73,7 +85,7 @@ def certainty(site: AggConv) -> float:
 
 
 def config_after_search(config: SearchConfig, epochs: int) -> SearchConfig:
-    """The search's options as they hold after it: at its last temperature, at a tenth of its learning rate."""
-    after = {"warmup": 0.0, "fade": 0.0, "tau": (config.tau[1], config.tau[1]), "patience": 0, "shrink": 0.0}
+    """The search's options as they hold after it: without monitors, at a tenth of its learning rate."""
+    after = {"warmup": 0.0, "fade": 0.0, "patience": 0, "shrink": 0.0}
     size = {"epochs": max(1, epochs), "fraction": config.fraction * config.recovery, "lr": config.lr / 10}
     return config.model_copy(update={**after, **size})

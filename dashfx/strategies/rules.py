@@ -1,27 +1,35 @@
-"""Trained mixtures go in, a Genotype comes out: the rules that pick one candidate per site."""
+"""Selection rules: trained mixtures go in, a Genotype of one candidate per site comes out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from dashfx.errors import ConfigError, did_you_mean
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.plugins import Share
 
 
 class SelectionRule(ABC):
     """Picks one candidate per site."""
 
-    name: str
+    name: ClassVar[str]
 
     @abstractmethod
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         """One candidate for every site given."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers from site to site where sites are decided one by one, as tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state_dict` gave."""
 
 
 class ScoreRule(SelectionRule):
@@ -41,7 +49,7 @@ class ScoreRule(SelectionRule):
 class Argmax(ScoreRule):
     """The largest coefficient, as in the paper. Scaling a weight down and its coefficient up can change the choice."""
 
-    name: str = "argmax"
+    name: ClassVar[str] = "argmax"
 
     def scores(self, aggconv: AggConv) -> Tensor:
         return aggconv.coefficients()
@@ -51,7 +59,7 @@ class Argmax(ScoreRule):
 class Contribution(ScoreRule):
     """The largest a_i * ||W_i||: what the candidate adds to the aggregated kernel, whatever the split of scale."""
 
-    name: str = "contribution"
+    name: ClassVar[str] = "contribution"
 
     def scores(self, aggconv: AggConv) -> Tensor:
         norms = torch.stack([weight.norm() for weight in aggconv.weights])
@@ -67,8 +75,8 @@ class Energy(ScoreRule):
     it.
     """
 
-    keep: float = 0.9
-    name: str = "energy"
+    keep: Share = 0.9
+    name: ClassVar[str] = "energy"
 
     def scores(self, aggconv: AggConv) -> Tensor:
         energy = torch.stack([aggconv.restricted(i).square().sum() for i in range(len(aggconv.candidates))])
@@ -85,7 +93,7 @@ class RandomChoice(SelectionRule):
     """A uniform draw per site among what is alive: the control that every search has to beat."""
 
     seed: int = 0
-    name: str = "random"
+    name: ClassVar[str] = "random"
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         generator = torch.Generator().manual_seed(self.seed)
@@ -94,17 +102,19 @@ class RandomChoice(SelectionRule):
         return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
 
 
-RULES: dict[str, SelectionRule] = {rule.name: rule for rule in (Argmax(), Contribution(), Energy(), RandomChoice())}
+@dataclass(frozen=True)
+class Untouched(SelectionRule):
+    """Each conv's own kernel: the model as it is."""
+
+    name: ClassVar[str] = "untouched"
+
+    def select(self, sites: Mapping[str, AggConv]) -> Genotype:
+        return Genotype({name: site.original for name, site in sites.items()}, self.name)
 
 
-def load_rule(rule: str | SelectionRule) -> SelectionRule:
-    """The rule of that name, or the rule object itself.
-
-    Raises:
-        ConfigError: no rule of that name.
-    """
-    if isinstance(rule, SelectionRule):
-        return rule
-    if rule not in RULES:
-        raise ConfigError(f"no selection rule {rule!r}{did_you_mean(rule, RULES)}; there are {', '.join(RULES)}")
-    return RULES[rule]
+RULES: dict[str, type[SelectionRule]] = {
+    "argmax": Argmax,
+    "contribution": Contribution,
+    "energy": Energy,
+    "random": RandomChoice,
+}

@@ -1,17 +1,25 @@
-"""DASH: weights and architecture parameters are trained together by gradient descent on soft-Gumbel mixtures.
+"""Updates of weights and architecture parameters, a training step each, and the optimisers of the latter.
 
 Shen, Khodak and Talwalkar, "Efficient Architecture Search for Diverse Tasks", NeurIPS 2022.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
-from dashfx.strategies.engine import Engine, Strategy
+import torch
+from torch import Tensor, nn
+
+from dashfx.config.run import SearchConfig
+from dashfx.plugins import Share
+from dashfx.strategies.engine import Engine, Update
 from dashfx.train.fit import Batch
 
 
-class OneLevel(Strategy):
+@dataclass(frozen=True)
+class OneLevel(Update):
     """The paper: one backward pass on the training loss moves both."""
 
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
@@ -22,21 +30,35 @@ class OneLevel(Strategy):
         return loss.detach()
 
 
-class FirstOrder(Strategy):
+@dataclass(frozen=True)
+class FirstOrder(Update):
     """First-order DARTS: weights on the training batch, then the mixtures on a batch the weights never see."""
 
-    uses_held_out = True
+    uses_held_out: ClassVar[bool] = True
 
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         assert valid_batch is not None
         engine.zero_grad()
-        loss = engine.loss(train_batch)
+        loss = engine.loss(train_batch, part="weights")
         engine.step_weights(loss)
         if engine.warm:
             engine.zero_grad()
-            engine.accelerator.backward(engine.loss(valid_batch))
+            engine.accelerator.backward(engine.loss(valid_batch, part="alphas"))
             engine.step_alphas()
         return loss.detach()
 
 
-STRATEGIES: dict[str, Strategy] = {"train": OneLevel(), "held-out": FirstOrder()}
+def sgd(alphas: list[nn.Parameter], config: SearchConfig, *, momentum: Share = 0.9) -> torch.optim.Optimizer:
+    """With Nesterov momentum, and the decay of the weights."""
+    return torch.optim.SGD(
+        alphas, config.alpha_lr, momentum=momentum, nesterov=momentum > 0, weight_decay=config.weight_decay
+    )
+
+
+def adam(alphas: list[nn.Parameter], config: SearchConfig, *, beta1: Share = 0.9) -> torch.optim.Optimizer:
+    """Without decay."""
+    return torch.optim.Adam(alphas, config.alpha_lr, betas=(beta1, 0.999))
+
+
+UPDATES: dict[str, type[Update]] = {"one-level": OneLevel, "first-order": FirstOrder}
+ALPHA_OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from scipy.stats import rankdata
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dashfx.blackbox.base import Row
 from dashfx.genotype import Genotype
+from dashfx.ops import AggConv
 from dashfx.space import Candidate
 
 STRENGTH, LIMIT = 0.5, 2.0
@@ -25,6 +26,13 @@ def leading_logits(candidates: Sequence[Candidate], original: Candidate, share: 
     if original in candidates and share * (others + 1) > 1:
         logits[candidates.index(original)] = math.log(share * others / (1 - share))
     return logits
+
+
+@torch.no_grad()
+def favour_original(sites: Mapping[str, AggConv], share: float) -> None:
+    """Start each mixture with so much of the conv's own kernel; what a grown model computes does not depend on it."""
+    for site in sites.values():
+        site.alpha.copy_(leading_logits(site.candidates, site.original, share))
 
 
 def marginal_logits(rows: Sequence[Row[Genotype]], site: str, candidates: Sequence[Candidate]) -> Tensor:

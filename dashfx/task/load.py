@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dashfx.data.base import Data, Kind
-from dashfx.data.code import is_code, load_object
 from dashfx.data.normalisation import Normalisation
 from dashfx.errors import TaskError, did_you_mean
 from dashfx.task.base import Task
@@ -13,6 +12,7 @@ from dashfx.task.classify import classify, dense_classify
 from dashfx.task.losses import USUAL, LossOptions
 from dashfx.task.multilabel import multilabel
 from dashfx.task.regress import regress
+from dashfx.usercode import is_code, load_object
 
 TASKS: dict[str, Callable[..., Task]] = {
     "classify": classify,

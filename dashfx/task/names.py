@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dashfx.data.code import is_code, load_object
 from dashfx.errors import TaskError, did_you_mean
 from dashfx.task.base import Score, pick
 from dashfx.task.classify import LOSSES as CLASS_LOSSES
@@ -22,6 +21,7 @@ from dashfx.task.multilabel import OPTIONS as LABEL_OPTIONS
 from dashfx.task.multilabel import scores as label_scores
 from dashfx.task.regress import OPTIONS as REGRESSION_OPTIONS
 from dashfx.task.regress import SCORES as REGRESSION_SCORES
+from dashfx.usercode import is_code, load_object
 
 
 @dataclass(frozen=True)

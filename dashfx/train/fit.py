@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import os
 import time
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,11 @@ from torch.utils.data import DataLoader
 
 from dashfx.config.run import FitConfig, RetrainConfig
 from dashfx.data import Data
-from dashfx.errors import DivergedError, RunFolderError, first_line
+from dashfx.errors import DivergedError
+from dashfx.plugins import find
 from dashfx.task import Task, evaluate
 from dashfx.train.averaging import Average
+from dashfx.train.checkpoints import Fitted, cpu_copy, keep_or_go_back, resumed, save
 from dashfx.train.processes import (
     DDP,
     check_agreement,
@@ -51,6 +50,7 @@ class Learner(ABC):
     config: FitConfig
     accelerator: Accelerator
     keeps_best: bool = True  # whether the fit loop keeps the weights of the best epoch
+    ring: int = 0  # of how many epochs, the latest, the fit loop keeps the state, so that training can go back
 
     @property
     @abstractmethod
@@ -86,9 +86,17 @@ class Learner(ABC):
         """How each site's mixture stands; empty where nothing is mixed."""
         return {}
 
-    def finished(self, epoch: int) -> str | None:
+    def finished(self, epoch: int, history: Sequence[Epoch] = ()) -> str | None:
         """Why training can stop after this epoch, or None."""
         return None
+
+    def goes_back(self) -> int | None:
+        """The epoch whose end training goes back to, as `finished` has decided; -1 is the start, None goes on."""
+        return None
+
+    def go_back(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state_dict` said so."""
+        self.load_state_dict(state)
 
     def stalled(self, epochs: int) -> str | None:
         """Why training can stop after so many epochs without a better metric, or None."""
@@ -184,24 +192,6 @@ class Supervised(Learner):
             self._average.load_state_dict(state["average"])
 
 
-@dataclass
-class Fitted:
-    """A finished fit: the curve, the best validation metric and the weights that gave it last, where they are kept.
-
-    `best_epoch` is -1 where every epoch was worse than the weights that training began with.
-    """
-
-    history: list[Epoch] = field(default_factory=list)
-    best: float = float("nan")
-    best_epoch: int = -1
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    stopped: str = ""
-
-    @property
-    def seconds(self) -> float:
-        return sum(epoch.seconds for epoch in self.history)
-
-
 def fit(
     learner: Learner,
     data: Data,
@@ -233,13 +223,16 @@ def fit(
     """
     fitted, path = Fitted(), folder / f"{stage}-last.pt" if folder else None
     if resume and path is not None and path.exists():
-        fitted = _resume(learner, path)
+        fitted = resumed(learner, path)
     elif from_start:
         _judge(learner, data, fitted, -1)
+    if learner.ring and not fitted.ring and not fitted.history:
+        fitted.ring[-1] = cpu_copy(learner.state_dict())
     while len(fitted.history) < learner.config.epochs and not fitted.stopped:
         epoch = _epoch(learner, data, stage, seed, fitted, observer)
+        keep_or_go_back(learner, fitted, stage, observer)
         if path is not None and learner.accelerator.is_main_process:
-            _save(learner, fitted, path)
+            save(learner, fitted, path)
         observer.epoch(epoch)
     return fitted
 
@@ -256,10 +249,12 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     share_buffers(learner.plain, accelerator)
     metric = _judge(learner, data, fitted, epoch)
     lr, seconds = learning_rate(config, (epoch + 0.5) / config.epochs), time.perf_counter() - started
-    facts = Epoch(stage, epoch, config.epochs, loss, metric, fitted.best, lr, seconds, rate, learner.mixtures(), steps)
+    (lost, spent), fitted.lost, best = fitted.lost, (0, 0.0), fitted.best
+    mixtures = learner.mixtures()
+    facts = Epoch(stage, epoch, config.epochs, loss, metric, best, lr, seconds + spent, rate, mixtures, steps + lost)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
-    fitted.stopped = learner.finished(epoch) or learner.stalled(best_for) or ""
+    fitted.stopped = learner.finished(epoch, fitted.history) or learner.stalled(best_for) or ""
     check_agreement(accelerator, stage, epoch, metric, learner.decisions())
     return facts
 
@@ -272,7 +267,7 @@ def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> float:
         if not learner.task.better(fitted.best, metric):
             fitted.best, fitted.best_epoch = metric, epoch
             if learner.keeps_best:
-                fitted.best_weights = _cpu_copy(learner.plain.state_dict())
+                fitted.best_weights = cpu_copy(learner.plain.state_dict())
     return metric
 
 
@@ -284,9 +279,10 @@ def _train_epoch(
     loader = _train_loader(learner, data, stage, seed)
     learner.train_mode()
     total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
+    schedule = find("schedule", config.schedule)
     for step, batch in enumerate(loader):
         progress = (epoch + step / steps) / config.epochs
-        rate = learning_rate(config, progress)
+        rate = config.lr * schedule(progress, config)
         for group in learner.optimisers["weights"].param_groups:
             group["lr"] = rate * group["share"]
         learner.begin_step(progress)
@@ -349,78 +345,3 @@ def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
     # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
     return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])
-
-
-def write_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """torch.save to a neighbour, then rename: a reader sees the old file or the new one, never half of one.
-
-    Raises:
-        RunFolderError: it cannot be written, as when the disk is full.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
-        os.replace(part, path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        reason = error.__context__ or error  # torch.save turns a full disk into a RuntimeError about positions
-        raise RunFolderError(
-            f"checkpoint {path} cannot be written: {first_line(reason)}; the last complete one is kept; "
-            "free some space and go on with --resume"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to the disk; Windows does so by itself."""
-    if os.name == "nt":
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    except OSError:  # a file system that cannot; the file itself has been written
-        return
-    finally:
-        os.close(place)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint of a run holds, on the CPU.
-
-    Raises:
-        RunFolderError: it is damaged.
-    """
-    again = "remove it, and --resume trains that stage again"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle raise what they like about foreign bytes
-        raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {first_line(error)}); {again}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("learner"), dict):
-        raise RunFolderError(f"{path} is damaged (it holds no state of a training); {again}")
-    return state
-
-
-def _save(learner: Learner, fitted: Fitted, path: Path) -> None:
-    history = [asdict(epoch) for epoch in fitted.history]
-    facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
-    state = {"learner": learner.state_dict(), "history": history, "best_weights": fitted.best_weights, **facts}
-    write_atomically(state, path)
-
-
-def _resume(learner: Learner, path: Path) -> Fitted:
-    state = read_state(path)
-    try:
-        learner.load_state_dict(state["learner"])
-        history = [Epoch(**facts) for facts in state["history"]]
-        return Fitted(history, state["best"], state["best_epoch"], state["best_weights"], state["stopped"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        line = first_line(error)
-        raise RunFolderError(f"{path} does not fit this run ({line}); start again with another --out") from None
-
-
-def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: copy.deepcopy(value.detach()).cpu() for name, value in state.items()}

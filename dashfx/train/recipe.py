@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dashfx.config.run import FitConfig, RetrainConfig
+from dashfx.plugins import Share, find
+
+Groups = list[dict[str, Any]]  # of parameters, each with its decay and its share of the learning rate
+
+
+def check_recipe(config: FitConfig) -> None:
+    """Whether the optimiser and the schedule are there.
+
+    Raises:
+        ConfigError: no such name, or an argument that it does not take.
+    """
+    find("weight optimiser", config.optimizer)
+    find("schedule", config.schedule)
+
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the weight's axes
 
@@ -34,19 +48,35 @@ def dropouts(model: nn.Module) -> list[nn.Dropout]:
 def make_optimiser(
     parameters: Iterable[Tensor], config: FitConfig, gentle: Iterable[Tensor] = (), share: float = 1.0
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, Adam or AdamW; biases, norms and other vectors carry no weight decay.
+    """What `optimizer` names, over groups of parameters; biases, norms and other vectors carry no weight decay.
 
     Args:
         gentle: further parameters, whose learning rate is this `share` of the others'.
     """
     groups = [*_groups(parameters, config, 1.0), *_groups(gentle, config, share)]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    made: torch.optim.Optimizer = find("weight optimiser", config.optimizer)(groups, config)
+    return made
 
 
-def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> list[dict[str, Any]]:
+def sgd(groups: Groups, config: FitConfig) -> torch.optim.Optimizer:
+    """With Nesterov momentum."""
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def adam(groups: Groups, config: FitConfig, *, beta2: Share = 0.999) -> torch.optim.Optimizer:
+    """With `momentum` as beta1."""
+    return torch.optim.Adam(groups, lr=config.lr, betas=(config.momentum, beta2))
+
+
+def adamw(groups: Groups, config: FitConfig, *, beta2: Share = 0.999) -> torch.optim.Optimizer:
+    """Adam with the decay apart from the gradients."""
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, beta2))
+
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+
+
+def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> Groups:
     parameters = list(parameters)
     decayed = [p for p in parameters if p.ndim > 1], config.weight_decay
     vectors = [p for p in parameters if p.ndim <= 1], 0.0

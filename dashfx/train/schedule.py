@@ -1,30 +1,51 @@
-"""How the learning rate and other settings move with the share of training that is done: pure functions."""
+"""Schedules of the learning rate and other settings, by the share of training that is done: pure functions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from dashfx.config.run import FitConfig
+from dashfx.plugins import Share, find
+
+Schedule = Callable[[float, FitConfig], float]  # (progress from 0 to 1, options) -> multiple of the peak rate
 
 
 def learning_rate(config: FitConfig, progress: float) -> float:
     """The learning rate when `progress` (0 to 1) of the fit is done.
 
-    "onecycle" rises from lr/25 over the first 30 % and falls along a cosine to lr/10000 (Smith and Topin, 2018);
-    "cosine" falls to zero; "steps" multiplies by 0.2 after each milestone.
+    Raises:
+        ConfigError: no schedule of that name.
     """
-    if config.schedule == "onecycle":
-        return config.lr * _one_cycle(progress)
-    if config.schedule == "cosine":
-        return config.lr * _cosine(progress)
-    if config.schedule == "steps":
-        return config.lr * 0.2 ** sum(progress >= milestone for milestone in config.milestones)
-    return config.lr
+    schedule: Schedule = find("schedule", config.schedule)
+    return config.lr * schedule(progress, config)
 
 
-def geometric(start: float, end: float, progress: float) -> float:
-    """From start to end by equal factors."""
-    return start * (end / start) ** min(max(progress, 0.0), 1.0)
+def onecycle(
+    progress: float, config: FitConfig, *, rise: Share = 0.3, start: Share = 1 / 25, end: Share = 1e-4
+) -> float:
+    """Rises from lr/25 over the first 30 % and falls along a cosine to lr/10000 (Smith and Topin, 2018)."""
+    if progress < rise:
+        return 1 - (1 - start) * _cosine(progress / rise)
+    return end + (1 - end) * _cosine((progress - rise) / (1 - rise))
+
+
+def cosine(progress: float, config: FitConfig) -> float:
+    """Falls to zero along a cosine."""
+    return _cosine(progress)
+
+
+def steps(progress: float, config: FitConfig, *, factor: Share = 0.2) -> float:
+    """Multiplies by 0.2 after each milestone."""
+    return factor ** sum(progress >= milestone for milestone in config.milestones)
+
+
+def constant(progress: float, config: FitConfig) -> float:
+    """The peak rate throughout."""
+    return 1.0
+
+
+SCHEDULES: dict[str, Schedule] = {"onecycle": onecycle, "cosine": cosine, "steps": steps, "constant": constant}
 
 
 def fade(progress: float, share: float) -> float:
@@ -34,9 +55,3 @@ def fade(progress: float, share: float) -> float:
 
 def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
-
-
-def _one_cycle(progress: float, rise: float = 0.3, start: float = 1 / 25, end: float = 1e-4) -> float:
-    if progress < rise:
-        return 1 - (1 - start) * _cosine(progress / rise)
-    return end + (1 - end) * _cosine((progress - rise) / (1 - rise))

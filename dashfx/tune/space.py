@@ -9,11 +9,11 @@ import optuna
 from torch import nn
 
 from dashfx.config.base import Strict
-from dashfx.config.run import RetrainConfig, RunConfig
+from dashfx.config.run import FROM_PYTHON, RetrainConfig, RunConfig
 from dashfx.config.tuning import RangeConfig
 from dashfx.errors import ConfigError, did_you_mean
-from dashfx.strategies.rules import load_rule
-from dashfx.train.recipe import dropouts
+from dashfx.plugins import find
+from dashfx.train.recipe import check_recipe, dropouts
 
 Dimension = RangeConfig | tuple[Any, ...]
 
@@ -75,7 +75,7 @@ def _check(name: str, choices: Dimension, config: RunConfig) -> None:
         raise ConfigError(f"tune.space: no option {name!r} of retraining{did_you_mean(name, known)}")
     if name in NOT_TUNED:
         raise ConfigError(f"tune.space {name!r}: it says what a trial costs; tune lr, weight_decay, batch_size, ...")
-    if name == "rule" and config.search.strategy != "dash":
+    if name == "rule" and (not config.search.judges_mixtures or config.search.strategy.endswith(FROM_PYTHON)):
         raise ConfigError(
             f"tune.space 'rule' needs strategy dash, whose mixtures a rule reads, not {config.search.strategy}"
         )
@@ -86,9 +86,9 @@ def _check(name: str, choices: Dimension, config: RunConfig) -> None:
     if not choices:
         raise ConfigError(f"tune.space {name!r}: give at least one value")
     for value in choices:
-        with_values(config, {name: value})
+        check_recipe(with_values(config, {name: value}).retrain)
         if name == "rule":
-            load_rule(value)
+            find("rule", value)
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

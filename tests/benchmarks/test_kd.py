@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,9 +99,9 @@ def test_evolution_runs_on_a_committed_table(path: Path) -> None:
     assert len(first_seed(rows)) >= 60 and len(between_seeds(rows)) >= 8
     assert len({row.epochs for row in rows}) == 1
     supernet = rewrite(WRN1d(15, 1, train.WIDTH), torch.zeros(2, 1, 300), train.SPACE.with_original(), "fresh")
-    evaluator = ByTable(str(path), sites_of(supernet))
-    strategy = Evolution(evaluator.space(sites_of(supernet)), torch.Generator().manual_seed(0), 10, 4)
-    found = optimise(strategy, lambda gs: [evaluator.value(g) for g in gs], 60, maximise=evaluator.maximise)
+    evaluating = ByTable(str(path)).begin(SimpleNamespace(sites=sites_of(supernet)))
+    strategy = Evolution(10, 4).begin(evaluating.space(sites_of(supernet)), torch.Generator().manual_seed(0))
+    found = optimise(strategy, lambda gs: [evaluating.value(g) for g in gs], 60, maximise=evaluating.maximise)
     assert best_of(found).value >= statistics.quantiles([row.valid for row in rows], n=10)[8]
 
 

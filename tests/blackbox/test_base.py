@@ -1,17 +1,17 @@
-"""Black-box strategies: they find optima, repeat by seed, keep every row, and go on where they were killed."""
+"""Black-box optimisers: they find optima, repeat by seed, keep every row, and go on where they were killed."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dashfx.blackbox.base import BlackBox, History, Row, best_of, optimise
+from dashfx.blackbox.base import History, Optimiser, Row, best_of, optimise
 from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import Positions
 from dashfx.blackbox.local import LocalSearch
@@ -20,12 +20,10 @@ from dashfx.errors import ConfigError, RunFolderError
 
 SPACE = Positions((6,) * 8)
 Genome = tuple[int, ...]
-Make = Callable[[torch.Generator], BlackBox[Genome]]
-
-STRATEGIES: dict[str, Make] = {
-    "evolution": lambda draw: Evolution(SPACE, draw, population=20, tournament=5),
-    "random": lambda draw: RandomSearch(SPACE, draw),
-    "local": lambda draw: LocalSearch(SPACE, draw, patience=20),
+OPTIMISERS: dict[str, Optimiser] = {
+    "evolution": Evolution(population=20, tournament=5),
+    "random": RandomSearch(),
+    "local": LocalSearch(patience=20),
 }
 
 
@@ -34,7 +32,9 @@ def total(genomes: Sequence[Genome]) -> list[float]:
 
 
 def rows_of(name: str, seed: int = 0, evaluate: Any = total, n: int = 200, **options: Any) -> list[Row[Genome]]:
-    return optimise(STRATEGIES[name](torch.Generator().manual_seed(seed)), evaluate, n, **{"maximise": True, **options})
+    return optimise(
+        OPTIMISERS[name].begin(SPACE, torch.Generator().manual_seed(seed)), evaluate, n, **{"maximise": True, **options}
+    )
 
 
 def best(name: str, **options: Any) -> float:
@@ -53,7 +53,7 @@ def test_lower_is_better_where_the_evaluator_says_so() -> None:
     assert best_of(rows).fitness == -best_of(rows).value
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", OPTIMISERS)
 def test_the_same_seed_gives_the_same_rows(name: str) -> None:
     def facts(seed: int) -> list[Any]:
         return [(row.genome, row.value, row.parent) for row in rows_of(name, seed, n=60)]
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_rows(name: str) -> None:
     assert facts(0) == facts(0) != facts(1)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("together", [1, 7])
 def test_no_genome_is_evaluated_twice(name: str, together: int) -> None:
     seen: list[Genome] = []
@@ -71,20 +71,20 @@ def test_no_genome_is_evaluated_twice(name: str, together: int) -> None:
         return total(genomes)
 
     small = Positions((2, 2, 2))
-    strategy = {
-        "evolution": lambda draw: Evolution(small, draw, population=6, tournament=3),
-        "random": lambda draw: RandomSearch(small, draw),
-        "local": lambda draw: LocalSearch(small, draw, patience=5),
-    }[name](torch.Generator().manual_seed(0))
-    rows = optimise(strategy, counted, 60, maximise=True, together=together)
+    search = {
+        "evolution": Evolution(population=6, tournament=3),
+        "random": RandomSearch(),
+        "local": LocalSearch(patience=5),
+    }[name].begin(small, torch.Generator().manual_seed(0))
+    rows = optimise(search, counted, 60, maximise=True, together=together)
     assert len(rows) == 60 and len(seen) == len(set(seen)) == 8
     assert [row.number for row in rows] == list(range(60)) and best_of(rows).genome == (1, 1, 1)
 
 
 def test_members_leave_the_population_by_age() -> None:
-    strategy = Evolution(SPACE, torch.Generator().manual_seed(0), population=10, tournament=3)
-    rows = optimise(strategy, total, 35, maximise=True)
-    assert [row.number for row in strategy.population] == list(range(25, 35))
+    search = Evolution(population=10, tournament=3).begin(SPACE, torch.Generator().manual_seed(0))
+    rows = optimise(search, total, 35, maximise=True)
+    assert [row.number for row in search.population] == list(range(25, 35))
     assert all(row.parent is None for row in rows[:10])
     for row in rows[10:]:
         assert row.parent is not None and row.number - 10 <= row.parent < row.number
@@ -92,15 +92,15 @@ def test_members_leave_the_population_by_age() -> None:
 
 def test_an_evolution_may_start_from_rows_of_another() -> None:
     start = rows_of("random", n=10)
-    strategy = Evolution(SPACE, torch.Generator().manual_seed(0), population=10, tournament=10, start=start)
-    rows = optimise(strategy, total, 20, maximise=True)
+    search = Evolution(population=10, tournament=10).begin(SPACE, torch.Generator().manual_seed(0), start)
+    rows = optimise(search, total, 20, maximise=True)
     assert rows[0].parent == best_of(start).number and best_of(rows).fitness > best_of(start).fitness
-    assert [row.number for row in strategy.population] == list(range(10, 20))
+    assert [row.number for row in search.population] == list(range(10, 20))
 
 
 def test_the_fittest_of_the_tournament_has_the_child() -> None:
-    strategy = Evolution(SPACE, torch.Generator().manual_seed(0), population=10, tournament=10)
-    rows = optimise(strategy, total, 11, maximise=True)
+    search = Evolution(population=10, tournament=10).begin(SPACE, torch.Generator().manual_seed(0))
+    rows = optimise(search, total, 11, maximise=True)
     assert rows[10].parent is not None and rows[rows[10].parent].fitness == best_of(rows[:10]).fitness
 
 
@@ -116,7 +116,7 @@ def test_diverged_evaluations_come_last() -> None:
 class Killed(Exception): ...
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("after", [0, 5, 41])
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(name: str, after: int, tmp_path: Path) -> None:
     straight, path, calls = rows_of(name, n=60), tmp_path / "rows.jsonl", 0
@@ -172,4 +172,4 @@ def test_the_history_of_another_search_is_refused(tmp_path: Path) -> None:
 
 def test_a_tournament_is_part_of_the_population() -> None:
     with pytest.raises(ConfigError, match="a tournament of 11 out of a population of 10"):
-        Evolution(SPACE, torch.Generator(), population=10, tournament=11)
+        Evolution(population=10, tournament=11)

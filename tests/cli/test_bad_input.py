@@ -84,7 +84,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "task for other data": (search("--task", "regress"), "regress"),
     "unknown preset": (search("--space", "dash2"), "did you mean 'dash2d'"),
     "unknown rule": (search("--rule", "armgax"), "did you mean 'argmax'"),
-    "unknown strategy": (search("--strategy", "darts"), "'dash', 'evolution', 'random-search', 'local', 'random' or"),
+    "unknown strategy": (
+        search("--strategy", "darts"),
+        "(did you mean 'dash'?); there are dash, evolution, random-search",
+    ),
     "unknown device": (search("--device", "tpu"), "choose auto, cpu or cuda"),
     "sizes": (search("--kernels", "3;5"), "write whole numbers as 3,5,7"),
     "kernel of 0": (search("--kernels", "0,3"), "at least 1"),

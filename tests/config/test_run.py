@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dashfx.config.files import assign, parse_value, read_yaml
+from dashfx.config.files import assign, read_yaml
 from dashfx.config.run import RunConfig, SpaceConfig
 from dashfx.errors import ConfigError
+from dashfx.plugins import parse_value
 from dashfx.space import Candidate, SearchSpace
 
 

@@ -8,9 +8,10 @@ from torch import nn
 
 import dashfx
 from dashfx import Candidate, SearchSpace
-from dashfx.cost.counts import Macs, Span, Taps, conv_macs, conv_parameters, expected_cost, load_cost
+from dashfx.cost.counts import Macs, Span, Taps, conv_macs, conv_parameters, expected_cost
 from dashfx.errors import ConfigError
 from dashfx.ops import AggConv, sites_of
+from dashfx.plugins import find
 
 
 def supernet() -> nn.Module:
@@ -70,8 +71,8 @@ def test_the_expected_cost_pulls_towards_the_cheap() -> None:
 
 
 def test_names() -> None:
-    assert isinstance(load_cost("span"), Span)
+    assert isinstance(find("cost", "span"), Span)
     with pytest.raises(ConfigError, match=r"no cost 'spam' \(did you mean 'span'"):
-        load_cost("spam")
+        find("cost", "spam")
     with pytest.raises(ConfigError, match="stands at no site"):
         Span().table({"a": AggConv(1, 1, [Candidate(3)])})

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from dashfx.errors import ModelError, ProxyError
+from dashfx.errors import ConfigError, ModelError, ProxyError
 from dashfx.proxy import load_proxy
 
 ROWS, WIDTH, HIDDEN, CLASSES = 5, 4, 6, 3
@@ -197,7 +197,7 @@ def test_a_model_that_fails_is_named_with_the_shape() -> None:
 
 
 def test_an_unknown_proxy_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ProxyError, match="did you mean 'synflow'"):
+    with pytest.raises(ConfigError, match="did you mean 'synflow'"):
         load_proxy("synflo")
 
 

@@ -135,8 +135,9 @@ def test_what_a_killed_run_had_begun_to_write_is_removed(tmp_path: Path) -> None
     folder.env.unlink()
     (folder.checkpoints / "search-last.pt").write_text("whole")
     (folder.checkpoints / "search-last.pt.part").write_text("half")
-    (folder.root / ".model.onnx.abc").mkdir()
-    (folder.root / ".model.onnx.abc" / "model.onnx").write_text("half")
+    for name in ("model.onnx", "model.safetensors", "load_model.py"):
+        (folder.root / f".{name}.abc").mkdir()
+        (folder.root / f".{name}.abc" / name).write_text("half")
     open_folder(folder.root, CONFIG, resume=True)
     assert {path.name for path in folder.root.rglob("*")} == {
         "config.yaml",

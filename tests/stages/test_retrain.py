@@ -11,7 +11,8 @@ from torch import nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
-from dashfx.run.run import Run, prepare
+from dashfx.run.prepare import prepare
+from dashfx.run.run import Run
 from dashfx.stages.retrain import retrain
 
 DATA = toy_data()

@@ -15,10 +15,8 @@ from dashfx import Candidate, Genotype
 from dashfx.errors import ConfigError, DashfxError, GenotypeError
 from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
-from dashfx.run.run import Run
-from dashfx.stages.evaluators import BySupernet
 from dashfx.stages.rewrite import rewritten
-from dashfx.stages.search import check_evaluators
+from dashfx.stages.search import Searching, check_strategy
 from dashfx.train.progress import Observer
 
 DATA = toy_data()
@@ -80,20 +78,16 @@ def test_the_trained_supernet_is_an_evaluator_and_hands_its_weights_on(tmp_path:
     assert torch.allclose(result.model.conv1.weight, learned[f"conv1.weights.{index}"], atol=1e-6)
 
 
-def supernet_run() -> tuple[Run, BySupernet]:
-    from dashfx.stages.search import train_mixtures
-
-    run = prepare(ToyNet, DATA, config=settings(evaluator="supernet"))
-    _, supernet = rewritten(run)
-    return run, BySupernet(run.inputs, train_mixtures(run, supernet))
-
-
 def test_a_genotypes_value_does_not_depend_on_what_was_evaluated_before() -> None:
-    _, evaluator = supernet_run()
+    run = prepare(ToyNet, DATA, config=settings(evaluator="supernet"))
+    context = Searching(run, rewritten(run)[1])
+    evaluator = run.strategy.evaluator
+    assert evaluator is not None and evaluator.training is not None
+    evaluating = evaluator.begin(context, evaluator.training.train(context))
     first, other = (Genotype(dict.fromkeys(("conv1", "conv2"), choice)) for choice in CHOICES[:2])
-    alone = evaluator.value(first)
-    evaluator.value(other)
-    assert evaluator.value(first) == alone
+    alone = evaluating.value(first)
+    evaluating.value(other)
+    assert evaluating.value(first) == alone
 
 
 class Kill(Observer):
@@ -131,7 +125,7 @@ def test_a_warm_start_favours_what_the_proxy_likes() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"blackbox": {"evaluator": "gennass"}}, "no proxy 'gennass'"),
+        ({"blackbox": {"evaluator": "gennass"}}, "no evaluator 'gennass' \\(did you mean 'gennas'"),
         ({"blackbox": {"evaluator": "none.json"}}, "none.json' cannot be read"),
         ({"blackbox": {"tournament": 60}}, "a tournament of 60 out of a population of 50"),
         ({"search": {"warm_start": "params"}}, "is for strategy dash"),
@@ -152,7 +146,7 @@ def test_what_does_nothing_is_noted_once() -> None:
     run = prepare(ToyNet, DATA, config={**settings("dash"), "space": space})
     _, supernet = rewritten(run)
     rewritten(run)
-    check_evaluators(run, supernet)
+    check_strategy(run, supernet)
     said = [note.split(":")[0].split(" does")[0] for note in run.ledger.notes if not note.startswith("data:")]
     assert said == ["space.exclude", "space.overrides", "blackbox.evaluator", "blackbox.evaluations"]
 

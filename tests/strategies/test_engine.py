@@ -12,7 +12,8 @@ from engines import BATCH, DATA, alphas, engine, moved, state, weights
 from torch import Tensor, nn
 from toys import ToyNet
 
-from dashfx.strategies.engine import hold_out, mixing, recalibrate
+from dashfx.strategies.batchnorm import recalibrate
+from dashfx.strategies.engine import hold_out, mixing
 from dashfx.train.fit import fit
 
 
@@ -23,9 +24,9 @@ def test_every_parameter_belongs_to_one_optimiser() -> None:
     assert len(made.alphas) == 2
 
 
-@pytest.mark.parametrize("alpha_on", ["train", "held-out"])
-def test_mixtures_wait_for_the_warm_up(alpha_on: str) -> None:
-    made = engine(alpha_on=alpha_on, warmup=0.5)
+@pytest.mark.parametrize("update", ["one-level", "first-order"])
+def test_mixtures_wait_for_the_warm_up(update: str) -> None:
+    made = engine(update=update, warmup=0.5)
     data = made.training_data(DATA)
     for epoch, warm in ((4, False), (5, True)):
         made.begin_epoch(epoch, 1)
@@ -51,7 +52,7 @@ def test_one_level_learns_both_from_the_training_batch() -> None:
 
 
 def test_first_order_learns_the_mixture_from_rows_that_the_weights_never_see() -> None:
-    made = engine(alpha_on="held-out", warmup=0, held_out=0.25)
+    made = engine(update="first-order", warmup=0, held_out=0.25)
     kept = made.training_data(DATA)
     assert len(kept.train) == round(0.75 * len(DATA.train)) and kept.valid is DATA.valid
     seen: list[Tensor] = []
@@ -62,7 +63,7 @@ def test_first_order_learns_the_mixture_from_rows_that_the_weights_never_see() -
     train = {tuple(row.flatten().tolist()) for row in kept.train.__getitems__(range(len(kept.train)))[0]}
     assert not held & train and len(held | train) == len(DATA.train)
     loss = made.loss
-    made.loss = lambda batch, *rest: seen.append(batch[0]) or loss(batch, *rest)
+    made.loss = lambda batch, **rest: seen.append(batch[0]) or loss(batch, **rest)
     for start in range(0, 32, 16):
         made.step(kept.train.__getitems__(range(start, start + 16)))
     rows = [{tuple(row.flatten().tolist()) for row in x} for x in seen]
@@ -70,7 +71,7 @@ def test_first_order_learns_the_mixture_from_rows_that_the_weights_never_see() -
 
 
 def test_first_order_does_not_move_weights_by_held_out_rows() -> None:
-    made, other = (engine(alpha_on="held-out", warmup=0, cost_weight=0) for _ in range(2))
+    made, other = (engine(update="first-order", warmup=0, cost_weight=0) for _ in range(2))
     batch = made.training_data(DATA).train.__getitems__(range(16))
     other.training_data(DATA)
     held = other._held_data
@@ -140,7 +141,7 @@ def test_temperature_and_fade_follow_their_schedules() -> None:
     found = []
     for epoch in (0, 5, 9):
         made.begin_epoch(epoch, 1)
-        found.append((made.relaxation.tau, float(made.sites["conv1"].fade)))
+        found.append((made.relaxation.temperature, float(made.sites["conv1"].fade)))
     assert found[0] == (4.0, 1.0) and found[1] == (2.0, 0.0) and 1 < found[2][0] < 2
 
 
@@ -240,10 +241,10 @@ def test_recalibrating_touches_statistics_only() -> None:
     recalibrate(nn.Linear(1, 1), [])  # nothing to do
 
 
-@pytest.mark.parametrize("alpha_on", ["train", "held-out"])
+@pytest.mark.parametrize("update", ["one-level", "first-order"])
 @pytest.mark.parametrize("init", ["fresh", "grow"])
-def test_a_search_learns(alpha_on: str, init: str) -> None:
-    made = engine(init, alpha_on=alpha_on, lr=0.1, epochs=25, cost_weight=0.01)
+def test_a_search_learns(update: str, init: str) -> None:
+    made = engine(init, update=update, lr=0.1, epochs=25, cost_weight=0.01)
     fitted = fit(made, DATA, stage="search")
     history = fitted.history
     assert fitted.best_weights == {}  # nothing goes back to an earlier mixture

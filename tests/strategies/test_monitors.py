@@ -13,7 +13,7 @@ from engines import BATCH, DATA, Interrupt, engine, moved, same, state, weights
 import dashfx
 from dashfx import Candidate, Genotype
 from dashfx.ops import drop_residuals
-from dashfx.strategies.monitors import Context, Prune, Shrink, Stop
+from dashfx.strategies.monitors import Context, Drop, Shrink, Stop
 from dashfx.train.fit import fit
 
 
@@ -31,10 +31,10 @@ def test_a_candidate_leaves_after_some_epochs_below_the_share() -> None:
     ctx = Context({"conv1": site}, epoch=0, warm=True, settled=0)
     assert monitor.on_epoch(ctx) == []
     site.alpha.data[1] += 4.0  # back among the largest
-    assert monitor.on_epoch(ctx) == [Prune("conv1", site.candidates[i]) for i in (2, 3)]
+    assert monitor.on_epoch(ctx) == [Drop("conv1", site.candidates[i]) for i in (2, 3)]
     site.alpha.data[1] -= 4.0
-    assert Prune("conv1", site.candidates[1]) not in monitor.on_epoch(ctx)  # it starts to count again
-    assert Prune("conv1", site.candidates[1]) in monitor.on_epoch(ctx)
+    assert Drop("conv1", site.candidates[1]) not in monitor.on_epoch(ctx)  # it starts to count again
+    assert Drop("conv1", site.candidates[1]) in monitor.on_epoch(ctx)
     assert Shrink(0.05, epochs=1).on_epoch(Context({"conv1": site}, 0, warm=False, settled=-1)) == []
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from engines import DATA, TASK, Interrupt, engine, same, state
+from engines import DATA, Interrupt, engine, same, state
 
 from dashfx.ops import drop_residuals
 from dashfx.strategies.one_by_one import OneByOne, certainty
 from dashfx.strategies.rules import Argmax
-from dashfx.strategies.updates import STRATEGIES
 from dashfx.train.fit import fit
 
 
@@ -20,8 +19,7 @@ def one_by_one(**options: Any) -> OneByOne:
     made = engine(**options)
     made.sites["conv2"].alpha.data[2] = 2.0
     drop_residuals(made.model)
-    strategy = STRATEGIES[made.config.alpha_on]
-    return OneByOne(made.model, TASK, made.config, made.accelerator, strategy, Argmax())
+    return OneByOne(made, Argmax())
 
 
 def test_certainty_runs_from_even_to_one_hot() -> None:
@@ -56,3 +54,16 @@ def test_an_interrupted_search_decides_alike(tmp_path: Path) -> None:
     fit(resumed, DATA, stage="one-by-one", folder=tmp_path, resume=True)
     assert same(state(resumed), state(straight))
     assert {n: s.candidates for n, s in resumed.sites.items()} == {n: s.candidates for n, s in straight.sites.items()}
+
+
+def test_a_finished_search_that_is_read_again_has_its_last_temperature(tmp_path: Path) -> None:
+    """What is most certain, and what some rules choose, depends on it."""
+    straight, resumed = (engine(tau=(4.0, 0.5), epochs=3) for _ in range(2))
+    fit(straight, DATA, stage="search", folder=tmp_path)
+    fit(resumed, DATA, stage="search", folder=tmp_path, resume=True)
+    assert straight.relaxation.temperature == resumed.relaxation.temperature == pytest.approx(1.0)
+    for name, site in resumed.sites.items():
+        assert torch.equal(site.coefficients(), straight.sites[name].coefficients())
+    after = OneByOne(resumed, Argmax())
+    after.begin_epoch(0, 1)
+    assert after.relaxation.temperature == 0.5 and resumed.relaxation.temperature == pytest.approx(1.0)

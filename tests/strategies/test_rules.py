@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from dashfx.errors import ConfigError
 from dashfx.ops import AggConv
+from dashfx.plugins import find
 from dashfx.space import Candidate
-from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, RandomChoice, load_rule
+from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, RandomChoice
 
 CANDIDATES = [Candidate(3), Candidate(5), Candidate(3, 2), Candidate(1)]
 
@@ -28,7 +29,7 @@ def picked(rule: object, aggconv: AggConv) -> Candidate:
     return rule.select({"conv": aggconv})["conv"]
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("rule", [kind() for kind in RULES.values()], ids=RULES)
 @pytest.mark.parametrize("index", range(4))
 def test_a_site_with_one_candidate_left_has_no_choice(rule: object, index: int) -> None:
     aggconv = site()
@@ -36,7 +37,7 @@ def test_a_site_with_one_candidate_left_has_no_choice(rule: object, index: int) 
     assert picked(rule, aggconv) == CANDIDATES[index]
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("rule", [kind() for kind in RULES.values()], ids=RULES)
 def test_the_genotype_says_how_it_was_chosen(rule: object) -> None:
     aggconv = site()
     before = {name: value.clone() for name, value in aggconv.state_dict().items()}
@@ -134,6 +135,6 @@ def test_random_choice_is_drawn_by_its_seed() -> None:
 
 
 def test_rules_by_name() -> None:
-    assert load_rule("energy") == Energy() and load_rule(Energy(0.5)).keep == 0.5
-    with pytest.raises(ConfigError, match=r"no selection rule 'enrgy' \(did you mean 'energy'\?\); there are argmax"):
-        load_rule("enrgy")
+    assert find("rule", "energy") == Energy() and find("rule", Energy(0.5)).keep == find("rule", "energy:keep=0.5").keep
+    with pytest.raises(ConfigError, match=r"no rule 'enrgy' \(did you mean 'energy'\?\); there are argmax"):
+        find("rule", "enrgy")

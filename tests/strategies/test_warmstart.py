@@ -9,8 +9,7 @@ from toys import SIZE, ToyNet
 import dashfx
 from dashfx import Candidate, SearchSpace
 from dashfx.ops import sites_of
-from dashfx.stages.rewrite import favour_original
-from dashfx.strategies.warmstart import leading_logits
+from dashfx.strategies.warmstart import favour_original, leading_logits
 
 CHOICES = SearchSpace.product([3, 5], [1, 2]).candidates
 
@@ -29,7 +28,7 @@ def test_a_lead_leaves_what_a_grown_model_computes() -> None:
     torch.manual_seed(0)
     x, model = torch.randn(2, 2, SIZE), ToyNet(dropout=0.0).eval()
     supernet = dashfx.rewrite(model, x, SearchSpace.product([3, 5], [1, 2])).eval()
-    favour_original(supernet, 0.9)
+    favour_original(supernet.sites, 0.9)
     tops = [site.coefficients().max().item() for site in sites_of(supernet).values()]
     assert tops == pytest.approx([0.9] * 2)
     torch.testing.assert_close(supernet(x), model(x))

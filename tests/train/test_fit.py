@@ -17,14 +17,13 @@ from dashfx.config.run import RetrainConfig
 from dashfx.errors import ConfigError, RunFolderError, TrainingError
 from dashfx.task import evaluate, load_task
 from dashfx.train.averaging import Average
+from dashfx.train.checkpoints import Fitted, write_atomically
 from dashfx.train.fit import (
-    Fitted,
     Supervised,
     derive_seed,
     fit,
     make_accelerator,
     validate,
-    write_atomically,
 )
 from dashfx.train.processes import finite
 from dashfx.train.progress import Epoch, Observer
@@ -170,7 +169,7 @@ def test_the_checkpoint_of_another_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"half a file"])
 def test_a_broken_checkpoint(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "retrain-last.pt").write_bytes(content)
-    with pytest.raises(RunFolderError, match="does not fit this run") as raised:
+    with pytest.raises(RunFolderError, match=r"retrain-last\.pt is damaged") as raised:
         fit(learner(), DATA, stage="retrain", folder=tmp_path, resume=True)
     assert "\n" not in str(raised.value)
 
@@ -201,7 +200,7 @@ def test_a_save_that_is_interrupted_leaves_the_old_checkpoint(tmp_path: Path, mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dashfx.train.fit.os.fsync", interrupted)
+    monkeypatch.setattr("dashfx.train.checkpoints.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomically({"epoch": 2}, tmp_path / "a.pt")
     assert torch.load(tmp_path / "a.pt", weights_only=True) == {"epoch": 1} and len(list(tmp_path.iterdir())) == 1

@@ -64,9 +64,10 @@ def test_processes_that_drift_apart_are_stopped() -> None:
 
 
 def test_too_few_rows_for_so_many_processes() -> None:
-    for error in in_ranks(2, searched, ToyNet, options(40)):
-        assert isinstance(error, ConfigError)
-        assert str(error).startswith("search.batch_size 40 on 2 processes takes 80 rows a step, and an epoch has ")
+    for block, given in (("retrain", options(40)), ("search", options(40) | {"retrain": options(8)["retrain"]})):
+        for error in in_ranks(2, searched, ToyNet, given):
+            assert isinstance(error, ConfigError)
+            assert str(error).startswith(f"{block}.batch_size 40 on 2 processes takes 80 rows a step, and an epoch has")
 
 
 @pytest.mark.parametrize(("different", "part"), [("a value", "valid"), ("a label", "test")])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dashfx.config.run import FitConfig
-from dashfx.train.schedule import fade, geometric, learning_rate
+from dashfx.ops.relaxations.base import geometric
+from dashfx.train.schedule import fade, learning_rate
 
 
 def rates(schedule: str, **options: object) -> list[float]:

@@ -79,7 +79,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"space": {"lr": [0.1, -1]}}, "'retrain.lr'"),
     ({"space": {"lr": []}}, "at least one value"),
     ({"space": {"epochs": [3]}}, "says what a trial costs"),
-    ({"space": {"rule": ["bets"]}}, "did you mean 'best'|no selection rule 'bets'"),
+    ({"space": {"rule": ["bets"]}}, "did you mean 'best'|no rule 'bets'"),
     ({"space": {"dropout": [0.1]}}, "the model has none; tune an argument"),
     ({"space": {"model_args.width": [3]}}, "set retrain.weights=fresh"),
     ({"space": {"lr": {"low": 1, "high": 0.1}}}, "a range needs low < high"),

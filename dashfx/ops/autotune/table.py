@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.geometry import ConvSpec
 from dashfx.space import size_text
 
@@ -82,9 +83,9 @@ class Entry:
             seconds = {name: float(value) for name, value in found.seconds.items()}
         except (TypeError, ValueError, AttributeError, OverflowError):
             return None
-        if not all(isinstance(text, str) for text in texts) or not all(0 <= s < math.inf for s in seconds.values()):
-            return None
-        return found
+        names = {found.choice, *seconds} <= ALGORITHMS.keys()
+        usable = names and all(isinstance(text, str) for text in texts)
+        return found if usable and all(0 <= each < math.inf for each in seconds.values()) else None
 
 
 class TuningTable:

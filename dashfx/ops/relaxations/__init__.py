@@ -1,7 +1,9 @@
-"""Relaxations, one a file: how architecture logits become mixing coefficients. Imports nothing of dashfx but errors."""
+"""Relaxations, one a file: how architecture logits become mixing coefficients. Imports errors and plug-ins alone."""
 
-from dashfx.ops.relaxations.base import Relaxation
+from dashfx.ops.relaxations.base import Progress, Relaxation
 from dashfx.ops.relaxations.soft_gumbel import SoftGumbel
 from dashfx.ops.relaxations.softmax import Softmax
 
-__all__ = ["Relaxation", "SoftGumbel", "Softmax"]
+RELAXATIONS: dict[str, type[Relaxation]] = {"soft-gumbel": SoftGumbel, "softmax": Softmax}
+
+__all__ = ["RELAXATIONS", "Progress", "Relaxation", "SoftGumbel", "Softmax"]

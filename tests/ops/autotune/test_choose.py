@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -176,6 +177,20 @@ def test_a_broken_cache_is_measured_again(text: str, slow_fourier: list[Problem]
     cache.write_text(text)
     assert tune(AggConv(2, 4, SPACE), X, cache=cache).measured == 1
     assert tune(AggConv(2, 4, SPACE), X, cache=cache).measured == 0
+
+
+@pytest.mark.parametrize(
+    "damage", [None, 3, [], {}, {"seconds": None}, {"seconds": {"fourier": "soon"}}, {"choice": "no"}]
+)
+def test_an_entry_of_another_form_is_measured_again(damage: Any, slow_fourier: list[Problem], tmp_path: Path) -> None:
+    cache = tmp_path / "autotune.json"
+    tune(AggConv(2, 4, SPACE), X, cache=cache)
+    measured, rows = len(slow_fourier), json.loads(cache.read_text())
+    whole = {key: {**row, **damage} if isinstance(damage, dict) and damage else damage for key, row in rows.items()}
+    cache.write_text(json.dumps(whole))
+    tuned = tune(AggConv(2, 4, SPACE), X, kept=TuningTable.load(cache), cache=cache)
+    assert tuned.measured == measured and json.loads(cache.read_text()).keys() == rows.keys()
+    assert len(TuningTable.load(cache).entries) == len(rows)
 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(slow_fourier: list[Problem], tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""Search strategies, the base: a context goes in, a genotype comes out; and evaluators, which say what one is worth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from dashfx.blackbox.base import History, Row
+from dashfx.blackbox.genomes import GenotypeSpace, Space
+from dashfx.config.run import RunConfig
+from dashfx.data import Data
+from dashfx.genotype import Genotype
+from dashfx.ops import AggConv
+from dashfx.plugins import find
+from dashfx.strategies.engine import Engine
+from dashfx.strategies.rules import RandomChoice, SelectionRule
+from dashfx.task import Task
+from dashfx.train.checkpoints import Fitted
+from dashfx.train.fit import Learner
+
+if TYPE_CHECKING:
+    from dashfx.strategies.gradient import Gradient
+
+
+class Context(Protocol):
+    """What a strategy may use of a run."""
+
+    @property
+    def supernet(self) -> nn.Module:
+        """The model whose convs are mixtures; the strategy may change it in place."""
+
+    @property
+    def sites(self) -> Mapping[str, AggConv]:
+        """Its mixtures, site name -> AggConv."""
+
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def data(self) -> Data: ...
+
+    @property
+    def accelerator(self) -> Accelerator: ...
+
+    def train(self, learner: Learner, stage: str = "search") -> Fitted:
+        """Train with the run's seed, checkpoints and listeners; a resumed run goes on where it was."""
+
+    def take_algorithms(self) -> None:
+        """Measure how each mixture is computed fastest; before training, once the candidates are settled."""
+
+    def model_of(self, genotype: Genotype) -> nn.Module:
+        """The plain model with the genotype's kernels, its weights untrained or the checkpoint's."""
+
+    def history(self, space: Space[Genotype]) -> History[Genotype]:
+        """The evaluations that a killed run has left, to which new ones are added."""
+
+    def on_row(self, row: Row[Genotype]) -> None:
+        """Tell of an evaluation."""
+
+    def note(self, text: str) -> None:
+        """Tell the user something, in the log and the report."""
+
+    def turn_to(self, stage: str, detail: str) -> None:
+        """What follows is another stage in the log, the report and the seconds."""
+
+
+class Strategy(ABC):
+    """How one candidate a site is found, as a frozen dataclass.
+
+    Attributes:
+        is_control: it looks at nothing, so that nothing is compared with it.
+        judges_mixtures: the choice is read from trained mixtures, whose weights the lowered model can inherit; else it
+            has the weights that its candidates had when they were judged.
+        evaluator: who says what genotypes are worth, where somebody does.
+    """
+
+    is_control: ClassVar[bool] = False
+    judges_mixtures: ClassVar[bool] = False
+    evaluator: Evaluator | None = None
+
+    @abstractmethod
+    def search(self, context: Context) -> Genotype:
+        """One candidate a site; every process of a run must come to the same."""
+
+    @property
+    def origin(self) -> str:
+        """The name under which what it finds stands in the result."""
+        return "searched"
+
+    @property
+    def training(self) -> Gradient | None:
+        """How the supernet is trained, where it is."""
+        return None
+
+    def plan(self, config: RunConfig) -> str:
+        """What the stage says of itself when it begins."""
+        return config.search.strategy
+
+    def check(self, config: RunConfig) -> None:
+        """Whether the options fit, before data are read.
+
+        Raises:
+            ConfigError: they do not.
+        """
+
+
+@dataclass(frozen=True)
+class Control(Strategy):
+    """A choice without a look at anything, which every search has to beat."""
+
+    rule: SelectionRule = field(default_factory=RandomChoice)
+    is_control: ClassVar[bool] = True
+
+    @property
+    def origin(self) -> str:
+        return self.rule.name
+
+    def search(self, context: Context) -> Genotype:
+        return self.rule.select(context.sites)
+
+
+class Evaluating(ABC):
+    """An evaluator at work on one run's model.
+
+    Attributes:
+        maximise: whether larger values are better.
+    """
+
+    maximise: bool = True
+
+    @abstractmethod
+    def value(self, genotype: Genotype) -> float:
+        """The same at every call; not a finite number where the genotype could not be evaluated."""
+
+    def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
+        """The genotypes that can be evaluated."""
+        return GenotypeSpace.of(sites)
+
+
+class Evaluator(ABC):
+    """The settings of what says what a genotype is worth, as a frozen dataclass.
+
+    Attributes:
+        training: how the supernet is trained first, for one that reads trained mixtures.
+    """
+
+    training: Gradient | None = None
+
+    @property
+    def name(self) -> str:
+        """In notes and in `Genotype.rule`."""
+        return type(self).__name__
+
+    @abstractmethod
+    def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
+        """At work on a run's model; nothing is measured on the test part.
+
+        Args:
+            engine: of the trained supernet, where `training` is set.
+
+        Raises:
+            DashfxError: it does not fit the model.
+        """
+
+
+def evaluator_of(text: str, config: RunConfig, **more: object) -> Evaluator:
+    """The evaluator of that name, with the options of `blackbox` where the text does not say otherwise."""
+    options = config.blackbox
+    found: Evaluator = find("evaluator", text, batch_size=options.batch_size, epochs=options.epochs, **more)
+    return found

@@ -1,0 +1,130 @@
+"""Gradient strategies: mixtures are trained and one candidate a site is read from them. DASH is one of them.
+
+Shen, Khodak and Talwalkar, "Efficient Architecture Search for Diverse Tasks", NeurIPS 2022: soft-Gumbel mixtures, one
+backward pass for weights and architecture parameters, the largest coefficient.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from dashfx.blackbox.random import RandomSearch
+from dashfx.config.run import RunConfig, SearchConfig
+from dashfx.errors import ConfigError
+from dashfx.genotype import Genotype
+from dashfx.ops import drop_residuals
+from dashfx.ops.relaxations import Relaxation, SoftGumbel
+from dashfx.strategies.base import Context, Strategy, evaluator_of
+from dashfx.strategies.blackbox import evaluated
+from dashfx.strategies.edits import Edit
+from dashfx.strategies.engine import Engine, Update
+from dashfx.strategies.monitors import Monitor
+from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
+from dashfx.strategies.rules import Argmax, SelectionRule
+from dashfx.strategies.terms import Term
+from dashfx.strategies.updates import OneLevel
+from dashfx.strategies.warmstart import favour_original, marginal_logits
+from dashfx.task import Task
+
+
+@dataclass(frozen=True)
+class Gradient(Strategy):
+    """Mixtures are trained; the options of `search` say for how long and at which rates.
+
+    Each search works on copies of these parts. `search.patience`, `search.shrink`, `search.cost` and
+    `search.cost_weight` add the monitors and the term that they are short for.
+
+    Args:
+        relaxation: how logits become coefficients.
+        update: how weights and architecture parameters share a step.
+        rule: how a candidate is read from a trained mixture.
+        edits: what is done to the candidates first, in this order.
+    """
+
+    relaxation: Relaxation = field(default_factory=SoftGumbel)
+    update: Update = field(default_factory=OneLevel)
+    rule: SelectionRule = field(default_factory=Argmax)
+    monitors: tuple[Monitor, ...] = ()
+    terms: tuple[Term, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    judges_mixtures: ClassVar[bool] = True
+
+    @property
+    def training(self) -> Gradient:
+        return self
+
+    def plan(self, config: RunConfig) -> str:
+        return f"{config.search.strategy}, {config.search.epochs} epochs"
+
+    def check(self, config: RunConfig) -> None:
+        if config.search.discretise == "one-by-one" and not self.relaxation.simplex:
+            raise ConfigError(
+                "search.discretise=one-by-one asks which mixture is the most certain, and the coefficients of "
+                f"{type(self.relaxation).__name__} do not add up to 1; use at-once"
+            )
+
+    def search(self, context: Context) -> Genotype:
+        """What the rule reads from trained mixtures: all sites at once, or one by one with training in between."""
+        engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
+        genotype = rule.select(context.sites)
+        if context.config.search.discretise == "at-once":
+            return genotype
+        context.turn_to(STAGE, f"one of {len(genotype)} sites at a time")
+        if undecided(engine.sites):
+            learner = OneByOne(engine, rule)
+            context.train(learner, STAGE)
+            rule = learner.rule
+        return rule.select(context.sites)
+
+    def train(self, context: Context, favoured: bool = False) -> Engine:
+        """Weights and architecture parameters of the supernet, trained together.
+
+        Args:
+            favoured: mixtures start from what is known before: a proxy's word, or that a grown conv's own kernel works.
+        """
+        self._edit(context)
+        if favoured:
+            favour(context)
+        engine = self.engine(context.supernet, context.task, context.config.search, context.accelerator)
+        context.take_algorithms()
+        fitted = context.train(engine, "search")
+        if fitted.stopped:
+            context.note(f"search stopped after epoch {len(fitted.history)}: {fitted.stopped}")
+        drop_residuals(context.supernet)  # they have faded to nothing and are part of no candidate
+        return engine
+
+    def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
+        """What trains the supernet, by these parts."""
+        return Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+
+    def _edit(self, context: Context) -> None:
+        """The candidates and the logits that training starts from."""
+        for edit in self.edits:
+            if said := edit.apply(context.sites):
+                context.note(said)
+        for site in context.sites.values():
+            with torch.no_grad():
+                site.alpha.copy_(self.relaxation.start(len(site.candidates)))
+
+
+def favour(context: Context) -> None:
+    """Logits by what a proxy says of random genotypes, or with `search.lead` for each grown conv's own kernel."""
+    search, sites = context.config.search, context.sites
+    if not search.warm_start:
+        if search.init == "grow" and search.lead:
+            favour_original(sites, search.lead)
+        return
+    evaluating = evaluator_of(search.warm_start, context.config).begin(context)
+    rows = evaluated(context, evaluating, RandomSearch())
+    for name, site in sites.items():
+        with torch.no_grad():
+            site.alpha.copy_(marginal_logits(rows, name, site.candidates))
+
+
+DASH = Gradient()
