@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dashfx.config.run import RunConfig
     from dashfx.data import Data
-    from dashfx.data.survey import Survey
+    from dashfx.data.checks.survey import Survey
 
 SHOWN = 30  # classes; the others are summed up
 
@@ -30,8 +30,8 @@ def show_data(data: Data) -> None:
     Raises:
         DataError: a part that holds nothing but rows of another.
     """
-    from dashfx.data.leaks import MARK, check_leaks
-    from dashfx.data.survey import survey
+    from dashfx.data.checks.leaks import MARK, check_leaks
+    from dashfx.data.checks.survey import survey
 
     found = survey(data)
     render.show(parts_table(data, found))

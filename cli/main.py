@@ -10,19 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from dashfx.cli import render
-from dashfx.cli.bench_ops import bench_ops
-from dashfx.cli.check import check
-from dashfx.cli.eval import evaluate
-from dashfx.cli.export import export
 from dashfx.cli.interrupt import Interrupted
-from dashfx.cli.lower import lower
-from dashfx.cli.rank import rank
-from dashfx.cli.report import report
-from dashfx.cli.retrain import retrain
-from dashfx.cli.search import search
-from dashfx.cli.search_task import search_task
-from dashfx.cli.show import show
-from dashfx.cli.tune import tune
+from dashfx.cli.verbs.bench_ops import bench_ops
+from dashfx.cli.verbs.check import check
+from dashfx.cli.verbs.eval import evaluate
+from dashfx.cli.verbs.export import export
+from dashfx.cli.verbs.lower import lower
+from dashfx.cli.verbs.rank import rank
+from dashfx.cli.verbs.report import report
+from dashfx.cli.verbs.retrain import retrain
+from dashfx.cli.verbs.search import search
+from dashfx.cli.verbs.search_task import search_task
+from dashfx.cli.verbs.show import show
+from dashfx.cli.verbs.tune import tune
 from dashfx.errors import DashfxError
 
 VERBS: dict[str, Callable[..., None]] = {

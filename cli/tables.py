@@ -18,7 +18,7 @@ from dashfx.site import Site, Skip
 from dashfx.space import Candidate, Padding, axis_text, size_text
 
 if TYPE_CHECKING:
-    from dashfx.cli.check import SiteFacts
+    from dashfx.cli.verbs.check import SiteFacts
     from dashfx.ops import Tuning
     from dashfx.ops.autotune.suite import Layer, Measured
     from dashfx.passes import PassResult

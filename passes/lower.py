@@ -6,7 +6,7 @@ import torch
 
 from dashfx.frontend.adapters import adapter_of
 from dashfx.frontend.convs import freeze, plain_conv, unfold_weight_norm
-from dashfx.frontend.members import carry
+from dashfx.frontend.copies.members import carry
 from dashfx.frontend.tracing import Program
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.passes.base import AbstractPass, Edit, PassResult

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of, as_plain
 from dashfx.frontend.convs import unfold_weight_norm
-from dashfx.frontend.members import carry, members_of
+from dashfx.frontend.copies.members import carry, members_of
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.ops.hosted import settings_of

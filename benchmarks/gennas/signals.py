@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from dashfx.proxy.signals import BANDS
-from dashfx.proxy.tasks import COMBO, Signal, Stage, Task
+from dashfx.proxy.gennas.signals import BANDS
+from dashfx.proxy.gennas.tasks import COMBO, Signal, Stage, Task
 
 EMPTY = Stage((), 0.0)
 SIGNALS = {

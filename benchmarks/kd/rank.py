@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.kd.load import Trained, between_seeds, first_seed, load
 from benchmarks.kd.train import RECIPE, SPACE, VALID_FRACTION, WIDTH, model_of, read
-from dashfx.config.run import SpaceConfig
+from dashfx.config.space import SpaceConfig
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.proxy import GenNAS, correlate, load_proxy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import yaml
@@ -11,77 +11,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dashfx.config import presets
 from dashfx.config.base import Strict
+from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.files import seconds_of
+from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
-from dashfx.space import Candidate, SearchSpace, Size, preset_lists
-
-
-class CandidateConfig(Strict):
-    """One candidate, sizes per axis."""
-
-    kernel: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-
-class ChoicesConfig(Strict):
-    """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis.
-
-    Attributes:
-        candidates: the choices one by one, instead of the product.
-    """
-
-    kernels: tuple[int | tuple[int, ...], ...] | None = None
-    dilations: tuple[int | tuple[int, ...], ...] | None = None
-    candidates: tuple[CandidateConfig, ...] | None = None
-
-    def choices(self, kernels: Iterable[Size], dilations: Iterable[Size]) -> tuple[Candidate, ...]:
-        """The candidates; what is not given is taken from the arguments."""
-        if self.candidates is not None:
-            return tuple(Candidate(c.kernel, c.dilation) for c in self.candidates)
-        return SearchSpace.product(self.kernels or kernels, self.dilations or dilations).candidates
-
-
-class SpaceConfig(ChoicesConfig):
-    """Which kernels and dilations: a preset, lists, or candidates; by default the paper's preset for the dimension.
-
-    Attributes:
-        keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be
-            chosen.
-        overrides: other choices for the sites that a glob names.
-        include, exclude: globs over site names.
-        sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
-        share: for "auto": at most this share of the sites.
-        probe: for "auto": batches of the probe.
-    """
-
-    preset: str | None = None
-    keep_original: bool = True
-    overrides: dict[str, ChoicesConfig] = Field(default_factory=dict)
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    sites: Literal["all", "auto"] = "all"
-    share: float = Field(0.5, gt=0, le=1)
-    probe: int = Field(30, ge=2)
-
-    def build(self, ndim: int) -> SearchSpace:
-        """The space for a model whose convs have `ndim` axes."""
-        kernels, dilations = preset_lists(self.preset or ("dash1d" if ndim == 1 else "dash2d"))
-        overrides = tuple((glob, choices.choices((3,), (1,))) for glob, choices in self.overrides.items())
-        return SearchSpace(self.choices(kernels, dilations), overrides, self.keep_original)
-
-    def holding(self, space: SearchSpace) -> SpaceConfig:
-        """This configuration with the choices of `space` written out, so that `config.yaml` tells them."""
-        overrides = {glob: {"candidates": _listed(choices)} for glob, choices in space.overrides}
-        written = {
-            "candidates": _listed(space.candidates),
-            "overrides": overrides,
-            "keep_original": space.keep_original,
-        }
-        return SpaceConfig.parse({**self.model_dump(exclude={"preset", "kernels", "dilations"}), **written})
-
-
-def _listed(candidates: Iterable[Candidate]) -> list[dict[str, list[int]]]:
-    return [candidate.to_dict() for candidate in candidates]
 
 
 class FitConfig(Strict):
@@ -271,75 +204,6 @@ class ExportConfig(Strict):
     opset: int = Field(18, ge=18, le=20)
     dynamic_size: bool = True
     tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
-
-
-class NormaliseConfig(Strict):
-    """Mean and standard deviation per channel, as a checkpoint was trained with; images have values from 0 to 1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-IMAGENET = NormaliseConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-
-
-class LossConfig(Strict):
-    """What training lowers, see `dashfx.task.LossOptions`.
-
-    Attributes:
-        name: the task's usual loss where it is not given.
-        class_weights: "balanced", or a number per class.
-        pos_weight: "balanced", or the weight of positives among several labels, one or a number per label.
-        label_smoothing: the share of certainty that is spread over the other classes.
-        gamma: of the focal loss.
-        normalise_targets: a regression model works in units of mean 0 and deviation 1 per output, and the exported one
-            in the data's; null does so wherever it is regression.
-    """
-
-    name: str | None = None
-    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
-    pos_weight: Literal["balanced"] | float | tuple[float, ...] | None = None
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    gamma: float = Field(2.0, ge=0)
-    normalise_targets: bool | None = None
-
-
-class ReadingConfig(Strict):
-    """How files and arrays become rows of one shape, see `dashfx.data.reading.Reading`.
-
-    Attributes:
-        window, stride: records are cut into windows of so many samples, at this distance; 0 does not cut.
-        fit: how records of different lengths become rows of one: "pad", "mask" or "crop".
-        length: of those rows; 0 is the longest record, for "crop" the shortest.
-        vote: metrics count records, by the majority of their windows.
-        log_mel: sounds become log-mel spectrograms of so many bands.
-        rate: samples a second that sounds are resampled to.
-        columns: the names of x and y in folders of `datasets` and in shards.
-        size: images become so large, one number or [height, width]; stretched, or as `fit` "crop" or "pad" says.
-        layout: where the channels of arrays stand among a row's axes: "first", "last" or "none".
-        groups: whose files stay in one part: a table FILE.csv of files and groups, or an expression on their names.
-        ignore: the number in masks that does not count, beside 255.
-    """
-
-    window: int = Field(0, ge=0)
-    stride: int = Field(0, ge=0)
-    fit: Literal["pad", "mask", "crop"] | None = None
-    length: int = Field(0, ge=0)
-    vote: bool = False
-    log_mel: int = Field(0, ge=0)
-    rate: int = Field(0, ge=0)
-    columns: tuple[str, str] | None = None
-    size: int | tuple[int, int] | None = None
-    layout: Literal["first", "last", "none"] | None = None
-    groups: str | None = None
-    ignore: int | None = None
-
-    @field_validator("size")
-    @classmethod
-    def _some_pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
-        if size is not None and min(size if isinstance(size, tuple) else (size,)) < 1:
-            raise ValueError("images have at least one pixel a side; give a number such as 224, or [height, width]")
-        return size
 
 
 class RunConfig(Strict):

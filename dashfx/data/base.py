@@ -224,7 +224,7 @@ class Data:
         labels: names of the classes, labels or numbers to regress; may be empty.
         normalisation: fitted on the train part and already applied by all three.
         notes: how the data was read and split, one line each, for the log; what was found in two parts begins with
-            `dashfx.data.leaks.MARK`.
+            `dashfx.data.checks.leaks.MARK`.
         augment: what shuffled batches of the train part go through.
         reading: how records, sounds, images and columns became rows.
         channels: names of x's channels; may be empty.

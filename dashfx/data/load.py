@@ -11,10 +11,10 @@ import numpy as np
 
 from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
-from dashfx.data.checks import check_source
-from dashfx.data.findings import findings
+from dashfx.data.checks.arrays import check_source
+from dashfx.data.checks.findings import findings
+from dashfx.data.checks.leaks import fingerprints, leaks
 from dashfx.data.layout import channels_by_name, channels_first, describe, laid_out, scale_of
-from dashfx.data.leaks import fingerprints, leaks
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.parts import PARTS
 from dashfx.data.read import Spec, read

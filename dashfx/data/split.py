@@ -26,7 +26,7 @@ def complete(
 
     Args:
         labels: the names of the classes.
-        prints: of each row of train's x (`dashfx.data.leaks.fingerprints`); rows of one print stay in one part.
+        prints: of each row of train's x (`dashfx.data.checks.leaks.fingerprints`); rows of one print stay in one part.
 
     Raises:
         DataError: a fraction outside (0, 1), a train part too small to give rows away, or too few records to give each

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of
+from dashfx.frontend.copies.members import members_of
 from dashfx.frontend.custom_forward import has_custom_forward
-from dashfx.frontend.members import members_of
 
 KEPT = ("training",)  # what a fresh model decides for itself
 

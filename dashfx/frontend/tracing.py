@@ -18,9 +18,9 @@ from torch.nn.parameter import is_lazy
 from dashfx.drawing.html import snippet, table
 from dashfx.errors import ModelError, first_line
 from dashfx.frontend.adapters import adapter_of
+from dashfx.frontend.copies.rebinding import functions_of, rebind, refers
 from dashfx.frontend.custom_forward import HOOKS
 from dashfx.frontend.inputs import as_arguments, mapped
-from dashfx.frontend.rebinding import functions_of, rebind, refers
 from dashfx.frontend.recording import is_searchable, record, shape_text, tensors_in
 from dashfx.frontend.sites import classify
 from dashfx.site import Site, Skip

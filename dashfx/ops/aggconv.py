@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import SpaceError
-from dashfx.frontend.members import Members, carry
+from dashfx.frontend.copies.members import Members, carry
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.autotune.estimate import choose

@@ -2,11 +2,11 @@
 
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.correlation import Correlation, correlate
-from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.gennas.score import GenNAS
+from dashfx.proxy.gennas.tasks import COMBO, SINGLE, Noise, Signal, Stage, Task, load_task
 from dashfx.proxy.named import PROXIES, load_proxy
 from dashfx.proxy.ranking import Ranking, Row
 from dashfx.proxy.scoring import rank
-from dashfx.proxy.tasks import COMBO, SINGLE, Noise, Signal, Stage, Task, load_task
 
 __all__ = [
     "COMBO",

@@ -7,7 +7,7 @@ from functools import partial
 
 from dashfx.plugins import find
 from dashfx.proxy.base import Proxy
-from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.gennas.score import GenNAS
 from dashfx.proxy.peers import Fisher, Flops, GradNorm, Grasp, JacobCov, Naswot, Params, Snip, SynFlow
 
 PROXIES: dict[str, Callable[..., Proxy]] = {

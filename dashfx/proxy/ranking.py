@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dashfx.errors import ProxyError, did_you_mean
 from dashfx.proxy.correlation import LEAST, Correlation, correlate
-from dashfx.proxy.vote import vote
+from dashfx.proxy.gennas.vote import vote
 
 ALWAYS = ("params", "flops")
 VOTE = "vote"

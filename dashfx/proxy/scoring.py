@@ -17,7 +17,7 @@ from torch import nn
 
 from dashfx.errors import DashfxError, ProxyError, first_line
 from dashfx.proxy.base import Batch, Proxy, split
-from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.gennas.score import GenNAS
 from dashfx.proxy.peers import Flops, Params
 from dashfx.proxy.ranking import Ranking, Row
 

@@ -8,7 +8,7 @@ from statistics import mode
 
 from dashfx.config.run import RunConfig
 from dashfx.data import Data
-from dashfx.data.leaks import MARK
+from dashfx.data.checks.leaks import MARK
 from dashfx.passes.prune import survivors
 from dashfx.report.figures import changes
 from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Result

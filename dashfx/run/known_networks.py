@@ -17,7 +17,7 @@ from dashfx.errors import ModelError, ProxyError, RunFolderError, did_you_mean
 from dashfx.frontend.model import ModelSource, build, load_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.proxy.tasksearch import KnownNetworks
+from dashfx.proxy.gennas.task_search import KnownNetworks
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading
 from dashfx.space import SearchSpace
 from dashfx.supernet import rewrite, specialise

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dashfx.config import presets
-from dashfx.config.run import IMAGENET, NormaliseConfig, RunConfig
+from dashfx.config.data import IMAGENET, NormaliseConfig
+from dashfx.config.run import RunConfig
 from dashfx.data import Data, Normalisation, load_data
 from dashfx.data.load import Wanted
 from dashfx.data.reading import Reading

@@ -13,7 +13,8 @@ from safetensors.torch import load_model as load_weights
 from torch import nn
 
 from dashfx.blackbox.base import Row
-from dashfx.config.run import ReadingConfig, RunConfig
+from dashfx.config.data import ReadingConfig
+from dashfx.config.run import RunConfig
 from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading

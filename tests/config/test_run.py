@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from dashfx.config.files import assign, read_yaml
-from dashfx.config.run import RunConfig, SpaceConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.space import SpaceConfig
 from dashfx.errors import ConfigError
 from dashfx.plugins import parse_value
 from dashfx.space import Candidate, SearchSpace

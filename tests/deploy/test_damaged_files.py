@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch import nn
 
-from dashfx.cli.eval import Known, known_task
 from dashfx.cli.main import run
+from dashfx.cli.verbs.eval import Known, known_task
 from dashfx.deploy.export import export
 from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.errors import DashfxError, ExportError

@@ -14,7 +14,7 @@ from torch import nn
 from toys import FAST
 
 import dashfx
-from dashfx.cli.eval import _of_file
+from dashfx.cli.verbs.eval import _of_file
 from dashfx.config.run import RunConfig
 from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.stages.reopen import result_of

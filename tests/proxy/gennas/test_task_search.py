@@ -11,7 +11,7 @@ from torch import nn
 
 from dashfx.errors import ProxyError
 from dashfx.proxy import GenNAS, load_task
-from dashfx.proxy.tasksearch import KnownNetworks, Options, TaskSpace, search_task
+from dashfx.proxy.gennas.task_search import KnownNetworks, Options, TaskSpace, search_task
 
 SPACE = TaskSpace()
 BATCH = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))

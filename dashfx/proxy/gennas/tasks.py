@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from dashfx.errors import ProxyError, did_you_mean
-from dashfx.proxy.signals import BANDS, GRIDS, KINDS, SYNTHETIC, Grid, resize
+from dashfx.proxy.gennas.signals import BANDS, GRIDS, KINDS, SYNTHETIC, Grid, resize
 
 NOISES = ("none", "gaussian", "uniform")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from dashfx.proxy.signals import BANDS, GRIDS, SYNTHETIC, Grid, dot, gdot, resize, sin1d, sin2d
+from dashfx.proxy.gennas.signals import BANDS, GRIDS, SYNTHETIC, Grid, dot, gdot, resize, sin1d, sin2d
 
 
 def seeded(seed: int = 0) -> Generator:

@@ -9,7 +9,7 @@ import typer
 
 from dashfx.cli import options, render
 from dashfx.cli.interrupt import interruptible
-from dashfx.cli.search import show_result, writers
+from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
 
 if TYPE_CHECKING:

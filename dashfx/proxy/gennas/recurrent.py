@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dashfx.errors import ProxyError
 from dashfx.frontend.recording import forward
-from dashfx.proxy.regression import Regressor, Stages, regress
-from dashfx.proxy.tasks import Task
+from dashfx.proxy.gennas.regression import Regressor, Stages, regress
+from dashfx.proxy.gennas.tasks import Task
 
 ROWS, STEPS, WIDTH = 8, 16, 64
 LR = 1e-3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dashfx.data.base import Arrays, Data, uncounted
-from dashfx.data.leaks import Leak, leaks
+from dashfx.data.checks.leaks import Leak, leaks
 from dashfx.data.normalisation import Normalisation, moments
 from dashfx.data.parts import PARTS
 

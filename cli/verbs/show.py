@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dashfx.cli import render, tables
-from dashfx.cli.tune import show_trials
+from dashfx.cli.verbs.tune import show_trials
 from dashfx.errors import GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
 

@@ -16,10 +16,10 @@ from dashfx.blackbox.genomes import Space
 from dashfx.errors import ProxyError
 from dashfx.proxy.base import Batch
 from dashfx.proxy.correlation import LEAST, Correlation, correlate
-from dashfx.proxy.gennas import GenNAS
+from dashfx.proxy.gennas.score import GenNAS
+from dashfx.proxy.gennas.signals import BANDS, KINDS
+from dashfx.proxy.gennas.tasks import NOISES, Noise, Signal, Stage, Task
 from dashfx.proxy.scoring import Model, rank
-from dashfx.proxy.signals import BANDS, KINDS
-from dashfx.proxy.tasks import NOISES, Noise, Signal, Stage, Task
 
 LEVELS = (0.25, 0.5, 1.0)
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -53,7 +53,7 @@ def search_task(
     how = f"continue with the same command and --resume; the history is {history}"
     with render.progress(quiet) as observer, interruptible(how):
         from dashfx.blackbox.base import best_of
-        from dashfx.proxy.tasksearch import Options, search_task
+        from dashfx.proxy.gennas.task_search import Options, search_task
         from dashfx.run.known_networks import known_models
 
         batch = proxy_input(ctx.params, batch_size)

@@ -16,7 +16,7 @@ import dashfx
 from dashfx import SearchSpace
 from dashfx.deploy.loader import write_loader
 from dashfx.frontend.adapters import ADAPTERS
-from dashfx.frontend.members import members_of
+from dashfx.frontend.copies.members import members_of
 
 SPACE = SearchSpace.product([3, 5], [1])
 X = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))

@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 
 from dashfx.errors import ProxyError
 from dashfx.frontend.tracing import evaluation, trace
-from dashfx.proxy.points import Point, Shape, graph_points, has_weights, is_spatial, without_head
-from dashfx.proxy.signals import GRIDS
+from dashfx.proxy.gennas.points import Point, Shape, graph_points, has_weights, is_spatial, without_head
+from dashfx.proxy.gennas.signals import GRIDS
 from dashfx.space import size_text
 
 log = logging.getLogger(__name__)

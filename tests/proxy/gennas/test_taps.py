@@ -14,7 +14,7 @@ import dashfx
 from dashfx.backbones import FNO, TCN, WRN, CifarResNet, ConvNeXt, ResNet18, UNet, WRN1d
 from dashfx.errors import ModelError, ProxyError
 from dashfx.proxy import GenNAS
-from dashfx.proxy.taps import Tapped, tap
+from dashfx.proxy.gennas.taps import Tapped, tap
 
 
 def taps_of(net: nn.Module, channels: int, size: tuple[int, ...]) -> Tapped:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dashfx.data import load_data
-from dashfx.data.leaks import check_leaks, leaks
-from dashfx.data.survey import survey
+from dashfx.data.checks.leaks import check_leaks, leaks
+from dashfx.data.checks.survey import survey
 from dashfx.errors import DataError
 
 RNG = np.random.default_rng(0)

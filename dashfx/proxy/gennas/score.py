@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from dashfx.errors import ProxyError
 from dashfx.proxy.base import Proxy
-from dashfx.proxy.recurrent import is_recurrent, regress_recurrent
-from dashfx.proxy.regression import Head, Regressor, Stages, channels_last, regress, sgd
-from dashfx.proxy.taps import tap
-from dashfx.proxy.tasks import Noise, Task, load_task
+from dashfx.proxy.gennas.recurrent import is_recurrent, regress_recurrent
+from dashfx.proxy.gennas.regression import Head, Regressor, Stages, channels_last, regress, sgd
+from dashfx.proxy.gennas.taps import tap
+from dashfx.proxy.gennas.tasks import Noise, Task, load_task
 
 
 class GenNAS(Proxy):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dashfx.proxy.gennas import noisy
-from dashfx.proxy.regression import Head, Regressor, Stages, regress, sgd
-from dashfx.proxy.tasks import Noise
+from dashfx.proxy.gennas.regression import Head, Regressor, Stages, regress, sgd
+from dashfx.proxy.gennas.score import noisy
+from dashfx.proxy.gennas.tasks import Noise
 
 
 class Fixed(nn.Module):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashfx.cli import options, render
-from dashfx.cli.eval import sizes
+from dashfx.cli.verbs.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 
 if TYPE_CHECKING:

@@ -1,0 +1,79 @@
+"""Options of the search space: kernels and dilations, for all convs or for some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from dashfx.config.base import Strict
+from dashfx.space import Candidate, SearchSpace, Size, preset_lists
+
+
+class CandidateConfig(Strict):
+    """One candidate, sizes per axis."""
+
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+
+class ChoicesConfig(Strict):
+    """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis.
+
+    Attributes:
+        candidates: the choices one by one, instead of the product.
+    """
+
+    kernels: tuple[int | tuple[int, ...], ...] | None = None
+    dilations: tuple[int | tuple[int, ...], ...] | None = None
+    candidates: tuple[CandidateConfig, ...] | None = None
+
+    def choices(self, kernels: Iterable[Size], dilations: Iterable[Size]) -> tuple[Candidate, ...]:
+        """The candidates; what is not given is taken from the arguments."""
+        if self.candidates is not None:
+            return tuple(Candidate(c.kernel, c.dilation) for c in self.candidates)
+        return SearchSpace.product(self.kernels or kernels, self.dilations or dilations).candidates
+
+
+class SpaceConfig(ChoicesConfig):
+    """Which kernels and dilations: a preset, lists, or candidates; by default the paper's preset for the dimension.
+
+    Attributes:
+        keep_original: add each conv's own kernel and dilation to its choices, so that the untouched model can be
+            chosen.
+        overrides: other choices for the sites that a glob names.
+        include, exclude: globs over site names.
+        sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
+        share: for "auto": at most this share of the sites.
+        probe: for "auto": batches of the probe.
+    """
+
+    preset: str | None = None
+    keep_original: bool = True
+    overrides: dict[str, ChoicesConfig] = Field(default_factory=dict)
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    sites: Literal["all", "auto"] = "all"
+    share: float = Field(0.5, gt=0, le=1)
+    probe: int = Field(30, ge=2)
+
+    def build(self, ndim: int) -> SearchSpace:
+        """The space for a model whose convs have `ndim` axes."""
+        kernels, dilations = preset_lists(self.preset or ("dash1d" if ndim == 1 else "dash2d"))
+        overrides = tuple((glob, choices.choices((3,), (1,))) for glob, choices in self.overrides.items())
+        return SearchSpace(self.choices(kernels, dilations), overrides, self.keep_original)
+
+    def holding(self, space: SearchSpace) -> SpaceConfig:
+        """This configuration with the choices of `space` written out, so that `config.yaml` tells them."""
+        overrides = {glob: {"candidates": _listed(choices)} for glob, choices in space.overrides}
+        written = {
+            "candidates": _listed(space.candidates),
+            "overrides": overrides,
+            "keep_original": space.keep_original,
+        }
+        return SpaceConfig.parse({**self.model_dump(exclude={"preset", "kernels", "dilations"}), **written})
+
+
+def _listed(candidates: Iterable[Candidate]) -> list[dict[str, list[int]]]:
+    return [candidate.to_dict() for candidate in candidates]

@@ -1,0 +1,1 @@
+"""Copies of a user's model: what its convs, hooks and closures refer to is carried over."""
