@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 import dashfx
 from dashfx.config.files import assign
-from dashfx.config.run import FitConfig, RetrainConfig, RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
+from dashfx.config.search import FitConfig
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.run.prepare import prepare
 from dashfx.run.run import Run

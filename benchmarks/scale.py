@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dashfx import SearchSpace, rewrite
 from dashfx.backbones import TCN, WRN, WRN1d
-from dashfx.config.run import RetrainConfig, SearchConfig
+from dashfx.config.run import RetrainConfig
+from dashfx.config.search import SearchConfig
 from dashfx.data import load_data
 from dashfx.space import preset_lists
 from dashfx.strategies.engine import Engine

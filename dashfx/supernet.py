@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.cost.counts import CostModel, expected_cost
 from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.frontend.inputs import mapped

@@ -10,7 +10,8 @@ from toys import SIZE, ToyNet, toy_data
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.config.run import RunConfig, SearchConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import SearchConfig
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.named import training_of
 from dashfx.task import load_task

@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from dashfx.cli.main import VERBS, app, separate_values
 from dashfx.cli.options import KEYS
 from dashfx.config.presets import PRESETS as TASK_PRESETS
-from dashfx.config.run import FitConfig, RunConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import FitConfig
 from dashfx.cost.counts import COSTS
 from dashfx.data import load_data
 from dashfx.data.sets.named import NAMED

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from dashfx.blackbox.evolution import Evolution
-from dashfx.config.run import FitConfig, RunConfig, SearchConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import FitConfig, SearchConfig
 from dashfx.cost.counts import Span
 from dashfx.errors import ConfigError
 from dashfx.ops.relaxations import SoftGumbel, Softmax

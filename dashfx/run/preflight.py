@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dashfx.config.run import RunConfig, SearchConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import SearchConfig
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.plugins import find

@@ -17,7 +17,8 @@ import numpy as np
 from torch import nn
 
 from dashfx.config.files import seconds_of
-from dashfx.config.run import FitConfig, RunConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import FitConfig
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
 from dashfx.genotype import Genotype

@@ -10,7 +10,8 @@ from torch import nn
 
 from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import Space
-from dashfx.config.run import BlackBoxConfig, RunConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import BlackBoxConfig
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of

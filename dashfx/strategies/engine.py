@@ -17,7 +17,7 @@ from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.data import Data
 from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of

@@ -15,7 +15,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from dashfx.blackbox.random import RandomSearch
-from dashfx.config.run import RunConfig, SearchConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import SearchConfig
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.plugins import Count, Share

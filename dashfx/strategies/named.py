@@ -7,7 +7,8 @@ from typing import Any
 
 from dashfx.blackbox.base import Optimiser
 from dashfx.blackbox.named import OPTIMISERS
-from dashfx.config.run import FROM_PYTHON, RunConfig
+from dashfx.config.run import RunConfig
+from dashfx.config.search import FROM_PYTHON
 from dashfx.errors import ConfigError, DashfxError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Progress
 from dashfx.strategies.engine import Engine

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.plugins import Share
 from dashfx.strategies.engine import Engine, Update
 from dashfx.train.fit import Batch

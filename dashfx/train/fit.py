@@ -18,7 +18,8 @@ from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dashfx.config.run import FitConfig, RetrainConfig
+from dashfx.config.run import RetrainConfig
+from dashfx.config.search import FitConfig
 from dashfx.data import Data
 from dashfx.errors import DivergedError
 from dashfx.plugins import find

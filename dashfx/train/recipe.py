@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dashfx.config.run import FitConfig, RetrainConfig
+from dashfx.config.run import RetrainConfig
+from dashfx.config.search import FitConfig
 from dashfx.plugins import Share, find
 
 Groups = list[dict[str, Any]]  # of parameters, each with its decay and its share of the learning rate

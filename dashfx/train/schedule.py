@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dashfx.config.run import FitConfig
+from dashfx.config.search import FitConfig
 from dashfx.plugins import Share, find
 
 Schedule = Callable[[float, FitConfig], float]  # (progress from 0 to 1, options) -> multiple of the peak rate

@@ -9,7 +9,8 @@ import optuna
 from torch import nn
 
 from dashfx.config.base import Strict
-from dashfx.config.run import FROM_PYTHON, RetrainConfig, RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
+from dashfx.config.search import FROM_PYTHON
 from dashfx.config.tuning import RangeConfig
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.plugins import find

@@ -12,7 +12,7 @@ from toys import SIZE, ToyNet, toy_data
 
 import dashfx
 from dashfx import SearchSpace
-from dashfx.config.run import SearchConfig
+from dashfx.config.search import SearchConfig
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import OneLevel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dashfx.config.run import FitConfig
+from dashfx.config.search import FitConfig
 from dashfx.ops.relaxations.base import geometric
 from dashfx.train.schedule import fade, learning_rate
 
