@@ -43,7 +43,7 @@ GRADIENT = {
     "search.terms": "[mine.py:Small:weight=0.01, expected-cost:cost=taps]",
     "search.edits": "[mine.py:First:most=2, within:share=0.9]",
     "search.cost": "mine.py:Kernel",
-    "search.schedule": "mine.py:falling:floor=0.2",
+    "search.schedule": "mine.py:falling:floor=0.4",
     "search.optimizer": "mine.py:plain_sgd",
     "search.alpha_optimizer": "mine.py:heavy:momentum=0.9",
     "search.warm_start": "mine.py:Narrow",
@@ -61,7 +61,7 @@ def test_one_of_each_kind_in_one_search(place: Path) -> None:
     notes = [event.get("text", event.get("note", "")) for event in log if event["event"] == "note"]
     assert any("first: 2 candidates a site" in note for note in notes)
     rates = [event["lr"] for event in log if event["event"] == "epoch"]
-    assert rates == pytest.approx([0.05, 0.02, 3e-4])
+    assert rates == pytest.approx([0.075, 0.04, 1.5e-3])
     written = yaml.safe_load(Path("run/config.yaml").read_text())["search"]
     assert written["relaxation"] == "mine.py:Warming" and written["terms"][0] == "mine.py:Small:weight=0.01"
 
