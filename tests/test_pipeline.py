@@ -298,7 +298,7 @@ class NoConv(nn.Module):
 
 BAD: list[tuple[dict[str, Any], type[DashfxError], str]] = [
     ({"model": "nowhere.py:Net"}, ModelError, "no such file"),
-    ({"model": lambda: ToyNet(width=0.5)}, ValueError, ""),  # the user's own code: its traceback is what helps
+    ({"model": lambda: ToyNet(width=0.5)}, ModelError, "when it is built: ValueError"),
     ({"model": nn.Bilinear(24, 24, 3)}, ModelError, "Bilinear.forward needs 'input2' beside x, .* see dashfx.rewrite"),
     ({"model": nn.Sequential(nn.Conv2d(2, 3, 3))}, ModelError, "the model does not take the data: .*batch of 2x2x24"),
     ({"model": NoConv}, ModelError, "no conv to search"),
