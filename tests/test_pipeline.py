@@ -28,7 +28,7 @@ from dashfx.errors import (
 from dashfx.pipeline import retrain_genotype
 from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
-from dashfx.stages.finalists import metric_of
+from dashfx.stages.compare import metric_of
 from dashfx.stages.reopen import lowered_of
 from dashfx.task import load_task
 from dashfx.train.progress import Observer
@@ -107,7 +107,7 @@ def test_sites_can_be_decided_one_by_one() -> None:
 
 
 def test_a_probe_leaves_sites_alone_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     auto = {"space": {"sites": "auto", "share": 0.5, "probe": 4}, "search": {"init": "grow"}}
     result = search(**auto, out=tmp_path / "run")
     (searched,), (alone,) = result.genotype, result.skips
@@ -351,7 +351,7 @@ def test_resuming_needs_a_folder() -> None:
 def test_a_run_of_python_objects_cannot_be_opened_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     search(out=tmp_path / "run")
     with pytest.raises(RunFolderError, match="came from Python objects"):
         lowered_of(tmp_path / "run")
