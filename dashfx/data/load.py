@@ -11,10 +11,11 @@ import numpy as np
 
 from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
+from dashfx.data.channels import channels_by_name, with_channels
 from dashfx.data.checks.arrays import check_source
 from dashfx.data.checks.findings import findings
 from dashfx.data.checks.leaks import fingerprints, leaks
-from dashfx.data.layout import channels_by_name, channels_first, describe, laid_out, scale_of
+from dashfx.data.layout import channels_first, describe, laid_out, scale_of
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.parts import PARTS
 from dashfx.data.read import Spec, read
@@ -70,7 +71,7 @@ def load_data(
     """
     source = read(spec, reading)
     if isinstance(source, Data):
-        return renumbered(_finished(source, reading, augment), labels)
+        return with_channels(renumbered(_finished(source, reading, augment), labels), channels)
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: keep at least one row of each part")
     if parts != "whole" and "train" not in source.parts:

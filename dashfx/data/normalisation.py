@@ -94,6 +94,11 @@ class Normalisation:
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
 
+    def picked(self, channels: np.ndarray) -> Normalisation:
+        """That of these channels, in this order."""
+        mean, std = (np.reshape(v, (self.channels, -1))[channels].ravel().tolist() for v in (self.mean, self.std))
+        return Normalisation(tuple(mean), tuple(std), self.size)
+
     def to_dict(self) -> dict[str, list[float]]:
         facts: dict[str, Any] = {"mean": list(self.mean), "std": list(self.std)}
         return facts | ({"size": list(self.size)} if self.size else {})
