@@ -1,4 +1,4 @@
-"""Axes of x in whatever layout go in; views (N, C, *size), a scale, and a note on how it was read come out.
+"""Layout of axes: views (N, C, *size) of x, whatever its axes are, a scale, and a note on how it was read.
 
 The rules look at the shape and dtype of the leading part alone and then hold for every part:
 

@@ -1,4 +1,4 @@
-"""Rows of numbers go in; the shift and scale of each channel, or of each channel's positions, come out."""
+"""Normalisation: the shift and scale of each channel, or of each channel's positions, fitted on rows of numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the interface of updates."""
+"""Engine, a supernet in training: coefficients of all sites, a functional loss, two optimisers, and `Update`."""
 
 from __future__ import annotations
 

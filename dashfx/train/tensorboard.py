@@ -1,4 +1,4 @@
-"""What a run tells of its epochs goes in; scalars for TensorBoard come out, beside the run's own log."""
+"""TensorBoard scalars of a run's epochs, beside the run's own log."""
 
 from __future__ import annotations
 
