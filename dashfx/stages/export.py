@@ -1,4 +1,4 @@
-"""The export stage: a finished model goes in; its ONNX file, weights, loader and summary stand in the run's folder."""
+"""Export, the stage: a finished model's ONNX file, weights, loader and summary in the run's folder."""
 
 from __future__ import annotations
 

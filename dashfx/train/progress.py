@@ -1,4 +1,4 @@
-"""What a run tells while it runs: stages, passes, steps, epochs and notes go to observers; one of them writes JSONL."""
+"""Progress of a run: stages, passes, steps, epochs and notes go to observers; one of them writes JSONL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name, shapes and a function that fills arrays go in; memory-mapped arrays come out, made once per user.
+"""Cache of generated data sets: memory-mapped arrays, made once per user.
 
 The cache is `$XDG_CACHE_HOME/dashfx`, by default `~/.cache/dashfx`. An entry is a folder of `.npy` files, filled
 beside its place and then moved, so that a reader never sees half of one.
