@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import parts
 import pytest
+import user_parts
 import yaml
 from toys import arrays
 
@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
     Path("net.py").write_text(NET)
-    Path("mine.py").write_text(Path(parts.__file__).read_text())
+    Path("mine.py").write_text(Path(user_parts.__file__).read_text())
     np.savez("data.npz", **arrays())
     return tmp_path
 

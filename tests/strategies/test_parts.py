@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from engines import BATCH, DATA, Interrupt, alphas, engine, moved, same, state
-from parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
 from toys import FAST, ToyNet, arrays
+from user_parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
 
 import dashfx
 from dashfx import Candidate, Gradient
@@ -312,7 +312,7 @@ def test_within_leaves_out_what_spans_too_much() -> None:
 
 
 def test_another_cost_by_name(tmp_path: Path) -> None:
-    made = engine(cost=f"{Path(__file__).parents[1] / 'parts.py'}:Kernel", cost_weight=1.0, warmup=0)
+    made = engine(cost=f"{Path(__file__).parents[1] / 'user_parts.py'}:Kernel", cost_weight=1.0, warmup=0)
     assert made._cost.table["conv1"].tolist() == Kernel().of(made.sites["conv1"]) == [3, 3, 5, 5]
     before = alphas(made)
     made.step(BATCH)
