@@ -167,7 +167,7 @@ def _of_kind(kind: str, found: Any, what: str) -> Any:
     home = HOMES[kind]
     base = getattr(import_module(home.module), home.base) if home.base else None
     if base is not None and not isinstance(found, base):
-        raise ConfigError(f"{what!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}")
+        raise ConfigError(f"{what!r} is no {kind}: it must be a subclass of {home.module}.{home.base}")
     if base is None and not callable(found) and kind != "strategy":
         raise ConfigError(f"{what!r} is no {kind}: it must be a function")
     return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from dashfx.plugins import find
 from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
+from dashfx.strategies.updates.base import Update
 from dashfx.task import Task
 from dashfx.train.fit import Batch, Learner, derive_seed
 from dashfx.train.processes import spread
@@ -38,23 +38,6 @@ CHANGEABLE = (
     *("epochs", "batch_size", "fraction", "lr", "lr_rest", "weight_decay", "momentum", "clip"),
     *("alpha_lr", "warmup", "fade", "cost_weight"),
 )
-
-
-class Update(ABC):
-    """How weights and architecture parameters share a training step."""
-
-    uses_held_out: ClassVar[bool] = False
-
-    @abstractmethod
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it remembers from step to step, as tensors and plain values."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state_dict` gave."""
 
 
 class Engine(Learner):
