@@ -23,11 +23,12 @@ from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.plugins import find
 from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
+from dashfx.strategies.derivatives import Derivatives
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.strategies.updates.base import Update
 from dashfx.task import Task
-from dashfx.train.fit import Batch, Learner, derive_seed
+from dashfx.train.fit import Batch, derive_seed
 from dashfx.train.processes import spread
 from dashfx.train.progress import Epoch
 from dashfx.train.recipe import make_optimiser
@@ -40,7 +41,7 @@ CHANGEABLE = (
 )
 
 
-class Engine(Learner):
+class Engine(Derivatives):
     """Trains a supernet for the fit loop and offers updates, terms and monitors what they need.
 
     Its parts are copies of those given: what they remember belongs to this search, and to its checkpoints.
@@ -85,6 +86,9 @@ class Engine(Learner):
         self._data: Data | None = None
         self._seed = 0
         self.warm = False
+        self.update.begin(self)
+        for monitor in self._monitors:
+            monitor.begin(self)
 
     def _take_parameters(self) -> None:
         """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""

@@ -85,6 +85,13 @@ class Monitor(ABC):
 
     ring: int = 0
 
+    def begin(self, engine: Engine) -> None:
+        """Look at the model before anything is trained.
+
+        Raises:
+            ConfigError: it cannot be watched in this way.
+        """
+
     @abstractmethod
     def on_epoch(self, ctx: Context) -> Sequence[Action]:
         """What is to happen; nothing lets the search go on. Every process of a run must come to the same."""

@@ -18,6 +18,13 @@ class Update(ABC):
 
     uses_held_out: ClassVar[bool] = False
 
+    def begin(self, engine: Engine) -> None:
+        """Look at the model before anything is trained.
+
+        Raises:
+            ConfigError: it cannot be trained in this way.
+        """
+
     @abstractmethod
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""

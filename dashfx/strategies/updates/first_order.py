@@ -19,6 +19,7 @@ class FirstOrder(Update):
     """First-order DARTS: weights on the training batch, then the mixtures on a batch the weights never see."""
 
     uses_held_out: ClassVar[bool] = True
+    paper: ClassVar[str] = "Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019"
 
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         assert valid_batch is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class OneLevel(Update):
     """The paper: one backward pass on the training loss moves both."""
+
+    paper: ClassVar[str] = "Shen et al., Efficient Architecture Search for Diverse Tasks, NeurIPS 2022"
 
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         engine.zero_grad()
