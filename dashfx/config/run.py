@@ -56,11 +56,13 @@ class ExportConfig(Strict):
 
     Attributes:
         tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
+        layout: "auto" writes 1-D convs as 2-D ones in the file where that is measured to be faster.
     """
 
     opset: int = Field(18, ge=18, le=20)
     dynamic_size: bool = True
     tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
+    layout: Literal["auto", "off"] = "auto"
 
 
 class RunConfig(Strict):

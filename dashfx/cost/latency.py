@@ -5,26 +5,21 @@ from __future__ import annotations
 import logging
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of, parameters_of
 from dashfx.deploy.exporters import Attempt, write
-from dashfx.deploy.runtime import CPU
+from dashfx.deploy.timing import Call, call_of, in_turn
 from dashfx.frontend.tracing import copy_model
 
 logger = logging.getLogger(__name__)
 
 EXPORTER, OPSET = "torchscript", 18  # a tenth of a second a model; ONNX Runtime fuses both exporters' graphs alike
-REPEATS, WARM_UP = 30, 3
-SECONDS = 2.0  # for all models together; a slow one is called less often
-LEAST = 5  # calls of each model, whatever they take
 
 
 @dataclass(frozen=True)
@@ -91,19 +86,8 @@ def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
     All are written by the same exporter and called in turn, so that what else the machine does slows all of them.
     """
     calls = [_call(model, x) for model in models]
-    running = [call for call in calls if call]
-    for call in running * WARM_UP:
-        call()
-    seconds: dict[int, list[float]] = {id(call): [] for call in running}
-    end = time.perf_counter() + SECONDS
-    for turn in range(REPEATS):
-        if turn >= LEAST and time.perf_counter() > end:
-            break
-        for call in running:
-            started = time.perf_counter()
-            call()
-            seconds[id(call)].append(time.perf_counter() - started)
-    return [_latency(seconds[id(call)]) if call else None for call in calls]
+    times = iter(in_turn([call for call in calls if call]))
+    return [_latency(next(times)) if call else None for call in calls]
 
 
 def _latency(seconds: Sequence[float]) -> Latency:
@@ -111,20 +95,14 @@ def _latency(seconds: Sequence[float]) -> Latency:
     return Latency(median, low, high, len(seconds), threads=1)
 
 
-def _call(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
+def _call(model: nn.Module, x: Tensor) -> Call | None:
     """A call of the model in ONNX Runtime, or None where the exporter does not take it."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
     plain = copy_model(model).cpu().float().eval().requires_grad_(False)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             write(plain, Attempt(EXPORTER, (x,), ({},), OPSET), path, {})
-            session = onnxruntime.InferenceSession(path, options, providers=[CPU])
+            return call_of(path, (x,))
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         logger.info("latency not measured: %s", error)
         return None
-    names = [output.name for output in session.get_outputs()]
-    feed = {session.get_inputs()[0].name: x.numpy()}
-    return lambda: session.run(names, feed)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from dashfx.deploy.complex import is_complex_inside
 from dashfx.deploy.exporters import Attempt, opset_of, write
-from dashfx.deploy.runtime import flat_outputs, require_providers, require_utf8
+from dashfx.deploy.layout import faster_layout
+from dashfx.deploy.runtime import flat_outputs, load_proto, require_providers, require_utf8
 from dashfx.deploy.samples import Axes, as_inputs, other_sizes, runs
 from dashfx.deploy.verify import TOLERANCE, Case, VerifyReport, check_tolerance, verify
 from dashfx.errors import ExportError, VerifyError
@@ -46,6 +47,7 @@ class ExportReport:
         dynamic_axes: input name -> names of its axes without a fixed size.
         notes: what is narrower than asked for, with the reason.
         ops: ONNX operator -> number of nodes.
+        layout: whether 1-D convs are written as 2-D ones, and why; "" where there are none.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class ExportReport:
     notes: tuple[str, ...]
     verification: VerifyReport
     ops: Counter[str]
+    layout: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it; `from_dict` reads it."""
@@ -82,6 +85,7 @@ class ExportReport:
             f"  free axes  {free}",
             f"  operators  {', '.join(f'{op} {n}' for op, n in self.ops.most_common())}",
             f"  verified   {self.verification}",
+            *([f"  layout     {self.layout}"] if self.layout else []),
         ]
         return "\n".join(lines + [f"  note       {note}" for note in self.notes])
 
@@ -111,6 +115,7 @@ def export(
     providers: Sequence[str] | None = None,
     allow_fallback: bool = False,
     seed: int = 0,
+    layout: str = "auto",
 ) -> ExportReport:
     """Write `plain` to `path` as ONNX with free batch, and free sizes where the model itself takes several.
 
@@ -125,6 +130,7 @@ def export(
         metadata: written into the file beside the versions; `read_metadata` gives it back.
         opset: at least 18; a model with circular padding gets at least 19.
         rows: real inputs of the same form as the example, with any number of rows, which are compared too.
+        layout: "auto" writes 1-D convs as 2-D ones where that is measured to be faster, see `as_2d`; "off" does not.
 
     Raises:
         ExportError: an AggConv is left, an output is no tensor, `path` cannot be written, or no exporter takes the
@@ -147,7 +153,7 @@ def export(
     for i, attempt in enumerate(attempts):
         with _folder_beside(path) as folder:
             try:
-                proto, verification = _try(model, attempt, folder / path.name, metadata or {}, check)
+                made = _try(model, attempt, folder / path.name, metadata or {}, check, layout == "auto")
             except (ExportError, VerifyError) as error:
                 failures.append(Failure(attempt, str(error), isinstance(error, VerifyError)))
                 logger.info("export: %s", failures[-1])
@@ -155,7 +161,7 @@ def export(
                     attempts.insert(i + 1, replace(attempt, optimise=False))
                 continue
             size = _publish(folder, path)
-        return _report(path, size, proto, attempt, verification, failures)
+        return _report(path, size, attempt, made, failures)
     raise _error(path, failures)
 
 
@@ -225,17 +231,26 @@ def _named_axes(inputs: tuple[Tensor, ...], sizes: bool) -> tuple[Axes, ...]:
 
 
 def _try(
-    model: nn.Module, attempt: Attempt, draft: Path, metadata: Mapping[str, str], check: dict[str, Any]
-) -> tuple[onnx.ModelProto, VerifyReport]:
+    model: nn.Module, attempt: Attempt, draft: Path, metadata: Mapping[str, str], check: dict[str, Any], laid_out: bool
+) -> tuple[onnx.ModelProto, VerifyReport, str]:
+    """The graph in `draft`, how it was verified, and what is to be said of its layout."""
     probe, probe_file = _with_random_norms(model, check["seed"]), draft.with_name("probe.onnx")
     try:
         if probe is not None:
             write(probe, attempt, probe_file, {})
             verify(probe, probe_file, attempt.inputs, **check)
-        return write(model, attempt, draft, metadata), verify(model, draft, attempt.inputs, **check)
+        proto, verified = write(model, attempt, draft, metadata), verify(model, draft, attempt.inputs, **check)
     except VerifyError as error:  # say which of the two, instead of a name in a folder that is gone by then
         text = str(error).replace(f"{probe_file}: ", "with random batch-norm statistics: ").replace(f"{draft}: ", "")
         raise VerifyError(text) from error
+    reports = [verified]
+    one_row = tuple(x[:1] if 0 in axes else x for x, axes in zip(attempt.inputs, attempt.axes, strict=True))
+    layout = laid_out and faster_layout(
+        draft, one_row, lambda path: reports.append(verify(model, path, attempt.inputs, **check))
+    )
+    if not layout:
+        return proto, verified, ""
+    return load_proto(draft), reports[-1], layout.text
 
 
 def _with_random_norms(model: nn.Module, seed: int) -> nn.Module | None:
@@ -290,11 +305,11 @@ def _publish(folder: Path, path: Path) -> int:
 def _report(
     path: Path,
     size: int,
-    proto: onnx.ModelProto,
     attempt: Attempt,
-    verification: VerifyReport,
+    made: tuple[onnx.ModelProto, VerifyReport, str],
     failures: list[Failure],
 ) -> ExportReport:
+    proto, verification, layout = made
     free = {i.name: axes for i, axes in zip(proto.graph.input, attempt.axes, strict=True)}
     notes = [VALUES] if any("data-dependent" in failure.reason for failure in failures) else []
     notes += [str(failure) for failure in failures]
@@ -315,6 +330,7 @@ def _report(
         tuple(notes),
         replace(verification, path=path),
         Counter(node.op_type for node in proto.graph.node),
+        layout,
     )
 
 

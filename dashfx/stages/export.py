@@ -63,6 +63,7 @@ def write_onnx(
         dynamic_size=options.dynamic_size,
         tolerance=options.tolerance,
         seed=inputs.config.seed,
+        layout=options.layout,
     )
     through_onnx = onnx_metric(path, inputs.data, inputs.task)
     check_metric(inputs, whole, path, valid, through_onnx)
