@@ -6,7 +6,8 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 EXPORTER, OPSET = "torchscript", 18  # a tenth of a second a model; ONNX Runtime fuses both exporters' graphs alike
 REPEATS, WARM_UP = 30, 3
 SECONDS = 2.0  # for all models together; a slow one is called less often
+THREADS = 1
 LEAST = 5  # calls of each model, whatever they take
 
 
@@ -108,19 +110,16 @@ def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
 
 def _latency(seconds: Sequence[float]) -> Latency:
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Latency(median, low, high, len(seconds), threads=1)
+    return Latency(median, low, high, len(seconds), THREADS)
 
 
 def _call(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
     """A call of the model in ONNX Runtime, or None where the exporter does not take it."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    plain = copy_model(model).cpu().float().eval().requires_grad_(False)
+    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            write(plain, Attempt(EXPORTER, (x,), ({},), OPSET), path, {})
+        with written(model, x) as path:
             session = onnxruntime.InferenceSession(path, options, providers=[CPU])
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         logger.info("latency not measured: %s", error)
@@ -128,3 +127,17 @@ def _call(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
     names = [output.name for output in session.get_outputs()]
     feed = {session.get_inputs()[0].name: x.numpy()}
     return lambda: session.run(names, feed)
+
+
+@contextmanager
+def written(model: nn.Module, x: Tensor) -> Iterator[Path]:
+    """Inside, the path of the model's ONNX file, as it is measured.
+
+    Raises:
+        ExportError: the exporter does not take the model.
+    """
+    plain = copy_model(model).cpu().float().eval().requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write(plain, Attempt(EXPORTER, (x.cpu().float(),), ({},), OPSET), path, {})
+        yield path
