@@ -43,7 +43,7 @@ HOMES: dict[str, Home] = {
     "monitor": Home("dashfx.strategies.monitors", "MONITORS", "Monitor"),
     "term": Home("dashfx.strategies.terms", "TERMS", "Term"),
     "edit": Home("dashfx.strategies.edits", "EDITS", "Edit"),
-    "cost": Home("dashfx.cost.counts", "COSTS", "CostModel"),
+    "cost": Home("dashfx.cost.named", "COSTS", "CostModel"),
     "optimiser": Home("dashfx.blackbox.named", "OPTIMISERS", "Optimiser"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),
     "proxy": Home("dashfx.proxy.named", "PROXIES", "Proxy"),
