@@ -91,6 +91,7 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
                 reading=known.reading,
                 parts=how,
                 labels=known.labels,
+                channels=known.channels,
             )
 
         data, parts = to_measure(load, part, known.channels)
@@ -129,6 +130,7 @@ def _of_file(file: Path, spec: str | None, part: str | None, task: str | None, s
             reading=known.reading,
             parts=how,
             labels=known.labels,
+            channels=known.channels,
         )
 
     model = OnnxModel(file)

@@ -52,24 +52,30 @@ class Picked(Rows):
 def channels_by_name(source: Source, xs: dict[str, Values], wanted: Sequence[str]) -> tuple[Source, dict[str, Values]]:
     """x of each part, (N, C, *size), with the channels `wanted` in their order, where the source names its own.
 
+    Where none are wanted, those of the lead part, for the parts that name theirs otherwise.
+
     Raises:
         DataError: it lacks one of them.
     """
-    names = source.channels
-    if not wanted or tuple(wanted) == names or len(names) != xs[source.lead].shape[1]:
+    needs = "the model needs" if wanted else f"{source.lead} has"
+    wanted = tuple(wanted) or source.channels
+    picked, notes = dict(xs), {}
+    for part, x in xs.items():
+        names = source.orders.get(part, source.channels)
+        if not wanted or wanted == names or len(names) != x.shape[1]:
+            continue
+        lacking = [name for name in wanted if name not in names]
+        if lacking:
+            raise DataError(
+                f"{source.name} has the channels {', '.join(names)}, {needs} {', '.join(wanted)}: "
+                f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing{did_you_mean(lacking[0], names)}"
+            )
+        order = np.array([names.index(name) for name in wanted])
+        picked[part] = Picked(x, order) if isinstance(x, Rows) else x[:, order]
+        notes[f"channels: {', '.join(wanted)}, picked by name from {', '.join(names)}"] = part
+    if not notes:
         return source, xs
-    lacking = [name for name in wanted if name not in names]
-    if lacking:
-        raise DataError(
-            f"{source.name} has the channels {', '.join(names)}, the model needs {', '.join(wanted)}: "
-            f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing{did_you_mean(lacking[0], names)}"
-        )
-    order = np.array([names.index(name) for name in wanted])
-    picked: dict[str, Values] = {
-        part: Picked(x, order) if isinstance(x, Rows) else x[:, order] for part, x in xs.items()
-    }
-    note = f"channels: {', '.join(wanted)}, picked by name from {', '.join(names)}"
-    return replace(source, channels=tuple(wanted), notes=(*source.notes, note)), picked
+    return replace(source, channels=wanted, orders={}, notes=(*source.notes, *notes)), picked
 
 
 def laid_out(source: Source, reading: Reading) -> Source:

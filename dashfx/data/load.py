@@ -109,6 +109,8 @@ def load_data(
         channels=source.channels if len(source.channels) == all_parts["train"].x.shape[1] else (),
         given=tuple(given),
     )
+    if source.labels and data.kind != "classes":  # whose numbers were matched where they were read
+        data = renumbered(data, labels)
     found = _found(data, prints) if parts != "whole" else []
     data = replace(data, notes=(*data.notes, *found))
     for note in data.notes:
