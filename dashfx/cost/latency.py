@@ -1,4 +1,4 @@
-"""Trained models of one run go in; their size, work and ONNX Runtime latency, measured alike, come out."""
+"""Latency in ONNX Runtime, size and work of the trained models of one run, measured alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of data (path, name, code, mapping or tuple of arrays); a `Source`, or a user's finished `Data`, comes out."""
+"""Reading of a spec (path, name, code, mapping or tuple of arrays) into a `Source`, or a user's finished `Data`."""
 
 from __future__ import annotations
 

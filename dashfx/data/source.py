@@ -1,4 +1,4 @@
-"""Named arrays go in; a `Source` comes out: raw (x, y) of each part given, before layout, labels and splits."""
+"""Source of data: raw (x, y) of each part given, from named arrays, before layout, labels and splits."""
 
 from __future__ import annotations
 

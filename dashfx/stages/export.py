@@ -1,10 +1,10 @@
-"""The export stage: a finished model goes in; its ONNX file, weights, loader and summary stand in the run's folder."""
+"""Export, the stage: a finished model's ONNX file, weights, loader and summary in the run's folder."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from dashfx.report.warnings import ONNX_GAP, warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
 from dashfx.run.portable import code_files, copy_model, copy_sources
-from dashfx.run.result import Result
+from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
-from dashfx.site import Site
+from dashfx.site import Site, Skip
+from dashfx.stages.compare import details
+from dashfx.stages.finalists import Decision
 from dashfx.task import Task, evaluate, in_data_units
 
 UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
@@ -170,6 +172,31 @@ def exported(
         if VALUES in report.notes:
             run.note(f"export: {VALUES}")
     return report, valid
+
+
+def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
+    """The model that is kept, with its files in the run's folder, and the finalists beside it."""
+    run, kept = decision.run, decision.kept
+    genotype, model = kept.finalist.genotype, kept.model
+    assert model is not None  # one that diverged is not kept
+    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid)
+    result = Result(
+        genotype,
+        model,
+        run.inputs.task,
+        kept.valid,
+        next(each.figures.test for each in standings if each.kept and each.figures),
+        decision.sites,
+        tuple(skips),
+        tuple(standings),
+        onnx_valid=onnx_valid,
+        exported=report,
+        tuned=decision.tuned,
+        **details(run, model),
+    )
+    if result.outcome:
+        run.note(f"control: {result.outcome}")
+    return finished(run, result)
 
 
 def finished(run: Run, result: Result) -> Result:

@@ -1,4 +1,4 @@
-"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the interface of updates."""
+"""Engine, a supernet in training: coefficients of all sites, a functional loss, two optimisers, and `Update`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.plugins import find
-from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.task import Task
+from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.train.fit import Batch, Learner, derive_seed
 from dashfx.train.processes import spread
 from dashfx.train.progress import Epoch

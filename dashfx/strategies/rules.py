@@ -1,4 +1,4 @@
-"""Selection rules: trained mixtures go in, a Genotype of one candidate per site comes out."""
+"""Selection rules: one candidate per site, read from trained mixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one fit loop: a learner, data and a task go in; the learner's weights are trained and the curve comes out."""
+"""Fit loop, the only one: a learner's weights are trained on data, and the curve comes out."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from engines import BATCH, DATA, alphas, engine, moved, state, weights
 from torch import Tensor, nn
 from toys import ToyNet
 
-from dashfx.strategies.batchnorm import recalibrate
 from dashfx.strategies.engine import hold_out, mixing
+from dashfx.train.batchnorm import recalibrate
 from dashfx.train.fit import fit
 
 

@@ -49,7 +49,7 @@ def own_parts() -> Gradient:
 def test_a_killed_run_with_parts_that_remember_resumes_bit_for_bit(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     options = {"epochs": 3, "warmup": 0, "discretise": "one-by-one", "recovery": 0.5, "cost_weight": 0}
     config = {**FAST, "search": {**FAST["search"], **options}}
     straight = dashfx.search(ToyNet, DATA, config=config, strategy=own_parts())
@@ -117,7 +117,7 @@ def test_options_of_parts_beside_an_object_are_refused() -> None:
 
 def test_a_run_of_an_object_is_opened_again_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
     Path("net.py").write_text("from toys import ToyNet\n")
     np.savez("data.npz", **arrays())
     config = {**FAST, "search": {**FAST["search"], "epochs": 1}, "retrain": {"epochs": 1, "batch_size": 16}}

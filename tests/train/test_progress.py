@@ -19,6 +19,7 @@ def tell(observer: Observer) -> None:
     observer.step("search", 0, 1, 4)
     observer.epoch(EPOCH)
     observer.evaluated("search", 1, 4, 0.5)
+    observer.trial(0, {"lr": 0.1}, 0.5, "complete")
     observer.note("a note")
     observer.stage_done("search", 1.23456)
 

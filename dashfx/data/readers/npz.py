@@ -1,4 +1,4 @@
-"""`.npz` files and folders of `.npy` go in; arrays come out by key, memory-mapped if they are not compressed."""
+"""Arrays by key from `.npz` files and folders of `.npy`, memory-mapped if they are not compressed."""
 
 from __future__ import annotations
 

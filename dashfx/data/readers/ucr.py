@@ -1,4 +1,4 @@
-"""UCR and UEA archives' `.ts` and `.tsv` files go in; series, of equal lengths or as records, and labels come out."""
+"""Time series of the UCR and UEA archives (`.ts`, `.tsv`), of equal lengths or as records, with their labels."""
 
 from __future__ import annotations
 

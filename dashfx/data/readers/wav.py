@@ -1,4 +1,4 @@
-"""A folder of sounds by class goes in; records that are decoded when asked for, and their labels, come out."""
+"""Sound files in folders by class: records that are decoded when asked for, and their labels."""
 
 from __future__ import annotations
 

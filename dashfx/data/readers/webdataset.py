@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout go in; rows that are decoded where they lie, and their labels, come out.
+"""WebDataset shards (tar): rows that are decoded where they lie, and their labels.
 
 A sample is the files of one name: `00017.png` (or jpg, jpeg, npy) and `00017.cls`, the number or name of its class. The
 shards are indexed once, and rows are then read from anywhere in them, so that they can be split and shuffled like any

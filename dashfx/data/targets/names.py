@@ -1,4 +1,4 @@
-"""Class names of data and of a model go in; class numbers as the model has them come out, matched by name."""
+"""Class names of new data matched by name to those of a trained model: its class numbers."""
 
 from __future__ import annotations
 

@@ -82,16 +82,6 @@ def test_data_read_whole(arrays: dict[str, Any], given: tuple[str, ...], test: i
     assert len(data.train) == (40 if "train" in given else test) and not any("leak" in note for note in data.notes)
 
 
-def test_channels_are_picked_by_name() -> None:
-    arrays = {"x": X, "y": np.arange(40) % 4, "channels": np.array(["red", "green", "ir"])}
-    data = load_data(arrays, channels=("ir", "red"), normalise=False)
-    assert data.channels == ("ir", "red") and data.input_shape == (2, 8)
-    np.testing.assert_array_equal(data.train[0][0].numpy(), X[data.train.index[0]][[2, 0]])
-    with pytest.raises(DataError, match="needs red, blue: blue is missing"):
-        load_data(arrays, channels=("red", "blue"))
-    assert load_data((X, np.arange(40) % 4), channels=("ir", "red")).channels == ()
-
-
 def test_test_only_data_are_refused_for_training() -> None:
     with pytest.raises(DataError, match="no arrays to train on; it has test alone"):
         load_data({"x_test": X, "y_test": np.arange(40) % 4})
