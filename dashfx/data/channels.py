@@ -35,18 +35,29 @@ class Picked(Rows):
 def channels_by_name(source: Source, xs: dict[str, Values], wanted: Sequence[str]) -> tuple[Source, dict[str, Values]]:
     """x of each part, (N, C, *size), with the channels `wanted` in their order, where the source names its own.
 
+    Where none are wanted, those of the lead part, for the parts that name theirs otherwise.
+
     Raises:
         DataError: it lacks one of them.
     """
-    order = places_of(wanted, source.channels, xs[source.lead].shape[1], source.name)
-    if order is None:
+    needs = "the model needs" if wanted else f"{source.lead} has"
+    wanted = tuple(wanted) or source.channels
+    picked: dict[str, Values] = dict(xs)
+    notes: dict[str, str] = {}  # a set that keeps its order
+    for part, x in xs.items():
+        names = source.orders.get(part, source.channels)
+        order = places_of(wanted, names, x.shape[1], source.name, needs)
+        if order is not None:
+            picked[part] = Picked(x, order)
+            notes[f"channels: {', '.join(wanted)}, picked by name from {', '.join(names)}"] = part
+    if not notes:
         return source, xs
-    note = f"channels: {', '.join(wanted)}, picked by name from {', '.join(source.channels)}"
-    picked: dict[str, Values] = {part: Picked(x, order) for part, x in xs.items()}
-    return replace(source, channels=tuple(wanted), notes=(*source.notes, note)), picked
+    return replace(source, channels=tuple(wanted), orders={}, notes=(*source.notes, *notes)), picked
 
 
-def places_of(wanted: Sequence[str], names: tuple[str, ...], channels: int, where: str) -> np.ndarray | None:
+def places_of(
+    wanted: Sequence[str], names: tuple[str, ...], channels: int, where: str, needs: str = "the model needs"
+) -> np.ndarray | None:
     """The places of the channels `wanted` among `names`, those of the data; None where they stay where they are.
 
     Raises:
@@ -57,7 +68,7 @@ def places_of(wanted: Sequence[str], names: tuple[str, ...], channels: int, wher
     lacking = [name for name in wanted if name not in names]
     if lacking:
         raise DataError(
-            f"{where} has the channels {', '.join(names)}, the model needs {', '.join(wanted)}: "
+            f"{where} has the channels {', '.join(names)}, {needs} {', '.join(wanted)}: "
             f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing{did_you_mean(lacking[0], names)}"
         )
     return np.array([names.index(name) for name in wanted])

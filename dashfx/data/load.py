@@ -89,6 +89,8 @@ def load_data(
         notes.append(f"limit: at most {limit} rows of each part")
     notes = [*source.notes, describe(like, reading.layout), targets.note, *notes]
     data = _assembled(source, targets, all_parts, _normalisation(all_parts["train"], normalise), reading)
+    if source.labels and data.kind != "classes":  # whose numbers were matched where y was read
+        data = renumbered(data, labels)
     data = replace(augmented(data, augment), given=tuple(given))
     notes += _found(data, prints) if parts != "whole" else []
     for note in notes:

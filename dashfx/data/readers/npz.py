@@ -34,7 +34,8 @@ def read_npy_folder(folder: Path) -> dict[str, np.ndarray]:
 
 
 def npy_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.npy") if not path.name.startswith("."))
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".npy" and path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def read_npy_file(path: Path) -> np.ndarray:

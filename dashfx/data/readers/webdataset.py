@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dashfx.data.join import join
 from dashfx.data.readers.border import border, read_npy
 from dashfx.data.readers.pictures.decode import Form, common_form, pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
-from dashfx.data.source import Source, join
+from dashfx.data.source import Source
 from dashfx.errors import DataError, did_you_mean, first_line
 
 IMAGES = ("png", "jpg", "jpeg")
