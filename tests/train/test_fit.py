@@ -241,6 +241,12 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         fit(learner(optimizer="sgd", lr=1e30, clip=0, epochs=8), DATA, stage="retrain")
 
 
+@pytest.mark.parametrize(("stage", "block"), [("one-by-one", "search"), ("control", "retrain"), ("tune", "retrain")])
+def test_a_diverged_stage_names_the_rate_that_it_is_set_by(stage: str, block: str) -> None:
+    with pytest.raises(TrainingError, match=rf"stage {stage}: .*--set {block}\.lr="):
+        fit(learner(optimizer="sgd", lr=1e30, clip=0, epochs=8), DATA, stage=stage)
+
+
 def test_norms_and_biases_carry_no_weight_decay() -> None:
     model = ToyNet()
     optimiser = make_optimiser(model.parameters(), RetrainConfig(weight_decay=0.3))
