@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from engines import BATCH, DATA, Interrupt, alphas, engine, moved, same, state
+from torch import nn
 from toys import FAST, ToyNet, arrays
 from user_parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
 
 import dashfx
-from dashfx import Candidate, Gradient
+from dashfx import Candidate, Gradient, SearchSpace
 from dashfx.errors import ConfigError, TrainingError
+from dashfx.ops import sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.run.folder import existing_folder
 from dashfx.stages.reopen import lowered_of
@@ -309,6 +311,15 @@ def test_within_leaves_out_what_spans_too_much() -> None:
     assert said.startswith("within: 2 candidates") and len(made.sites["conv1"].candidates) == 3  # k5 d2 spans 9
     Within(1e-3).apply(made.sites)
     assert made.sites["conv1"].candidates == (made.sites["conv1"].original,)
+
+
+def test_within_leaves_a_convs_own_kernel_however_far_it_spans() -> None:
+    wide = dashfx.rewrite(
+        nn.Sequential(nn.Conv1d(2, 3, 5, padding=2)), torch.zeros(2, 2, 24), SearchSpace.product([3, 5], [1])
+    )
+    (site,) = sites_of(wide).values()
+    Within(3 / 24).apply({"conv": site})
+    assert site.candidates == (Candidate(3, 1), Candidate(5, 1))
 
 
 def test_another_cost_by_name(tmp_path: Path) -> None:

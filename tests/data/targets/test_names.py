@@ -78,7 +78,7 @@ def test_names_of_a_file(tmp_path: Path) -> None:
 )
 def test_data_read_whole(arrays: dict[str, Any], given: tuple[str, ...], test: int) -> None:
     data = load_data(arrays, parts="whole")
-    assert data.given == given and len(data.test) == test
+    assert data.given == given and len(data.test) == len(data.valid) == test
     assert len(data.train) == (40 if "train" in given else test) and not any("leak" in note for note in data.notes)
 
 
