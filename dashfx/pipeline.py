@@ -41,6 +41,7 @@ from dashfx.stages.finalists import (
     start_from,
     train_finalists,
 )
+from dashfx.stages.quantise import int8
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
@@ -207,6 +208,7 @@ def _result(
     genotype, model = winner.finalist.genotype, winner.model
     assert model is not None  # one that diverged does not win
     report, onnx_valid = exported(run, model, genotype, sites, winner.valid)
+    small = int8(run, onnx_valid)
     test = next(each.figures.test for each in stood if each.kept and each.figures)
     return Result(
         genotype,
@@ -219,6 +221,7 @@ def _result(
         tuple(stood),
         onnx_valid=onnx_valid,
         exported=report,
+        int8=small,
         tuned=tuning,
         **details(run, model),
     )

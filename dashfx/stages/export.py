@@ -102,9 +102,12 @@ def real_rows(data: Data) -> Tensor:
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = BATCH) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
     model = OnnxModel(path)
-    if "target_normalisation" not in model.metadata:  # files of earlier versions leave the data's units to the reader
-        task = task.exported or task
-    return evaluate(model.rows, data.loader(part, batch_size), task)
+    return evaluate(model.rows, data.loader(part, batch_size), judged(model, task))
+
+
+def judged(model: OnnxModel, task: Task) -> Task:
+    """The task in the units of the file's outputs; files of earlier versions leave the data's units to the reader."""
+    return task if "target_normalisation" in model.metadata else task.exported or task
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
