@@ -118,6 +118,20 @@ def test_nodes_that_are_slower_stay_in_float(files: Path, tmp_path: Path) -> Non
     assert found.in_float == {slow: "slower in int8"} and in_int8(out) == {*sites_of(files, tmp_path).values()} - {slow}
 
 
+def test_a_node_that_is_slower_once_its_neighbour_is_in_float(files: Path, tmp_path: Path) -> None:
+    named = sites_of(files, tmp_path)
+    first, then = named["c"], named["b"]
+    slower = clock(
+        lambda nodes: (1.0 if nodes else 2.0) + 0.5 * (first in nodes) + 0.5 * (nodes & {first, then} == {then})
+    )
+    found = made(files, tmp_path / "out.onnx", judge(), slower)
+    assert found.in_float == {}  # without the first alone nothing is won
+
+    slower = clock(lambda nodes: 2.0 - 0.2 * (first not in nodes) - 0.2 * (not nodes & {first, then}) + (not nodes))
+    found = made(files, tmp_path / "out.onnx", judge(), slower)
+    assert set(found.in_float) == {first, then} and found.speedup is not None and found.speedup > 1
+
+
 def test_a_gain_within_the_noise_is_none(files: Path, tmp_path: Path) -> None:
     slow = sites_of(files, tmp_path)["c"]
     times = clock(lambda nodes: (1.0 if nodes else 2.0) + 0.01 * (slow in nodes))

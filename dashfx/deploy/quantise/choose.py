@@ -22,7 +22,8 @@ from dashfx.errors import VerifyError, first_line
 logger = logging.getLogger(__name__)
 
 SLOWER = 1.03  # a node goes back to float where the whole file is this many times as fast without it in int8
-SECONDS = 4.0  # for the calls that tell which nodes those are
+ROUNDS = 4
+SECONDS = 2.0  # for the calls that tell which nodes those are
 
 Times = Callable[[Sequence[Path], Sequence[Tensor], float], Sequence[float]]
 
@@ -154,7 +155,7 @@ class _Search:
             drop = judge.drop(metric)
             return Int8(None, f"with one node in int8 the metric on validation falls by {drop:.2g} ({limit})")
         draft = self._without(in_float)
-        old, new = self._times([self._path, draft], self._row, SECONDS / 4)
+        old, new = self._times([self._path, draft], self._row, SECONDS / 2)
         sizes = draft.stat().st_size, self._path.stat().st_size
         if sizes[0] >= sizes[1] and new >= old:
             return Int8(None, f"it is no smaller ({sizes[0]:,} bytes instead of {sizes[1]:,}) and no faster")
@@ -183,14 +184,27 @@ class _Search:
         return min(errors, key=lambda method: errors[method])
 
     def _slower(self) -> list[str]:
-        """Nodes without which in int8 the file is faster, if it is also without all of them."""
-        whole = self._without(())
-        each = [self._without((site,)) for site in self._sites] if len(self._sites) > 1 else []
-        first, *seconds = self._times([whole, *each], self._row, SECONDS)
-        slower = [s for s, spent in zip(self._sites, seconds, strict=bool(each)) if first >= SLOWER * spent]
-        if len(slower) in (0, len(self._sites)):
+        """Nodes without which in int8 the file is faster; asked again, since a node between two of float may be one."""
+        slower: list[str] = []
+        for _ in range(ROUNDS):
+            more = self._slower_still(slower)
+            if not more:
+                break
+            slower += more
+        return slower
+
+    def _slower_still(self, in_float: Sequence[str]) -> list[str]:
+        """Of the nodes in int8 those that cost time, each by itself, where the file is faster without all of them."""
+        left = [site for site in self._sites if site not in in_float]
+        if len(left) < 2:
+            return []
+        now = self._without(in_float)
+        each = [self._without([*in_float, site]) for site in left]
+        first, *seconds = self._times([now, *each], self._row, SECONDS)
+        slower = [site for site, spent in zip(left, seconds, strict=True) if first >= SLOWER * spent]
+        if len(slower) in (0, len(left)):
             return slower
-        before, after = self._times([whole, self._without(slower)], self._row, SECONDS / 4)
+        before, after = self._times([now, self._without([*in_float, *slower])], self._row, SECONDS / 2)
         return slower if after < before else []
 
     def _sensitive(self, sites: list[str]) -> tuple[list[str], float | None]:
