@@ -175,6 +175,10 @@ WandB = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="also write scalars for TensorBoard into the run's folder")
 ]
+Int8 = Annotated[
+    bool | None,
+    typer.Option("--int8", help="also write an int8 file, as far as its metric holds", show_default=False),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 
@@ -352,4 +356,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limit": ("limit", _as_it_is),
     "control": ("control", _as_it_is),
     "random_control": ("random_control", _as_it_is),
+    "int8": ("export.int8", _as_it_is),
 }

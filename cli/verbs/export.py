@@ -15,6 +15,8 @@ from dashfx.errors import ConfigError, DashfxError, ExportError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dashfx.run.inputs import Inputs
+
 BESIDE = "model.onnx"
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
@@ -39,15 +41,22 @@ def export(
     opset: Opset = None,
     static: Static = False,
     input: Input = None,
+    int8: options.Int8 = None,
+    data: options.MovedData = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the model of RUN as ONNX again, checked against PyTorch."""
     from dashfx.deploy.export import export as export_model
 
+    if int8 and not source.is_dir():
+        raise ConfigError(
+            f"--int8 with {source}: ranges are told from training data, which a file has none of; give the run's folder"
+        )
     path = out or (source if source.is_dir() else source.parent) / "model.onnx"
     settings: dict[str, Any] = {"opset": opset} if opset else {}
     if source.is_dir():
-        model, example, facts, settings = _from_run(source, settings)
+        inputs, model, facts, settings = _from_run(source, settings, data, needs_data=bool(int8))
+        example = inputs.example
     else:
         model, example, facts = _from_loader(source, input)
     if static:
@@ -57,20 +66,33 @@ def export(
     report = export_model(model, example, path, metadata=facts, **settings)
     if not quiet:
         render.line(str(report))
+    if int8:
+        _write_int8(inputs, path, quiet)
 
 
-def _from_run(folder: Path, settings: dict[str, Any]) -> tuple[nn.Module, Tensor, dict[str, str], dict[str, Any]]:
-    """The trained model, two rows of its data, what the file says of itself, and the run's export options."""
+def _write_int8(inputs: Inputs, path: Path, quiet: bool) -> None:
+    from dashfx.stages.export import onnx_metric
+    from dashfx.stages.quantise import quantised
+
+    found = quantised(inputs, path, onnx_metric(path, inputs.data, inputs.task))
+    if not quiet:
+        render.line(f"int8: {found}")
+
+
+def _from_run(
+    folder: Path, settings: dict[str, Any], data: str | None, needs_data: bool
+) -> tuple[Inputs, nn.Module, dict[str, str], dict[str, Any]]:
+    """The run's inputs, the trained model, what the file says of itself, and the run's export options."""
     from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
     from dashfx.task import in_data_units
 
-    run, model, genotype = model_of(folder, shape_will_do=True)
+    run, model, genotype = model_of(folder, data, shape_will_do=not needs_data)
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
-    settings = {**run.config.export.model_dump(), **options, **settings}
+    settings = {**run.config.export.model_dump(exclude={"int8", "max_drop"}), **options, **settings}
     model = in_data_units(model, inputs.task.target)
-    return model, inputs.example, metadata(inputs.data, inputs.task, genotype), settings
+    return inputs, model, metadata(inputs.data, inputs.task, genotype), settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:

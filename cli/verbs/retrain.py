@@ -29,6 +29,7 @@ def retrain(
     seed: options.Seed = None,
     device: options.Device = None,
     amp: options.Amp = None,
+    int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,

@@ -58,6 +58,7 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
+    int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,
@@ -108,6 +109,8 @@ def show_result(result: Result, folder: Path) -> None:
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts), tables.run_metrics(facts))
     render.show(*([result.verdict] if result.verdict else []), *(f"warning: {each}" for each in result.warnings))
+    if result.int8:
+        render.show(f"int8: {result.int8}")
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
 

@@ -151,7 +151,7 @@ def export(
     failures: list[Failure] = []
     attempts = list(_attempts(model, as_inputs(arguments), dynamic_size, opset))
     for i, attempt in enumerate(attempts):
-        with _folder_beside(path) as folder:
+        with folder_beside(path) as folder:
             try:
                 made = _try(model, attempt, folder / path.name, metadata or {}, check, layout == "auto")
             except (ExportError, VerifyError) as error:
@@ -279,7 +279,7 @@ def _is_untrained_norm(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
+def folder_beside(path: Path) -> Iterator[Path]:
     """A scratch folder on the same disk as `path`, so that a finished file moves there in one step."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

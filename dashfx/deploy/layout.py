@@ -146,6 +146,7 @@ class _Graph:
         known = [v for v in (*graph.input, *graph.value_info, *graph.output) if v.type.tensor_type.HasField("shape")]
         self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in known}
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.initialised = set(self.constants)
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = node.attribute[0].t
@@ -229,22 +230,33 @@ class _Graph:
                     names[name] = self._fresh(f"{name}_2d")
                     graph.node.append(helper.make_node("Unsqueeze", [name, axis.name], [names[name]], names[name]))
             output = node.output[0]
-            graph.node.append(self._as_2d(node, changes[i], names, new))
+            graph.node.append(self._as_2d(node, changes[i], names, new, read))
             if output in read:
                 graph.node.append(helper.make_node("Squeeze", [names[output], axis.name], [output], f"{output}_1d"))
+        for tensor in [t for t in graph.initializer if t.name in new]:
+            graph.initializer.remove(tensor)
+        for value in [v for v in graph.value_info if v.name in new]:
+            graph.value_info.remove(value)
         graph.initializer.extend(new.values())
         _drop_unused(graph)
         return proto
 
     def _as_2d(
-        self, node: onnx.NodeProto, change: _Change, names: dict[str, str], new: dict[str, onnx.TensorProto]
+        self,
+        node: onnx.NodeProto,
+        change: _Change,
+        names: dict[str, str],
+        new: dict[str, onnx.TensorProto],
+        read: set[str],
     ) -> onnx.NodeProto:
+        """A constant keeps its name, which tells the layer's, where nothing else reads it."""
         for attribute in [a for a in node.attribute if a.name in change.attributes]:
             node.attribute.remove(attribute)
         node.attribute.extend(helper.make_attribute(name, value) for name, value in change.attributes.items())
         for at, (role, array) in change.constants.items():
-            name = f"{node.input[at]}_2d{role}"
-            while name in self.taken:  # of another tensor; the same constant is written once
+            alone = not role and node.input[at] in self.initialised and node.input[at] not in read
+            name = node.input[at] if alone else f"{node.input[at]}_2d{role}"
+            while not alone and name in self.taken:  # of another tensor; the same constant is written once
                 name += "_"
             new.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(array), name))
             node.input[at] = name

@@ -218,6 +218,7 @@ def _exported(result: Result) -> Html:
         ("largest error", f"{check.worst:.1e} relative to the output's largest value, allowed {check.tolerance:.0e}"),
         *(("input, error", case) for case in check.cases),
         *([("layout", report.layout)] if report.layout else []),
+        *([("int8", result.int8)] if result.int8 else []),
         *(("note", note) for note in report.notes),
     ]
     return section("ONNX file against PyTorch", table(rows))

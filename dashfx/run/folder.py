@@ -125,6 +125,11 @@ class RunFolder:
         return self.root / "model.onnx"
 
     @property
+    def int8(self) -> Path:
+        """The same model in int8, where one was asked for."""
+        return self.root / "model.int8.onnx"
+
+    @property
     def loader(self) -> Path:
         return self.root / "load_model.py"
 
@@ -360,7 +365,7 @@ def _remove_drafts(folder: RunFolder) -> None:
     """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
     for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
         draft.unlink()
-    for path in (folder.weights, folder.loader, folder.onnx):
+    for path in (folder.weights, folder.loader, folder.onnx, folder.int8):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
     for draft in folder.root.rglob("*.py.part"):  # of sources, which may stand in folders of their own

@@ -13,6 +13,7 @@ from dashfx.blackbox.base import Row
 from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
+from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
 from dashfx.task import ClassScores, OutputError, Task
@@ -96,6 +97,7 @@ class Result:
         valid, test: the task's metric of `model` on the validation and the test part.
         finalists: every model that was trained in full, in that order; one is kept, and `genotype` and `model` are its.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
+        int8: the int8 file, or why there is none; None where none was asked for.
         classes: of a classifier, how `model` does on each class of the test part.
         outputs: of a regression model, its errors there output by output, in the data's units.
         warnings: what speaks against taking the result at its word.
@@ -118,6 +120,7 @@ class Result:
     finalists: tuple[Standing, ...] = ()
     onnx_valid: float | None = None
     exported: ExportReport | None = None
+    int8: Int8 | None = None
     classes: ClassScores | None = None
     outputs: tuple[OutputError, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -204,6 +207,7 @@ class Result:
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,
+            "int8": self.int8.to_dict() if self.int8 else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
             "notes": self.notes,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,12 @@ from dashfx.deploy.samples import REAL_ROWS
 from dashfx.deploy.verify import differing_rows
 from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
-from dashfx.report.models import notebook
-from dashfx.report.network import network
-from dashfx.report.page import write_report
-from dashfx.report.warnings import ONNX_GAP, warnings_of
+from dashfx.report.warnings import ONNX_GAP
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
 from dashfx.run.portable import code_files, copy_model, copy_sources
-from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
-from dashfx.site import Site, Skip
-from dashfx.stages.compare import details
-from dashfx.stages.finalists import Decision
+from dashfx.site import Site
 from dashfx.task import Task, evaluate, in_data_units
 
 UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
@@ -104,9 +97,12 @@ def real_rows(data: Data) -> Tensor:
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = BATCH) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
     model = OnnxModel(path)
-    if "target_normalisation" not in model.metadata:  # files of earlier versions leave the data's units to the reader
-        task = task.exported or task
-    return evaluate(model.rows, data.loader(part, batch_size), task)
+    return evaluate(model.rows, data.loader(part, batch_size), judged(model, task))
+
+
+def judged(model: OnnxModel, task: Task) -> Task:
+    """The task in the units of the file's outputs; files of earlier versions leave the data's units to the reader."""
+    return task if "target_normalisation" in model.metadata else task.exported or task
 
 
 def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
@@ -173,50 +169,3 @@ def exported(
         if VALUES in report.notes:
             run.note(f"export: {VALUES}")
     return report, valid
-
-
-def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
-    """The model that is kept, with its files in the run's folder, and the finalists beside it."""
-    run, kept = decision.run, decision.kept
-    genotype, model = kept.finalist.genotype, kept.model
-    assert model is not None  # one that diverged is not kept
-    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid)
-    result = Result(
-        genotype,
-        model,
-        run.inputs.task,
-        kept.valid,
-        next(each.figures.test for each in standings if each.kept and each.figures),
-        decision.sites,
-        tuple(skips),
-        tuple(standings),
-        onnx_valid=onnx_valid,
-        exported=report,
-        tuned=decision.tuned,
-        **details(run, model),
-    )
-    if result.outcome:
-        run.note(f"control: {result.outcome}")
-    return finished(run, result)
-
-
-def finished(run: Run, result: Result) -> Result:
-    """The result with all that only the whole run tells, and its summary and page in the run's folder."""
-    ledger, folder = run.ledger, run.session.writes
-    result = replace(
-        result,
-        seconds=ledger.seconds,
-        memory=ledger.memory,
-        history=ledger.history,
-        evaluations=ledger.evaluations,
-        notes=ledger.notes,
-        folder=folder.root if folder else None,
-        network=network(run.inputs, result) if folder else None,
-    )
-    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
-    result = replace(result, html=notebook(result), warnings=warnings)
-    if folder:
-        write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
-        write_report(folder.report, result, run.config, run.inputs.data)
-    run.session.wait()
-    return result

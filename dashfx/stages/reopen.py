@@ -19,6 +19,7 @@ from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading
 from dashfx.deploy.export import ExportReport
+from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
@@ -119,6 +120,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "finalists": _finalists(facts, genotype, paths),
         "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
+        "int8": Int8.from_dict(facts["int8"]) if facts.get("int8") else None,
         "seconds": {str(name): float(seconds) for name, seconds in facts["seconds"].items()},
         "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
         "history": history,

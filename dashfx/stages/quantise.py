@@ -1,0 +1,49 @@
+"""The quantise stage: the ONNX file of a run goes in; beside it an int8 file, or one line why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dashfx.deploy.quantise.choose import Int8, Judge, quantise, split
+from dashfx.deploy.runtime import OnnxModel
+from dashfx.run.inputs import Inputs
+from dashfx.run.run import Run
+from dashfx.stages.export import judged, onnx_metric
+from dashfx.task.spread import standard_error
+
+ROWS = 256  # of the training part: three of four tell ranges, the others judge how
+BATCH = 64
+
+
+def int8_beside(path: Path) -> Path:
+    """model.onnx -> model.int8.onnx"""
+    return path.with_suffix(f".int8{path.suffix}")
+
+
+def quantised(inputs: Inputs, path: Path, before: float) -> Int8:
+    """Write `path` as int8 beside it, where that is worth it.
+
+    Args:
+        before: the metric of `path` on the validation part.
+    """
+    data, options = inputs.data, inputs.config.export
+    limit, why = options.max_drop, "export.max_drop"
+    if limit is None:
+        task = judged(OnnxModel(path), inputs.task)
+        limit = standard_error(OnnxModel(path).rows, data.loader("valid", BATCH), task)
+        why = "one standard error of the metric"
+    judge = Judge(lambda file: onnx_metric(file, data, inputs.task), before, inputs.task.maximise, limit, why)
+    picked = np.linspace(0, len(data.train) - 1, min(len(data.train), ROWS)).astype(int)
+    rows, _ = data.train.__getitems__(picked.tolist())
+    return quantise(path, int8_beside(path), *split(rows), judge)
+
+
+def int8(run: Run, before: float | None) -> Int8 | None:
+    """That of the run's folder, where one is asked for; None without a folder."""
+    folder = run.session.writes
+    if folder is None or before is None or not run.config.export.int8:
+        return None
+    with run.stage("quantise"):
+        return quantised(run.inputs, folder.onnx, before)
