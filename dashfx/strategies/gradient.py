@@ -21,6 +21,7 @@ from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
+from dashfx.plugins import split
 from dashfx.strategies.base import Context, Strategy, evaluator_of
 from dashfx.strategies.blackbox import evaluated
 from dashfx.strategies.edits import Edit
@@ -68,6 +69,21 @@ class Gradient(Strategy):
             raise ConfigError(
                 "search.discretise=one-by-one asks which mixture is the most certain, and the coefficients of "
                 f"{type(self.relaxation).__name__} do not add up to 1; use at-once"
+            )
+
+        self._check_alphas(config.search)
+
+    def _check_alphas(self, search: SearchConfig) -> None:
+        """Whether what is learned and how it moves fit together."""
+        moved_by_factors = split("alpha optimiser", search.alpha_optimizer)[0] == "expgrad"
+        if moved_by_factors == self.relaxation.logits:
+            raise ConfigError(
+                f"search.alpha_optimizer={search.alpha_optimizer} does not fit {type(self.relaxation).__name__}: "
+                "expgrad moves coefficients, the others logits; take relaxation=simplex with alpha_optimizer=expgrad"
+            )
+        if not self.relaxation.logits and (search.warm_start or search.lead):
+            raise ConfigError(
+                "search.warm_start and search.lead set logits, and relaxation=simplex has none; leave them"
             )
 
     def search(self, context: Context) -> Genotype:

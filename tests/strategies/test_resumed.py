@@ -16,7 +16,10 @@ from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import fit
 
 NEEDED = {"patience": "patience:epochs=1", "shrink": "shrink:share=0.9,epochs=1"}  # arguments without a default
-BESIDE: dict[str, dict[str, Any]] = {}  # what must be chosen with it
+BESIDE: dict[str, dict[str, Any]] = {
+    "expgrad": {"relaxation": "simplex"},
+    "simplex": {"alpha_optimizer": "expgrad"},
+}  # what must be chosen with it
 PARTS = [
     *(("update", name) for name in UPDATES),
     *(("relaxation", name) for name in RELAXATIONS),
@@ -29,6 +32,8 @@ def fitted(option: str, name: str, **more: Any) -> tuple[Engine, Fitted]:
     text = NEEDED.get(name, name)
     chosen = {option: [text] if option == "monitors" else text, **BESIDE.get(name, {})}
     made = engine("grow", **{"epochs": 4, "warmup": 0.25, "fade": 0.25, "lr": 0.02, **chosen})
+    for alpha in made.alphas:
+        alpha.data.copy_(made.relaxation.start(len(alpha)))
     return made, fit(made, DATA, stage="search", **more)
 
 

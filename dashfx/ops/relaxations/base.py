@@ -35,9 +35,11 @@ class Relaxation(ABC):
 
     Attributes:
         simplex: whether a site's coefficients add up to 1; gates, each for itself, do not.
+        logits: whether what is learned may be any numbers; else they are coefficients, which only "expgrad" keeps.
     """
 
     simplex: ClassVar[bool] = True
+    logits: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None) -> Tensor:
