@@ -106,6 +106,7 @@ class Engine(Derivatives):
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
         self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
+        self.relaxation.attach(self)
         for term in self._terms:
             if term.weight:
                 term.begin(self)

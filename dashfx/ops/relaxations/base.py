@@ -49,6 +49,9 @@ class Relaxation(ABC):
         """(n,): the logits that a site's mixture begins with."""
         return torch.zeros(n)
 
+    def attach(self, engine: Any) -> None:
+        """Look at the sites as they are now; called before the first step, and when candidates have left."""
+
     def begin(self, progress: Progress) -> None:
         """Set what depends on how far the search is, such as a temperature; called when an epoch begins."""
 
