@@ -61,6 +61,11 @@ class Gradient(Strategy):
     def training(self) -> Gradient:
         return self
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether a part of it looks at a share of the training part that the weights never see."""
+        return self.update.uses_held_out or any(monitor.uses_held_out for monitor in self.monitors)
+
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}, {config.search.epochs} epochs"
 

@@ -41,6 +41,7 @@ class OneByOne(Engine):
             searched.relaxation,
             terms=searched.terms,
         )
+        self.holds_out = searched.holds_out
         self.rule = copy.deepcopy(rule)
 
     def begin_epoch(self, epoch: int, seed: int) -> None:

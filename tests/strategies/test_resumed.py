@@ -15,7 +15,13 @@ from dashfx.strategies.updates import ALPHA_OPTIMISERS, UPDATES
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import fit
 
-NEEDED = {"patience": "patience:epochs=1", "shrink": "shrink:share=0.9,epochs=1"}  # arguments without a default
+NEEDED = {  # arguments without a default, and those with which it acts within a few epochs
+    "patience": "patience:epochs=1",
+    "shrink": "shrink:share=0.9,epochs=1",
+    "rank-stable": "rank-stable:epochs=1",
+    "count": "count:sites=2,kind=original",
+    "curvature": "curvature:window=1,lag=1,factor=1.0001,start=1,returns=1",
+}
 BESIDE: dict[str, dict[str, Any]] = {
     "expgrad": {"relaxation": "simplex"},
     "simplex": {"alpha_optimizer": "expgrad"},
