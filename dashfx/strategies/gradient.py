@@ -26,6 +26,7 @@ from dashfx.strategies.base import Context, Strategy, evaluator_of
 from dashfx.strategies.blackbox import evaluated
 from dashfx.strategies.edits import Edit
 from dashfx.strategies.engine import Engine
+from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Monitor
 from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
@@ -64,7 +65,8 @@ class Gradient(Strategy):
     @property
     def holds_out(self) -> bool:
         """Whether a part of it looks at a share of the training part that the weights never see."""
-        return self.update.uses_held_out or any(monitor.uses_held_out for monitor in self.monitors)
+        watched = any(monitor.uses_held_out for monitor in self.monitors)
+        return self.update.uses_held_out or self.rule.judged or watched
 
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}, {config.search.epochs} epochs"
@@ -94,15 +96,18 @@ class Gradient(Strategy):
     def search(self, context: Context) -> Genotype:
         """What the rule reads from trained mixtures: all sites at once, or one by one with training in between."""
         engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
-        genotype = rule.select(context.sites)
-        if context.config.search.discretise == "at-once":
-            return genotype
-        context.turn_to(STAGE, f"one of {len(genotype)} sites at a time")
-        if undecided(engine.sites):
-            learner = OneByOne(engine, rule)
-            context.train(learner, STAGE)
-            rule = learner.rule
-        return rule.select(context.sites)
+        judge = Judge(engine, context.data) if rule.judged else None
+        if context.config.search.discretise == "one-by-one":
+            context.turn_to(STAGE, f"one of {len(context.sites)} sites at a time")
+            if undecided(engine.sites):
+                learner = OneByOne(engine, rule, judge)
+                context.train(learner, STAGE)
+                rule = learner.rule
+        if judge is None:
+            return rule.select(context.sites)
+        genotype = rule.judged_by(judge, context.sites)
+        context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
+        return genotype
 
     def train(self, context: Context, favoured: bool = False) -> Engine:
         """Weights and architecture parameters of the supernet, trained together.
@@ -123,7 +128,9 @@ class Gradient(Strategy):
 
     def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
         """What trains the supernet, by these parts."""
-        return Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+        made = Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+        made.holds_out |= self.rule.judged
+        return made
 
     def _edit(self, context: Context) -> None:
         """The candidates and the logits that training starts from."""
