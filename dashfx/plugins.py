@@ -10,17 +10,19 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from dashfx.config.files import parse_value
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.usercode import load_object
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -100,6 +102,16 @@ def names_of(kind: str) -> Mapping[str, Any]:
     home = HOMES[kind]
     found: Mapping[str, Any] = getattr(import_module(home.module), home.names)
     return found
+
+
+def published(paper: str, row: str) -> Callable[[F], F]:
+    """Say of a function where it was published, as classes do by attributes `paper` and `row`."""
+
+    def said(function: F) -> F:
+        vars(function).update(paper=paper, row=row)
+        return function
+
+    return said
 
 
 def known_of(kind: str) -> list[Known]:

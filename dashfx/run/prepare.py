@@ -157,7 +157,7 @@ def check_processes(inputs: Inputs, session: Session) -> None:
     config, rows, processes = inputs.config, len(inputs.data.train), session.accelerator.num_processes
     session.wait()  # one that left now would break the connection that others are waiting for
     if (training := inputs.strategy.training) is not None:
-        held_out = config.search.held_out if training.update.uses_held_out else 0.0
+        held_out = config.search.held_out if training.holds_out else 0.0
         share = config.search.recovery if config.search.discretise == "one-by-one" else 1.0
         searched = round(config.search.fraction * share * (1 - held_out) * rows)
         check_rows("search", config.search.batch_size, searched, processes)

@@ -6,6 +6,7 @@ taken of the model without its wrapper (`alone`).
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.errors import ConfigError
-from dashfx.ops import AggConv
+from dashfx.ops import AggConv, sites_of
 from dashfx.strategies.terms import Part
 from dashfx.train.fit import Batch, Learner
 
@@ -170,20 +171,21 @@ class Derivatives(Learner):
         example: tuple[Any, ...] | None = getattr(self.plain, "_example", None)
         if example is None:
             return
-        with self.second_order(), self.displaced(), torch.random.fork_rng(self._devices()):
-            try:
-                output = self.plain(*example).float().square().sum()
-                first = self.gradients(output, self.learning, create_graph=True)
+        model = copy.deepcopy(self.plain).train()  # which no wrapper has its hooks on
+        for site in sites_of(model).values():
+            site.algorithm = "mixed_weights"
+        learning = [p for p in model.parameters() if p.requires_grad]
+        try:
+            with torch.random.fork_rng(self._devices()):
+                first = self.gradients(model(*example).float().square().sum(), learning, create_graph=True)
                 # `backward`, and not `grad`: the latter passes over operations that refuse.
                 torch.stack([each.square().sum() for each in first]).sum().backward()
-            except RuntimeError as error:
-                said = " ".join(str(error).split())
-                raise ConfigError(
-                    f"{what} differentiates the model twice, and one of its operations cannot be ({said}); "
-                    "use search.update=first-order, or write that operation in ones that torch differentiates"
-                ) from None
-            finally:
-                self.plain.zero_grad()
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(
+                f"{what} differentiates the model twice, and one of its operations cannot be ({said}); "
+                "use search.update=first-order, or write that operation in ones that torch differentiates"
+            ) from None
 
     def _devices(self) -> list[torch.device]:
         device = self.accelerator.device

@@ -51,6 +51,7 @@ class Engine(Derivatives):
         weights: the sites' own weights and biases, those that candidates were given.
         rest: the other parameters that learn, at `search.lr_rest` of the rate; none with `search.freeze` "unsearched".
         warm: whether the warm-up is over, so that architecture parameters move.
+        holds_out: whether a share of the training part is held out from the weights.
     """
 
     config: SearchConfig
@@ -74,6 +75,7 @@ class Engine(Derivatives):
         self._monitors = copy.deepcopy([*monitors_of(config), *monitors])
         self._cost = ExpectedCost(config.cost, config.cost_weight)  # the shorthand of `search.cost`
         self._terms: list[Term] = [self._cost, *copy.deepcopy([*terms])]
+        self.holds_out = self.update.uses_held_out or any(monitor.uses_held_out for monitor in self._monitors)
         self.ring = max((monitor.ring for monitor in self._monitors), default=0)
         self._whole = {name: _outline(site) for name, site in self.sites.items()} if self.ring else {}
         self._given, self._changes = config, dict[str, float]()
@@ -106,6 +108,7 @@ class Engine(Derivatives):
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
         self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
+        self.relaxation.attach(self)
         for term in self._terms:
             if term.weight:
                 term.begin(self)
@@ -201,12 +204,18 @@ class Engine(Derivatives):
                 norm.eval()
 
     def training_data(self, data: Data) -> Data:
-        """Without the held-out share where the update wants one; the split is the same at every epoch."""
-        if not self.update.uses_held_out:
+        """Without the held-out share where a part of the search wants one; the split is the same at every epoch."""
+        if not self.holds_out:
             return data
         if self._data is None:
             self._data, self._held_data = hold_out(data, self.config.held_out)
         return self._data
+
+    def held_batch(self) -> Batch:
+        """The same rows of the held-out share at every call, a batch of them at most."""
+        rows = range(min(self.config.batch_size, len(self._held_data.train)))
+        x, y = self._held_data.train.__getitems__(list(rows))
+        return x.to(self.accelerator.device), y.to(self.accelerator.device)
 
     def before_validation(self, data: Data) -> None:
         """Batch-norm statistics of the noise-free mixture: those of training belong to kernels with Gumbel noise."""

@@ -21,10 +21,12 @@ from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
+from dashfx.plugins import split
 from dashfx.strategies.base import Context, Strategy, evaluator_of
 from dashfx.strategies.blackbox import evaluated
 from dashfx.strategies.edits import Edit
 from dashfx.strategies.engine import Engine
+from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Monitor
 from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
@@ -60,6 +62,12 @@ class Gradient(Strategy):
     def training(self) -> Gradient:
         return self
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether a part of it looks at a share of the training part that the weights never see."""
+        watched = any(monitor.uses_held_out for monitor in self.monitors)
+        return self.update.uses_held_out or self.rule.judged or watched
+
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}, {config.search.epochs} epochs"
 
@@ -70,18 +78,36 @@ class Gradient(Strategy):
                 f"{type(self.relaxation).__name__} do not add up to 1; use at-once"
             )
 
+        self._check_alphas(config.search)
+
+    def _check_alphas(self, search: SearchConfig) -> None:
+        """Whether what is learned and how it moves fit together."""
+        moved_by_factors = split("alpha optimiser", search.alpha_optimizer)[0] == "expgrad"
+        if moved_by_factors == self.relaxation.logits:
+            raise ConfigError(
+                f"search.alpha_optimizer={search.alpha_optimizer} does not fit {type(self.relaxation).__name__}: "
+                "expgrad moves coefficients, the others logits; take relaxation=simplex with alpha_optimizer=expgrad"
+            )
+        if not self.relaxation.logits and (search.warm_start or search.lead):
+            raise ConfigError(
+                "search.warm_start and search.lead set logits, and relaxation=simplex has none; leave them"
+            )
+
     def search(self, context: Context) -> Genotype:
         """What the rule reads from trained mixtures: all sites at once, or one by one with training in between."""
         engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
-        genotype = rule.select(context.sites)
-        if context.config.search.discretise == "at-once":
-            return genotype
-        context.turn_to(STAGE, f"one of {len(genotype)} sites at a time")
-        if undecided(engine.sites):
-            learner = OneByOne(engine, rule)
-            context.train(learner, STAGE)
-            rule = learner.rule
-        return rule.select(context.sites)
+        judge = Judge(engine, context.data) if rule.judged else None
+        if context.config.search.discretise == "one-by-one":
+            context.turn_to(STAGE, f"one of {len(context.sites)} sites at a time")
+            if undecided(engine.sites):
+                learner = OneByOne(engine, rule, judge)
+                context.train(learner, STAGE)
+                rule = learner.rule
+        if judge is None:
+            return rule.select(context.sites)
+        genotype = rule.judged_by(judge, context.sites)
+        context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
+        return genotype
 
     def train(self, context: Context, favoured: bool = False) -> Engine:
         """Weights and architecture parameters of the supernet, trained together.
@@ -102,7 +128,9 @@ class Gradient(Strategy):
 
     def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
         """What trains the supernet, by these parts."""
-        return Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+        made = Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+        made.holds_out |= self.rule.judged
+        return made
 
     def _edit(self, context: Context) -> None:
         """The candidates and the logits that training starts from."""

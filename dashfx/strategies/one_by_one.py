@@ -17,7 +17,9 @@ from dashfx.config.search import SearchConfig
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Progress
 from dashfx.strategies.engine import Engine
+from dashfx.strategies.judge import Judge
 from dashfx.strategies.rules import SelectionRule
+from dashfx.train.fit import derive_seed
 
 STAGE = "one-by-one"  # in the log, the report, and the names of checkpoints
 
@@ -29,7 +31,7 @@ class OneByOne(Engine):
     interrupted run goes on with the site that comes next.
     """
 
-    def __init__(self, searched: Engine, rule: SelectionRule) -> None:
+    def __init__(self, searched: Engine, rule: SelectionRule, judge: Judge | None = None) -> None:
         """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done."""
         epochs = len(undecided(searched.sites))
         super().__init__(
@@ -41,6 +43,7 @@ class OneByOne(Engine):
             searched.relaxation,
             terms=searched.terms,
         )
+        self.holds_out, self.judge = searched.holds_out, judge
         self.rule = copy.deepcopy(rule)
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
@@ -51,22 +54,28 @@ class OneByOne(Engine):
         return Progress(epoch, 1.0, self.warm)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "rule": self.rule.state_dict()}
+        looks = {"looks": self.judge.looks} if self.judge else {}
+        return {**super().state_dict(), "rule": self.rule.state_dict(), **looks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.rule.load_state_dict(state.get("rule", {}))
+        if self.judge:
+            self.judge.looks = state.get("looks", 0)
 
     @torch.no_grad()
     def decide_next(self) -> str:
-        """Leave the most certain of the mixed sites with the rule's choice; its name.
+        """Leave the next of the mixed sites, by the rule's order, with the rule's choice; its name.
 
         The choice starts from the mixed kernel on its own taps, so only what the mixture has elsewhere is lost.
         """
         sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))
-        site = sites[name]
-        index = site.candidates.index(self.rule.select({name: site})[name])
+        if self.rule.order == "random":
+            name = sorted(sites)[derive_seed("one-by-one", *sorted(sites)) % len(sites)]
+        site, rule = sites[name], self.rule
+        chosen = rule.judged_by(self.judge, {name: site}) if self.judge else rule.select({name: site})
+        index = site.candidates.index(chosen[name])
         site.weights[index].copy_(site.restricted(index))
         self.keep(name, [index])
         return name

@@ -15,8 +15,17 @@ from dashfx.strategies.updates import ALPHA_OPTIMISERS, UPDATES
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import fit
 
-NEEDED = {"patience": "patience:epochs=1", "shrink": "shrink:share=0.9,epochs=1"}  # arguments without a default
-BESIDE: dict[str, dict[str, Any]] = {}  # what must be chosen with it
+NEEDED = {  # arguments without a default, and those with which it acts within a few epochs
+    "patience": "patience:epochs=1",
+    "shrink": "shrink:share=0.9,epochs=1",
+    "rank-stable": "rank-stable:epochs=1",
+    "count": "count:sites=2,kind=original",
+    "curvature": "curvature:window=1,lag=1,factor=1.0001,start=1,returns=1",
+}
+BESIDE: dict[str, dict[str, Any]] = {
+    "expgrad": {"relaxation": "simplex"},
+    "simplex": {"alpha_optimizer": "expgrad"},
+}  # what must be chosen with it
 PARTS = [
     *(("update", name) for name in UPDATES),
     *(("relaxation", name) for name in RELAXATIONS),
@@ -29,6 +38,8 @@ def fitted(option: str, name: str, **more: Any) -> tuple[Engine, Fitted]:
     text = NEEDED.get(name, name)
     chosen = {option: [text] if option == "monitors" else text, **BESIDE.get(name, {})}
     made = engine("grow", **{"epochs": 4, "warmup": 0.25, "fade": 0.25, "lr": 0.02, **chosen})
+    for alpha in made.alphas:
+        alpha.data.copy_(made.relaxation.start(len(alpha)))
     return made, fit(made, DATA, stage="search", **more)
 
 

@@ -35,6 +35,15 @@ def test_two_processes_do_what_one_does_with_twice_the_rows(alpha_on: str) -> No
         np.testing.assert_allclose(first["weights"][name], weight, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("update", ["unrolled", "amended", "relaxed"])
+def test_gradients_that_no_hook_sees_are_averaged_too(update: str) -> None:
+    first, second = in_ranks(2, searched, Smooth, options(8, update=update, held_out=16 / 57, lr=0.02))
+    one = searched(Smooth, options(16, update=update, held_out=16 / 57, lr=0.02))
+    assert first["shares"] == second["shares"] == pytest.approx(one["shares"], rel=1e-4)
+    assert first["curve"] == pytest.approx(one["curve"], rel=1e-4)
+
+
 def test_processes_end_with_the_same_statistics_and_fewer_candidates() -> None:
     first, second = in_ranks(2, searched, ToyNet, options(8, shrink=0.95, init="grow", epochs=6))
     assert all(np.array_equal(first["weights"][name], second["weights"][name]) for name in first["weights"])

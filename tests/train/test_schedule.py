@@ -51,3 +51,11 @@ def test_fade_ends_at_its_share_and_stays_gone() -> None:
 
 def test_geometric() -> None:
     assert [geometric(4, 1, p) for p in (0, 0.5, 1, 2)] == [4, 2, 1, 1]
+
+
+def test_the_power_of_a_cosine_is_its_equation_and_the_cosine_at_order_one() -> None:
+    assert rates("cosine-power:order=1") == pytest.approx(rates("cosine"), abs=1e-7)
+    assert rates("cosine-power:order=1.0000001") == pytest.approx(rates("cosine"), abs=1e-6)
+    found = rates("cosine-power:order=4")
+    assert (found[0], found[100]) == (0.5, 0.0) and found[50] == pytest.approx(0.5 * (4 - 1) / (16 - 1))
+    assert found == sorted(found, reverse=True)

@@ -1,9 +1,33 @@
 """Relaxations, one a file: how architecture logits become mixing coefficients. Imports errors and plug-ins alone."""
 
 from dashfx.ops.relaxations.base import Progress, Relaxation
+from dashfx.ops.relaxations.gdas import GDAS
+from dashfx.ops.relaxations.grouped_drop import GroupedDrop
+from dashfx.ops.relaxations.max_w import MaxW
+from dashfx.ops.relaxations.simplex import Simplex
 from dashfx.ops.relaxations.soft_gumbel import SoftGumbel
 from dashfx.ops.relaxations.softmax import Softmax
+from dashfx.ops.relaxations.sparse_noisy import SparseNoisy
 
-RELAXATIONS: dict[str, type[Relaxation]] = {"soft-gumbel": SoftGumbel, "softmax": Softmax}
+RELAXATIONS: dict[str, type[Relaxation]] = {
+    "soft-gumbel": SoftGumbel,
+    "softmax": Softmax,
+    "simplex": Simplex,
+    "sparse-noisy": SparseNoisy,
+    "max-w": MaxW,
+    "grouped-drop": GroupedDrop,
+    "gdas": GDAS,
+}
 
-__all__ = ["RELAXATIONS", "Progress", "Relaxation", "SoftGumbel", "Softmax"]
+__all__ = [
+    "GDAS",
+    "RELAXATIONS",
+    "GroupedDrop",
+    "MaxW",
+    "Progress",
+    "Relaxation",
+    "Simplex",
+    "SoftGumbel",
+    "Softmax",
+    "SparseNoisy",
+]

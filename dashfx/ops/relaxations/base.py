@@ -35,9 +35,11 @@ class Relaxation(ABC):
 
     Attributes:
         simplex: whether a site's coefficients add up to 1; gates, each for itself, do not.
+        logits: whether what is learned may be any numbers; else they are coefficients, which only "expgrad" keeps.
     """
 
     simplex: ClassVar[bool] = True
+    logits: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -46,6 +48,9 @@ class Relaxation(ABC):
     def start(self, n: int) -> Tensor:
         """(n,): the logits that a site's mixture begins with."""
         return torch.zeros(n)
+
+    def attach(self, engine: Any) -> None:
+        """Look at the sites as they are now; called before the first step, and when candidates have left."""
 
     def begin(self, progress: Progress) -> None:
         """Set what depends on how far the search is, such as a temperature; called when an epoch begins."""

@@ -2,18 +2,30 @@
 
 from dashfx.config.search import SearchConfig
 from dashfx.strategies.monitors.base import Action, Context, Drop, Monitor, Rollback, Set, Stop
+from dashfx.strategies.monitors.count import CountSites
+from dashfx.strategies.monitors.curvature import Curvature
 from dashfx.strategies.monitors.patience import Patience
+from dashfx.strategies.monitors.rank_stable import RankStable
 from dashfx.strategies.monitors.shrink import Shrink
 
-MONITORS: dict[str, type[Monitor]] = {"patience": Patience, "shrink": Shrink}
+MONITORS: dict[str, type[Monitor]] = {
+    "patience": Patience,
+    "shrink": Shrink,
+    "rank-stable": RankStable,
+    "count": CountSites,
+    "curvature": Curvature,
+}
 
 __all__ = [
     "MONITORS",
     "Action",
     "Context",
+    "CountSites",
+    "Curvature",
     "Drop",
     "Monitor",
     "Patience",
+    "RankStable",
     "Rollback",
     "Set",
     "Shrink",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dashfx.ops import AggConv
 from dashfx.space import Candidate
@@ -81,9 +81,11 @@ class Monitor(ABC):
 
     Attributes:
         ring: how many epochs back it may ask for a `Rollback`: so many states are kept, on disk too.
+        uses_held_out: whether it looks at a share of the training part that the weights never see.
     """
 
     ring: int = 0
+    uses_held_out: ClassVar[bool] = False
 
     def begin(self, engine: Engine) -> None:
         """Look at the model before anything is trained.

@@ -5,12 +5,14 @@ from dashfx.strategies.rules.base import ScoreRule, SelectionRule
 from dashfx.strategies.rules.contribution import Contribution
 from dashfx.strategies.rules.controls import RandomChoice, Untouched
 from dashfx.strategies.rules.energy import Energy
+from dashfx.strategies.rules.perturbation import Perturbation
 
 RULES: dict[str, type[SelectionRule]] = {
     "argmax": Argmax,
     "contribution": Contribution,
     "energy": Energy,
     "random": RandomChoice,
+    "perturbation": Perturbation,
 }
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Argmax",
     "Contribution",
     "Energy",
+    "Perturbation",
     "RandomChoice",
     "ScoreRule",
     "SelectionRule",

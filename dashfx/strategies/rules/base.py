@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,15 +12,29 @@ from torch import Tensor
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 
+if TYPE_CHECKING:
+    from dashfx.strategies.judge import Judge
+
 
 class SelectionRule(ABC):
-    """Picks one candidate per site."""
+    """Picks one candidate per site.
+
+    Attributes:
+        judged: whether it asks a judge, for whom a share of the training part is held out from the weights.
+        order: of one-by-one: which site comes next, the one whose mixture is the most certain, or any.
+    """
 
     name: ClassVar[str]
+    judged: ClassVar[bool] = False
+    order: ClassVar[Literal["certain", "random"]] = "certain"
 
     @abstractmethod
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         """One candidate for every site given."""
+
+    def judged_by(self, judge: Judge, sites: Mapping[str, AggConv]) -> Genotype:
+        """The same with a judge to ask, who knows all sites; some of them may be decided already."""
+        return self.select(sites)
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers from site to site where sites are decided one by one, as tensors and plain values."""

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from dashfx.strategies.updates.alpha_optimisers import adam, sgd
 from dashfx.strategies.updates.amended import Amended
 from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.expgrad import expgrad
 from dashfx.strategies.updates.first_order import FirstOrder
 from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.relaxed import Relaxed
@@ -19,7 +20,7 @@ UPDATES: dict[str, type[Update]] = {
     "amended": Amended,
     "relaxed": Relaxed,
 }
-ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam}
+ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam, "expgrad": expgrad}
 
 __all__ = [
     "ALPHA_OPTIMISERS",
@@ -31,5 +32,6 @@ __all__ = [
     "Unrolled",
     "Update",
     "adam",
+    "expgrad",
     "sgd",
 ]

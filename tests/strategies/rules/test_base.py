@@ -37,7 +37,7 @@ def test_a_site_with_one_candidate_left_has_no_choice(rule: object, index: int) 
     assert picked(rule, aggconv) == CANDIDATES[index]
 
 
-@pytest.mark.parametrize("rule", [kind() for kind in RULES.values()], ids=RULES)
+@pytest.mark.parametrize("rule", [kind() for kind in RULES.values() if not kind.judged])
 def test_the_genotype_says_how_it_was_chosen(rule: object) -> None:
     aggconv = site()
     before = {name: value.clone() for name, value in aggconv.state_dict().items()}
