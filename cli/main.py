@@ -116,7 +116,7 @@ def separate_values(arguments: Sequence[str]) -> Iterator[str]:
     option, values = "", 0
     for argument in arguments:
         if argument.startswith("-"):
-            option, values = argument if argument in ("--model-args", "--retrain-args", "--set") else "", 0
+            option, values = argument if argument in ("--max", "--model-args", "--retrain-args", "--set") else "", 0
         elif option and "=" not in argument:
             option = ""
         elif option:

@@ -38,6 +38,7 @@ FILES = {
     "budget.json": "what was decided for the budget, and from what",
     "genotype-searched.json": "what the search chose, where the untouched model was kept",
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
+    "latency.json": "the time of each conv with each candidate in ONNX Runtime, for budgets",
     "config.yaml": "every option of the run",
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
     "autotune.json": "the algorithm of each mixture and large kernel, with what was measured",

@@ -41,6 +41,7 @@ from dashfx.stages.finalists import (
     start_from,
     train_finalists,
 )
+from dashfx.stages.limits import limited, spent
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
@@ -94,6 +95,7 @@ def search(
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)
+    run = limited(run, supernet, out)
     if out is not None:
         opened(run, out)  # all that a user can get wrong has been checked by now
     program, supernet = probed(run, program, supernet)
@@ -220,5 +222,6 @@ def _result(
         onnx_valid=onnx_valid,
         exported=report,
         tuned=tuning,
+        budgets=spent(run, genotype, model),
         **details(run, model),
     )

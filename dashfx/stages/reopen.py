@@ -15,6 +15,7 @@ from torch import nn
 from dashfx.blackbox.base import Row
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Spent
 from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading
@@ -124,6 +125,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "history": history,
         "evaluations": evaluations,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
+        "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
         "notes": list(map(str, facts["notes"])),
         "warnings": tuple(map(str, facts.get("warnings", ()))),
         "classes": _classes(facts.get("classes")),

@@ -13,6 +13,7 @@ from torch import nn
 from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import GenotypeSpace, Space
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
@@ -40,6 +41,10 @@ class Context(Protocol):
 
     @property
     def config(self) -> RunConfig: ...
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the chosen genotype may cost; None where there is no budget."""
 
     @property
     def task(self) -> Task: ...
@@ -124,7 +129,7 @@ class Control(Strategy):
         return self.rule.name
 
     def search(self, context: Context) -> Genotype:
-        return self.rule.select(context.sites)
+        return self.rule.within(context.sites, context.limits)
 
 
 class Evaluating(ABC):

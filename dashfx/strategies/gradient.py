@@ -73,15 +73,15 @@ class Gradient(Strategy):
     def search(self, context: Context) -> Genotype:
         """What the rule reads from trained mixtures: all sites at once, or one by one with training in between."""
         engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
-        genotype = rule.select(context.sites)
+        genotype = rule.within(context.sites, context.limits)
         if context.config.search.discretise == "at-once":
             return genotype
         context.turn_to(STAGE, f"one of {len(genotype)} sites at a time")
         if undecided(engine.sites):
-            learner = OneByOne(engine, rule)
+            learner = OneByOne(engine, rule, context.limits)
             context.train(learner, STAGE)
             rule = learner.rule
-        return rule.select(context.sites)
+        return rule.within(context.sites, context.limits)
 
     def train(self, context: Context, favoured: bool = False) -> Engine:
         """Weights and architecture parameters of the supernet, trained together.

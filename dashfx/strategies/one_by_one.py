@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Progress
 from dashfx.strategies.engine import Engine
@@ -29,8 +30,12 @@ class OneByOne(Engine):
     interrupted run goes on with the site that comes next.
     """
 
-    def __init__(self, searched: Engine, rule: SelectionRule) -> None:
-        """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done."""
+    def __init__(self, searched: Engine, rule: SelectionRule, limits: Limits | None = None) -> None:
+        """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done.
+
+        Args:
+            limits: what the choices may cost together; each is made beside those that would be made now elsewhere.
+        """
         epochs = len(undecided(searched.sites))
         super().__init__(
             searched.plain,
@@ -41,7 +46,7 @@ class OneByOne(Engine):
             searched.relaxation,
             terms=searched.terms,
         )
-        self.rule = copy.deepcopy(rule)
+        self.rule, self._limits = copy.deepcopy(rule), limits
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
         self.decide_next()
@@ -66,7 +71,8 @@ class OneByOne(Engine):
         sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))
         site = sites[name]
-        index = site.candidates.index(self.rule.select({name: site})[name])
+        together = {name: site} if self._limits is None else self.sites
+        index = site.candidates.index(self.rule.within(together, self._limits)[name])
         site.weights[index].copy_(site.restricted(index))
         self.keep(name, [index])
         return name

@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from dashfx.blackbox.genomes import GenotypeSpace
+from dashfx.cost.budgets import Limits
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.plugins import Share
+from dashfx.strategies.limited import Limited
 
 
 class SelectionRule(ABC):
@@ -23,6 +26,23 @@ class SelectionRule(ABC):
     @abstractmethod
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         """One candidate for every site given."""
+
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None) -> Genotype:
+        """The same where it costs no more than the limits allow; else what is preferred the most of all that does."""
+        found = self.select(sites)
+        if limits is None or limits.hold(found):
+            return found
+        with torch.no_grad():
+            rows = {name: (self.preferences(site).tolist(), site.mask.tolist()) for name, site in sites.items()}
+        alive = {
+            name: {c: score for c, score, kept in zip(sites[name].candidates, *row, strict=True) if kept}
+            for name, row in rows.items()
+        }
+        return Genotype(limits.best(alive), f"{found.rule} within {limits}")
+
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        """(n_candidates,), to be added up over the sites: logarithms of coefficients, so that shares multiply."""
+        return aggconv.coefficients().log()
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers from site to site where sites are decided one by one, as tensors and plain values."""
@@ -44,6 +64,9 @@ class ScoreRule(SelectionRule):
             picks = {n: self.scores(a).masked_fill(~a.mask, -torch.inf).argmax() for n, a in sites.items()}
         return Genotype({n: sites[n].candidates[int(pick)] for n, pick in picks.items()}, self.name)
 
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        return self.scores(aggconv)
+
 
 @dataclass(frozen=True)
 class Argmax(ScoreRule):
@@ -53,6 +76,9 @@ class Argmax(ScoreRule):
 
     def scores(self, aggconv: AggConv) -> Tensor:
         return aggconv.coefficients()
+
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        return self.scores(aggconv).log()
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,16 @@ class RandomChoice(SelectionRule):
         picks = {n: left[int(torch.randint(len(left), (), generator=generator))] for n, left in alive.items()}
         return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
 
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None) -> Genotype:
+        """The first draw that costs no more than the limits allow."""
+        if limits is None:
+            return self.select(sites)
+        found, generator = self.select(sites), torch.Generator().manual_seed(self.seed)
+        if not limits.hold(found):
+            space = Limited(GenotypeSpace.of(sites), limits)
+            found = Genotype(space.sample(generator), f"{found.rule} within {limits}")
+        return found
+
 
 @dataclass(frozen=True)
 class Untouched(SelectionRule):
@@ -110,6 +146,10 @@ class Untouched(SelectionRule):
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         return Genotype({name: site.original for name, site in sites.items()}, self.name)
+
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None) -> Genotype:
+        """It is what it is."""
+        return self.select(sites)
 
 
 RULES: dict[str, type[SelectionRule]] = {
