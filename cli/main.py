@@ -16,6 +16,7 @@ from dashfx.cli.verbs.check import check
 from dashfx.cli.verbs.eval import evaluate
 from dashfx.cli.verbs.export import export
 from dashfx.cli.verbs.lower import lower
+from dashfx.cli.verbs.pick import pick
 from dashfx.cli.verbs.rank import rank
 from dashfx.cli.verbs.report import report
 from dashfx.cli.verbs.retrain import retrain
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "tune": tune,
     "retrain": retrain,
     "lower": lower,
+    "pick": pick,
     "export": export,
     "eval": evaluate,
     "show": show,
