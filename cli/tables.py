@@ -108,6 +108,20 @@ def tuning(found: Tuning) -> Table:
     return made
 
 
+def latency(rows: Mapping[Site, Mapping[Candidate, float]]) -> Table:
+    """What each conv takes with each candidate, its own first; convs with the same times share rows."""
+    made = table("latency of the convs", "convs", "candidate", "ms", "times own", numbers=("ms", "times own"))
+    groups: dict[tuple[tuple[Candidate, float], ...], list[str]] = {}
+    for site, row in rows.items():
+        groups.setdefault(tuple(row.items()), []).append(site.name)
+    for times, names in groups.items():
+        for place, (candidate, seconds) in enumerate(times):
+            own = f"{seconds / times[0][1]:.2f}" if times[0][1] else ""
+            first = ", ".join(names) if place == 0 else ""
+            made.add_row(first, str(candidate), f"{1e3 * seconds:.4g}", own, end_section=place == len(times) - 1)
+    return made
+
+
 def layer(of: Layer, measured: Sequence[Measured]) -> Table:
     """One layer of the suite by each algorithm; times are relative to the first row's, the plain conv."""
     numbers = ("ms", "spread", "times", "peak memory")

@@ -72,6 +72,16 @@ def test_another_point_without_another_search(user: Path, capsys: pytest.Capture
     assert loaded.stdout.strip() == f"({Genotype.load('loose/genotype.json')['2'].kernel[0]},)", loaded.stderr
 
 
+def test_what_each_candidate_takes(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "net.py:Net", "--input", "1x12", "--kernels", "3,5", "--dilations", "1", "--latency"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(said) if "latency of the convs" in line)
+    rows = [line.split() for line in said[start:] if " d1 " in line]
+    assert [row[:-2] for row in rows] == [["0", "k3", "d1"], ["k5", "d1"], ["2", "k3", "d1"], ["k5", "d1"]]
+    assert rows[0][-1] == rows[2][-1] == "1.00" and all(float(row[-2]) > 0 for row in rows)
+    assert "the model takes" in " ".join(said) and "CPUExecutionProvider" in " ".join(said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
