@@ -17,6 +17,7 @@ from dashfx.cli.verbs.eval import evaluate
 from dashfx.cli.verbs.export import export
 from dashfx.cli.verbs.lower import lower
 from dashfx.cli.verbs.methods import methods
+from dashfx.cli.verbs.pick import pick
 from dashfx.cli.verbs.rank import rank
 from dashfx.cli.verbs.report import report
 from dashfx.cli.verbs.retrain import retrain
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "tune": tune,
     "retrain": retrain,
     "lower": lower,
+    "pick": pick,
     "export": export,
     "eval": evaluate,
     "show": show,
@@ -118,7 +120,7 @@ def separate_values(arguments: Sequence[str]) -> Iterator[str]:
     option, values = "", 0
     for argument in arguments:
         if argument.startswith("-"):
-            option, values = argument if argument in ("--model-args", "--retrain-args", "--set") else "", 0
+            option, values = argument if argument in ("--max", "--model-args", "--retrain-args", "--set") else "", 0
         elif option and "=" not in argument:
             option = ""
         elif option:

@@ -98,6 +98,16 @@ WarmStart = Annotated[
         help="for dash: mixtures start from what this evaluator, such as gennas, says", rich_help_panel=SEARCH
     ),
 ]
+Max = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max",
+        help="the most that the model may cost: params, macs, size, memory or latency, as latency=2ms or params=0.7x",
+        metavar="COST=LIMIT",
+        rich_help_panel=SEARCH,
+        show_default=False,
+    ),
+]
 Init = Annotated[str | None, typer.Option(help="grow (from the model's weights) or fresh", rich_help_panel=SEARCH)]
 Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy", rich_help_panel=SEARCH)]
 Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
@@ -340,6 +350,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "evaluator": ("blackbox.evaluator", _as_it_is),
     "evaluations": ("blackbox.evaluations", _as_it_is),
     "warm_start": ("search.warm_start", _as_it_is),
+    "max": ("search.budgets", list),
     "init": ("search.init", _as_it_is),
     "rule": ("search.rule", _as_it_is),
     "epochs": ("search.epochs", _as_it_is),

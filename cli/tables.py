@@ -40,6 +40,7 @@ FILES = {
     "budget.json": "what was decided for the budget, and from what",
     "genotype-searched.json": "what the search chose, where the untouched model was kept",
     "data.json": "the data's shapes, labels and normalisation, for whoever feeds the model",
+    "latency.json": "the time of each conv with each candidate in ONNX Runtime, for budgets",
     "config.yaml": "every option of the run",
     "evaluations.jsonl": "every genotype that was evaluated, with its value and parent",
     "autotune.json": "the algorithm of each mixture and large kernel, with what was measured",
@@ -106,6 +107,20 @@ def tuning(found: Tuning) -> Table:
                 f"{short(found.peak_bytes(place, name))}B",
                 end_section=row == len(names) - 1,
             )
+    return made
+
+
+def latency(rows: Mapping[Site, Mapping[Candidate, float]]) -> Table:
+    """What each conv takes with each candidate, its own first; convs with the same times share rows."""
+    made = table("latency of the convs", "convs", "candidate", "ms", "times own", numbers=("ms", "times own"))
+    groups: dict[tuple[tuple[Candidate, float], ...], list[str]] = {}
+    for site, row in rows.items():
+        groups.setdefault(tuple(row.items()), []).append(site.name)
+    for times, names in groups.items():
+        for place, (candidate, seconds) in enumerate(times):
+            own = f"{seconds / times[0][1]:.2f}" if times[0][1] else ""
+            first = ", ".join(names) if place == 0 else ""
+            made.add_row(first, str(candidate), f"{1e3 * seconds:.4g}", own, end_section=place == len(times) - 1)
     return made
 
 

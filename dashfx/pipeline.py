@@ -27,6 +27,7 @@ from dashfx.stages.compare import compared
 from dashfx.stages.deliver import delivered
 from dashfx.stages.export import opened
 from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
+from dashfx.stages.limits import limited
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
@@ -79,6 +80,7 @@ def search(
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)
+    run = limited(run, supernet, out)
     if out is not None:
         opened(run, out)  # all that a user can get wrong has been checked by now
     program, supernet = probed(run, program, supernet)

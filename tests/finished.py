@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Spent
 from dashfx.cost.latency import Figures, Latency
 from dashfx.data import Data
 from dashfx.deploy.export import ExportReport
@@ -69,9 +70,12 @@ def figures_of(result: Result) -> Result:
     untouched = standing("untouched", 0.85, figures=Figures(0.85, 0.8, 1_234, 6_789), stage="control")
     edges = (("input", "a"), ("a", "b"), ("a", "head"), ("b", "head"), ("head", "output"))
     before, after = {"a": (3.0, 3.0), "b": (5.0, 5.0)}, {"a": (9.0, 9.0), "b": (15.0, 15.0)}
+    spent = Spent("latency=2ms", "latency", "seconds", 0.002, 0.002, 0.003, False, "budget latency=2ms: missed by 1 ms")
     return replace(
         result,
         finalists=(searched, untouched),
+        budgets=(spent,),
+        notes=[*result.notes, spent.sentence],
         network=Network(("a", "b", "head"), edges, before, after, ((5.0, 5.0), (15.0, 15.0))),
         memory=dict.fromkeys(result.seconds, 10**9),
     )

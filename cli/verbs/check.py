@@ -33,6 +33,9 @@ Tune = Annotated[
     bool, typer.Option("--tune", help="measure the algorithms of each mixture, at search.batch_size; a minute at most")
 ]
 
+Timed = Annotated[
+    bool, typer.Option("--latency", help="time each conv with each candidate in ONNX Runtime, as budgets of latency do")
+]
 Measure = Annotated[
     bool, typer.Option("--estimate/--no-estimate", help="time a few training steps, and say what the run would take")
 ]
@@ -57,6 +60,7 @@ def check(
     seed: options.Seed = None,
     task: options.Task = None,
     tune: Tune = False,
+    latency: Timed = False,
     estimate: Measure = True,
 ) -> None:
     """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing.
@@ -90,6 +94,8 @@ def check(
     if tune:
         tuning = tuned(program.model, example, settings)
         render.show(tables.tuning(tuning), str(tuning))
+    if latency:
+        show_latency(report.sites, network, example[:1])
     if seen is not None:
         render.show(f"{seen.sentence()}.")
     if estimate and loaded is not None and judged is not None:
@@ -118,6 +124,23 @@ def fitting_task(network: nn.Module, example: torch.Tensor, data: Data, settings
     for warning in check_fit(network, example, data, task):
         render.warn(warning)
     return task
+
+
+def show_latency(sites: list[SiteFacts], network: torch.nn.Module, x: torch.Tensor) -> None:
+    """What each conv takes with each candidate, and how much of the model's time the searched ones have."""
+    from dashfx.cost.latency import latencies
+    from dashfx.cost.latency_model import MeasuredLatency
+    from dashfx.cost.latency_table import machine
+
+    cost = MeasuredLatency()
+    cost.prepare({each.site.name: each.site for each in sites}, {each.site.name: each.candidates for each in sites})
+    rows = {each.site: {c: cost.at(each.site, c) for c in (each.site.original, *each.candidates)} for each in sites}
+    (whole,) = latencies([network], x)
+    own = sum(row[site.original] for site, row in rows.items())
+    said = (
+        "ONNX Runtime does not take the whole model" if whole is None else f"the model takes {cost.say(whole.median)}"
+    )
+    render.show(tables.latency(rows), f"{said}, its convs, each by a call of its own, {cost.say(own)}; on {machine()}")
 
 
 def show_estimate(source: ModelSource, data: Data, task: Task, settings: RunConfig, supernet: Any) -> None:

@@ -40,6 +40,7 @@ def search(
     evaluator: options.Evaluator = None,
     evaluations: options.Evaluations = None,
     warm_start: options.WarmStart = None,
+    max: options.Max = None,
     init: options.Init = None,
     rule: options.Rule = None,
     epochs: options.Epochs = None,
@@ -108,7 +109,8 @@ def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts), tables.run_metrics(facts))
-    render.show(*([result.verdict] if result.verdict else []), *(f"warning: {each}" for each in result.warnings))
+    said = [*([result.verdict] if result.verdict else []), *(each.sentence for each in result.budgets)]
+    render.show(*said, *(f"warning: {each}" for each in result.warnings))
     if result.int8:
         render.show(f"int8: {result.int8}")
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)

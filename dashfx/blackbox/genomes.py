@@ -126,6 +126,10 @@ class Listed(Space[G]):
             raise SpaceError("a list of no genomes: nothing can be drawn from it")
         self.genomes, self._inner, self._distance, self._nearest = tuple(genomes), inner, distance, nearest
 
+    def only(self, wanted: Callable[[G], bool]) -> Listed[G]:
+        """Those that are wanted."""
+        return Listed([each for each in self.genomes if wanted(each)], self._inner, self._distance, self._nearest)
+
     def sample(self, generator: torch.Generator) -> G:
         return self.genomes[_below(len(self.genomes), generator)]
 

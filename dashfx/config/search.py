@@ -55,6 +55,7 @@ class SearchConfig(FitConfig):
         monitors: what looks at the search after each epoch beside `patience` and `shrink`.
         terms: what is added to the loss beside `cost`.
         edits: what is done to the candidates before the search, such as "within:share=0.5".
+        budgets: the most that the chosen model may cost, each as "latency=2ms" or "params=0.7x" of the untouched one.
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
         held_out: the share that "first-order" learns them on.
@@ -85,6 +86,7 @@ class SearchConfig(FitConfig):
     monitors: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
     alpha_optimizer: str = "adam"

@@ -76,7 +76,8 @@ def _result(result: Result, config: RunConfig) -> Html:
     if result.verdict or config.search.is_control:
         verdict = tag("p", f"By the same recipe, on {result.verdict}.") if result.verdict else Html("")
     direction = tag("p", f"For {name}, {better} is better. No choice was made on the test part.", class_="soft")
-    return section("Result", verdict, tag("div", *cards, class_="facts"), direction)
+    budgets = [items([each.sentence for each in result.budgets])] if result.budgets else []
+    return section("Result", verdict, *budgets, tag("div", *cards, class_="facts"), direction)
 
 
 def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
@@ -84,7 +85,8 @@ def _warnings(result: Result, config: RunConfig, data: Data) -> Html:
     body = (
         items(found, class_="warnings") if found else tag("p", "None of the report's checks found anything to warn of.")
     )
-    lines = [note for note in result.notes if note.removeprefix("data: ") not in data.notes]  # those stand under Data
+    told = {*data.notes, *(each.sentence for each in result.budgets)}  # under Data, and under Result
+    lines = [note for note in result.notes if note.removeprefix("data: ") not in told]
     notes = [tag("h3", "Notes of the run"), items(lines)] if lines else []
     return section("Warnings", body, *notes)
 

@@ -66,6 +66,11 @@ class RunFolder:
         return self.root / "autotune.json"
 
     @property
+    def latency(self) -> Path:
+        """With a budget of latency: the time of each conv with each candidate."""
+        return self.root / "latency.json"
+
+    @property
     def data(self) -> Path:
         return self.root / "data.json"
 

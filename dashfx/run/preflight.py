@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import read_budgets
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.plugins import find
@@ -30,6 +31,7 @@ def check_search(config: RunConfig, given: Strategy | None = None) -> None:
         _check_parts(config)
     _check_strategy(config, given or strategy_of(config))
     _check_tuning(config)
+    read_budgets(config.search.budgets)
 
 
 def check_training(config: RunConfig, given: Strategy | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.cost.budgets import Spent
 from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
@@ -105,6 +106,7 @@ class Result:
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
+        budgets: what `model` costs beside each budget.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
         html: the models and the search's choices for a notebook, as the report has them.
@@ -129,6 +131,7 @@ class Result:
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     tuned: Tuned | None = None
+    budgets: tuple[Spent, ...] = ()
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
     folder: Path | None = None
@@ -204,6 +207,7 @@ class Result:
             "tuned": dict(self.tuned.values) if self.tuned else None,
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
+            "budgets": [asdict(each) for each in self.budgets],
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,

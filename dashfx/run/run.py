@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Limits
 from dashfx.run.inputs import Inputs
 from dashfx.run.ledger import Ledger, peak_memory
 from dashfx.run.session import Session
@@ -19,11 +20,16 @@ from dashfx.strategies.base import Strategy
 
 @dataclass(frozen=True)
 class Run:
-    """What is computed, where, and what came of it so far."""
+    """What is computed, where, and what came of it so far.
+
+    Attributes:
+        limits: what the chosen model may cost; None where there is no budget.
+    """
 
     inputs: Inputs
     session: Session
     ledger: Ledger
+    limits: Limits | None = None
 
     @property
     def config(self) -> RunConfig:

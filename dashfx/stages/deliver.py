@@ -17,6 +17,7 @@ from dashfx.site import Skip
 from dashfx.stages.compare import details
 from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
+from dashfx.stages.limits import spent
 from dashfx.stages.quantise import int8
 
 
@@ -40,6 +41,7 @@ def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable
         exported=report,
         int8=small,
         tuned=decision.tuned,
+        budgets=spent(run, genotype, model),
         **details(run, model),
     )
     if result.outcome:

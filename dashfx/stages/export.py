@@ -26,6 +26,7 @@ from dashfx.run.inputs import Inputs
 from dashfx.run.portable import code_files, copy_model, copy_sources
 from dashfx.run.run import Run
 from dashfx.site import Site
+from dashfx.stages.limits import times_of
 from dashfx.task import Task, evaluate, in_data_units
 
 UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
@@ -145,6 +146,8 @@ def opened(run: Run, out: str | Path) -> None:
         write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
         copy_model(inputs.source, folder.root)
         copy_sources(code_files(inputs.config), None, folder.root)
+        if (times := times_of(run.limits)) is not None:
+            times.save(folder.latency)
     run.session.wait()
 
 

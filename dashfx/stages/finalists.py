@@ -123,7 +123,7 @@ def planned_epochs(config: RunConfig) -> dict[str, float]:
 def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
     """What the run has chosen, or what another rule reads from the same mixtures."""
     rule = recipe.search.rule
-    return genotype if rule == run.config.search.rule else find("rule", rule).select(sites_of(supernet))
+    return genotype if rule == run.config.search.rule else find("rule", rule).within(sites_of(supernet), run.limits)
 
 
 def controls(run: Run, sites: Mapping[str, Site], genotype: Genotype, chance: Genotype | None) -> list[Finalist]:
@@ -143,7 +143,7 @@ def chance_of(run: Run, supernet: nn.Module) -> Genotype | None:
     """What chance chooses among the same candidates, drawn before any of them leaves; None unless asked for."""
     if not run.config.random_control or run.strategy.is_control:
         return None
-    return RandomChoice(run.config.seed).select(sites_of(supernet))
+    return RandomChoice(run.config.seed).within(sites_of(supernet), run.limits)
 
 
 def start_from(supernet: nn.Module) -> Start:
@@ -212,12 +212,26 @@ def train_finalists(
 
 
 def best_of(run: Run, trained: Sequence[Trained]) -> Trained:
-    """The best on validation; of equals the last, as the lists begin with what needs the most explanation."""
+    """The best on validation; of equals the last, as the lists begin with what needs the most explanation.
+
+    What a budget does not allow is handed back only where no rival holds all budgets.
+    """
     rivals = [each for each in trained if each.model is not None and not each.finalist.only_compared]
+    rivals = _within_budgets(run, rivals)
     best = rivals[-1]
     for each in reversed(rivals[:-1]):
         best = each if run.inputs.task.better(each.valid, best.valid) else best
     return best
+
+
+def _within_budgets(run: Run, rivals: list[Trained]) -> list[Trained]:
+    """Those whose genotype holds all budgets; all of them where none does."""
+    held = [run.limits is None or run.limits.hold(each.finalist.genotype) for each in rivals]
+    if all(held) or not any(held):
+        return rivals
+    for each in [each for each, holds in zip(rivals, held, strict=True) if not holds]:
+        run.note(f"the {each.finalist.name} model costs more than {run.limits} allows, so it is only compared")
+    return [each for each, holds in zip(rivals, held, strict=True) if holds]
 
 
 def decide_recipe(run: Run, trained: Sequence[Trained], tuned: Tuned | None) -> tuple[Trained, Tuned | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import nn
 from dashfx.blackbox.base import Row
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Spent
 from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading
@@ -22,7 +24,7 @@ from dashfx.deploy.export import ExportReport
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
-from dashfx.ops import drop_residuals
+from dashfx.ops import drop_residuals, sites_of
 from dashfx.report.network import network
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.lock import releasing
@@ -34,6 +36,7 @@ from dashfx.space import Candidate
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
+from dashfx.strategies.base import Training
 from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
@@ -43,6 +46,7 @@ from dashfx.train.checkpoints import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
 
+TRAIN_AGAIN = "remove it, and --resume trains that stage again"
 AGAIN = "continue that run with --resume, which writes it anew"  # what to do about most damaged files
 
 
@@ -126,6 +130,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "history": history,
         "evaluations": evaluations,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
+        "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
         "notes": list(map(str, facts["notes"])),
         "warnings": tuple(map(str, facts.get("warnings", ()))),
         "classes": _classes(facts.get("classes")),
@@ -335,14 +340,42 @@ def _searched(paths: RunFolder) -> Genotype:
     return load_genotype(paths.searched) if paths.searched.is_file() else _chosen(paths)
 
 
+def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:
+    """The run, its supernet as training left it, all candidates in their mixtures, and how it was trained.
+
+    Args:
+        data: where the run's data are now; without them noise of their shape will do.
+
+    Raises:
+        RunFolderError: not a run's folder, or one whose search has trained no mixtures, or is not done.
+    """
+    paths, config = existing_folder(folder)
+    _chosen(paths)
+    run = _prepared(paths, _without_checkpoint(config, paths), data=data, shape_will_do=True)
+    training, state = run.strategy.training, paths.checkpoints / "search-last.pt"
+    if training is None or not state.is_file():
+        raise RunFolderError(
+            f"{folder}: no mixtures to choose from; its search trained none, or its checkpoint is gone"
+        )
+    supernet, relaxation = _restored(run, paths, state), copy.deepcopy(training.relaxation)
+    with reading(state, TRAIN_AGAIN):
+        relaxation.load_state_dict(read_state(state)["learner"].get("relaxation", relaxation.state_dict()))
+    for site in sites_of(supernet).values():
+        site.relaxation = relaxation
+    return run, supernet, training
+
+
 def _supernet(run: Run, paths: RunFolder) -> nn.Module | None:
     """The supernet as the search left it; None where the search trained none."""
     state = _state(paths)
-    if state is None:
-        return None
+    return None if state is None else _restored(run, paths, state)
+
+
+def _restored(run: Run, paths: RunFolder, state: Path) -> nn.Module:
+    """The supernet of a checkpoint."""
     found = read_state(state)
     _, supernet = rewritten(run, _left_alone(run, paths))
-    with reading(state, "remove it, and --resume trains that stage again"):
+    with reading(state, TRAIN_AGAIN):
         supernet.load_state_dict(found["learner"]["model"])
     drop_residuals(supernet)
     return supernet

@@ -12,6 +12,7 @@ from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import Space
 from dashfx.config.run import RunConfig
 from dashfx.config.search import BlackBoxConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
@@ -47,6 +48,10 @@ class Searching:
     @property
     def config(self) -> RunConfig:
         return self._run.config
+
+    @property
+    def limits(self) -> Limits | None:
+        return self._run.limits
 
     @property
     def task(self) -> Task:

@@ -14,9 +14,11 @@ from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import GenotypeSpace, Space
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.ops.relaxations import Relaxation
 from dashfx.plugins import find
 from dashfx.strategies.engine import Engine, Update
 from dashfx.strategies.rules import RandomChoice, SelectionRule
@@ -38,6 +40,10 @@ class Context(Protocol):
 
     @property
     def config(self) -> RunConfig: ...
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the chosen genotype may cost; None where there is no budget."""
 
     @property
     def task(self) -> Task: ...
@@ -74,7 +80,17 @@ class Training(Protocol):
     """How a supernet is trained: a gradient strategy, whether it is the search or what another one reads from."""
 
     @property
+    def relaxation(self) -> Relaxation: ...
+
+    @property
     def update(self) -> Update: ...
+
+    @property
+    def rule(self) -> SelectionRule: ...
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a part of it looks at a share of the training part that the weights never see."""
 
     def plan(self, config: RunConfig) -> str: ...
 
@@ -137,7 +153,7 @@ class Control(Strategy):
         return self.rule.name
 
     def search(self, context: Context) -> Genotype:
-        return self.rule.select(context.sites)
+        return self.rule.within(context.sites, context.limits)
 
 
 class Evaluating(ABC):

@@ -11,10 +11,12 @@ from accelerate.utils import broadcast_object_list
 from dashfx.blackbox.base import Optimiser, Row, best_of, optimise
 from dashfx.blackbox.evolution import Evolution
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Limits
 from dashfx.errors import TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy, Training
+from dashfx.strategies.limited import limited
 from dashfx.train.fit import derive_seed
 
 
@@ -36,7 +38,7 @@ class BlackBox(Strategy):
 
     def search(self, context: Context) -> Genotype:
         engine = self.training.train(context) if self.training is not None else None
-        rows = evaluated(context, self.evaluator.begin(context, engine), self.optimiser)
+        rows = evaluated(context, self.evaluator.begin(context, engine), self.optimiser, context.limits)
         best, by = best_of(rows), self.evaluator.name
         if best.value is None:
             raise TrainingError(f"none of {len(rows)} evaluations by {by} gave a finite number; try another evaluator")
@@ -48,9 +50,15 @@ class BlackBox(Strategy):
         return name_of("optimiser", self.optimiser)
 
 
-def evaluated(context: Context, evaluating: Evaluating, optimiser: Optimiser) -> list[Row[Genotype]]:
-    """The rows of a search, continued from those of a killed run where this one is resumed."""
-    space, config = evaluating.space(context.sites), context.config
+def evaluated(
+    context: Context, evaluating: Evaluating, optimiser: Optimiser, limits: Limits | None = None
+) -> list[Row[Genotype]]:
+    """The rows of a search, continued from those of a killed run where this one is resumed.
+
+    Args:
+        limits: what a genotype may cost that is evaluated.
+    """
+    space, config = limited(evaluating.space(context.sites), limits), context.config
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "blackbox"))
 
     def values(genotypes: Sequence[Genotype]) -> list[float]:

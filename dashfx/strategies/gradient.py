@@ -100,13 +100,12 @@ class Gradient(Strategy):
         if context.config.search.discretise == "one-by-one":
             context.turn_to(STAGE, f"one of {len(context.sites)} sites at a time")
             if undecided(engine.sites):
-                learner = OneByOne(engine, rule, judge)
+                learner = OneByOne(engine, rule, judge, context.limits)
                 context.train(learner, STAGE)
                 rule = learner.rule
-        if judge is None:
-            return rule.select(context.sites)
-        genotype = rule.judged_by(judge, context.sites)
-        context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
+        genotype = rule.within(context.sites, context.limits, judge)
+        if judge:
+            context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
         return genotype
 
     def train(self, context: Context, favoured: bool = False) -> Engine:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dashfx.data import Data
 from dashfx.ops import AggConv
-from dashfx.strategies.batchnorm import norms_of
 from dashfx.strategies.engine import Engine, hold_out, mixing
+from dashfx.train.batchnorm import norms_of
 
 
 class Judge:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Progress
 from dashfx.strategies.engine import Engine
@@ -31,8 +32,15 @@ class OneByOne(Engine):
     interrupted run goes on with the site that comes next.
     """
 
-    def __init__(self, searched: Engine, rule: SelectionRule, judge: Judge | None = None) -> None:
-        """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done."""
+    def __init__(
+        self, searched: Engine, rule: SelectionRule, judge: Judge | None = None, limits: Limits | None = None
+    ) -> None:
+        """Goes on from a search, with copies of its relaxation, update and terms as it left them; monitors are done.
+
+        Args:
+            judge: whom the rule asks, where it does.
+            limits: what the choices may cost together; each is made beside those that would be made now elsewhere.
+        """
         epochs = len(undecided(searched.sites))
         super().__init__(
             searched.plain,
@@ -44,7 +52,7 @@ class OneByOne(Engine):
             terms=searched.terms,
         )
         self.holds_out, self.judge = searched.holds_out, judge
-        self.rule = copy.deepcopy(rule)
+        self.rule, self._limits = copy.deepcopy(rule), limits
 
     def begin_epoch(self, epoch: int, seed: int) -> None:
         self.decide_next()
@@ -73,9 +81,9 @@ class OneByOne(Engine):
         name = max(sites, key=lambda each: certainty(sites[each]))
         if self.rule.order == "random":
             name = sorted(sites)[derive_seed("one-by-one", *sorted(sites)) % len(sites)]
-        site, rule = sites[name], self.rule
-        chosen = rule.judged_by(self.judge, {name: site}) if self.judge else rule.select({name: site})
-        index = site.candidates.index(chosen[name])
+        site = sites[name]
+        together = {name: site} if self._limits is None else self.sites
+        index = site.candidates.index(self.rule.within(together, self._limits, self.judge)[name])
         site.weights[index].copy_(site.restricted(index))
         self.keep(name, [index])
         return name

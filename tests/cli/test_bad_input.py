@@ -57,6 +57,8 @@ def search(*more: str, model: str = "net.py:Net", data: str = "good.npz") -> lis
 BAD: dict[str, tuple[list[str], str]] = {
     "no file": (search(model="nut.py:Net"), "no such file: nut.py (did you mean 'net.py'?)"),
     "no class": (search(model="net.py:Nett"), "did you mean 'Net'"),
+    "a budget's unit": (search("--max", "latency=2KB"), "write one such as 1s, 1ms, 1us, or 0.7x of the model"),
+    "a budget too small": (search("--max", "params=1k", "memory=1KB"), "budget memory=1KB: the least that this model"),
     "no spec": (search(model="net.py"), "write file.py:Class"),
     "needs arguments": (search(model="net.py:Needy"), "give --model-args width=..."),
     "unknown argument": (search("--model-args", "num_clases=4"), "did you mean 'num_classes'"),

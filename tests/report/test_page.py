@@ -184,6 +184,7 @@ def test_warns_of_leaks_that_the_data_note(result: Result, data: Data) -> None:
 
 def test_models_are_compared_and_a_missing_control_is_named(tmp_path: Path, result: Result, data: Data) -> None:
     text = Balance(written(tmp_path, figures_of(result), config(), data)).text
+    assert text.count("budget latency=2ms: missed by 1 ms") == 1
     for words in (
         "sees 3 → 9",
         "sees 5 before and 15 after",

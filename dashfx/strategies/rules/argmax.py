@@ -19,3 +19,6 @@ class Argmax(ScoreRule):
 
     def scores(self, aggconv: AggConv) -> Tensor:
         return aggconv.coefficients()
+
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        return self.scores(aggconv).log()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from dashfx.cost.budgets import Limits
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 
@@ -31,6 +32,27 @@ class SelectionRule(ABC):
     @abstractmethod
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         """One candidate for every site given."""
+
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None, judge: Judge | None = None) -> Genotype:
+        """What it chooses if that costs no more than the limits allow; else what is preferred most of all that does.
+
+        Args:
+            judge: whom it asks, where it is `judged`.
+        """
+        found = self.judged_by(judge, sites) if judge else self.select(sites)
+        if limits is None or limits.hold(found):
+            return found
+        with torch.no_grad():
+            rows = {name: (self.preferences(site).tolist(), site.mask.tolist()) for name, site in sites.items()}
+        alive = {
+            name: {c: score for c, score, kept in zip(sites[name].candidates, *row, strict=True) if kept}
+            for name, row in rows.items()
+        }
+        return Genotype(limits.best(alive), f"{found.rule} within {limits}")
+
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        """(n_candidates,), to be added up over the sites: logarithms of coefficients, so that shares multiply."""
+        return aggconv.coefficients().log()
 
     def judged_by(self, judge: Judge, sites: Mapping[str, AggConv]) -> Genotype:
         """The same with a judge to ask, who knows all sites; some of them may be decided already."""
@@ -55,3 +77,6 @@ class ScoreRule(SelectionRule):
         with torch.no_grad():
             picks = {n: self.scores(a).masked_fill(~a.mask, -torch.inf).argmax() for n, a in sites.items()}
         return Genotype({n: sites[n].candidates[int(pick)] for n, pick in picks.items()}, self.name)
+
+    def preferences(self, aggconv: AggConv) -> Tensor:
+        return self.scores(aggconv)

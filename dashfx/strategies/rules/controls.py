@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from dashfx.blackbox.genomes import GenotypeSpace
+from dashfx.cost.budgets import Limits
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.strategies.limited import Limited
 from dashfx.strategies.rules.base import SelectionRule
+
+if TYPE_CHECKING:
+    from dashfx.strategies.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,14 @@ class RandomChoice(SelectionRule):
         picks = {n: left[int(torch.randint(len(left), (), generator=generator))] for n, left in alive.items()}
         return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
 
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None, judge: Judge | None = None) -> Genotype:
+        """The first draw that costs no more than the limits allow."""
+        found, generator = self.select(sites), torch.Generator().manual_seed(self.seed)
+        if limits is None or limits.hold(found):
+            return found
+        space = Limited(GenotypeSpace.of(sites), limits)
+        return Genotype(space.sample(generator), f"{found.rule} within {limits}")
+
 
 @dataclass(frozen=True)
 class Untouched(SelectionRule):
@@ -35,3 +49,7 @@ class Untouched(SelectionRule):
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         return Genotype({name: site.original for name, site in sites.items()}, self.name)
+
+    def within(self, sites: Mapping[str, AggConv], limits: Limits | None, judge: Judge | None = None) -> Genotype:
+        """It is what it is."""
+        return self.select(sites)

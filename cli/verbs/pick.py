@@ -1,0 +1,40 @@
+"""`dashfx pick`: a run's folder and budgets go in; what its search prefers within them is written as a plain model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashfx.cli import options, render, tables
+from dashfx.cli.verbs.lower import new_folder, write_model
+from dashfx.errors import ConfigError
+
+Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/picked-1 and so on", show_default=False)]
+
+
+def pick(
+    run: options.Folder,
+    max: options.Max = None,
+    out: Out = None,
+    data: options.MovedData = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Choose again within other budgets from what RUN's search has trained; nothing is searched or trained anew.
+
+    Writes what `dashfx lower` writes: the weights are those that the search left, and want some training.
+    """
+    from dashfx.run.folder import existing_folder
+    from dashfx.stages.pick import picked
+
+    if not max:
+        raise ConfigError("pick needs --max: what the model may cost, such as --max latency=2ms")
+    _, settings = existing_folder(run)
+    found = picked(run, max, data)
+    folder = new_folder(out or options.free_folder(str(run / "picked")))
+    write_model(found.model, found.genotype, settings, folder)
+    if not quiet:
+        render.show(
+            tables.genotype(found.genotype, {}), *(each.sentence for each in found.budgets), tables.files(folder)
+        )

@@ -1,0 +1,220 @@
+"""Budgets: texts such as `latency=2ms` go in; limits on costs that a genotype holds or misses come out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dashfx.cost.base import Choices, TotalCost
+from dashfx.cost.named import TOTALS
+from dashfx.cost.select import nearest, select_under
+from dashfx.errors import ConfigError, did_you_mean
+from dashfx.frontend.tracing import Program
+from dashfx.genotype import Genotype
+from dashfx.plugins import find, name_of
+from dashfx.space import Candidate
+
+ROUNDING = 1e-6  # of a limit, which a solver's answer may miss
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a network may cost.
+
+    Attributes:
+        limit: in the cost's unit, or with `share` in costs of the untouched model.
+        text: as it was given.
+    """
+
+    cost: TotalCost
+    limit: float
+    share: bool = False
+    text: str = ""
+
+
+def read_budget(text: str) -> Budget:
+    """The budget that a text names.
+
+    Raises:
+        ConfigError: no such cost, or a limit in another unit.
+    """
+    name, equals, limit = text.strip().rpartition("=")
+    name, limit = name.strip(), limit.strip()
+    if not equals or not name:
+        raise ConfigError(f"budget {text!r}: write COST=LIMIT, for example --max latency=2ms or --max params=0.7x")
+    if ":" not in name and name not in TOTALS:
+        near = did_you_mean(name, TOTALS)
+        raise ConfigError(f"budget {text!r}: no cost {name!r}{near} has a limit; there are {', '.join(TOTALS)}")
+    cost = find("cost", name)
+    if not isinstance(cost, TotalCost):
+        raise ConfigError(f"budget {text!r}: {name} is no dashfx.cost.base.TotalCost, so a network has no total of it")
+    share = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)x", limit)
+    if share and float(share[1]) > 0:
+        return Budget(cost, float(share[1]), True, text)
+    try:
+        return Budget(cost, cost.read(limit), False, text)
+    except ConfigError as error:
+        raise ConfigError(f"budget {text!r}: {error}") from None
+
+
+def read_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
+    """Those of several texts, each once; budgets of one cost share what is measured of it."""
+    found: dict[str, Budget] = {}
+    for text in texts:
+        budget = read_budget(text)
+        cost = next((each.cost for each in found.values() if each.cost == budget.cost), budget.cost)
+        found[text] = replace(budget, cost=cost)
+    return tuple(found.values())
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a finished model costs beside a budget; an entry of `budgets` in `result.json`.
+
+    Attributes:
+        limit, estimated, measured: in `unit`.
+    """
+
+    budget: str
+    cost: str
+    unit: str
+    limit: float
+    estimated: float
+    measured: float
+    held: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget of one model.
+
+    Attributes:
+        most: in the cost's unit.
+        rest: what the model costs beside its sites.
+        own: site -> what its own kernel costs; `costs` holds its candidates'.
+    """
+
+    budget: Budget
+    most: float
+    rest: float
+    own: Mapping[str, float]
+    costs: Mapping[str, Mapping[Candidate, float]]
+
+    def total(self, genotype: Mapping[str, Candidate]) -> float:
+        """What the model costs with these choices; a site without one keeps its own kernel."""
+        return self.rest + sum(
+            self.costs[name][genotype[name]] if name in genotype else own for name, own in self.own.items()
+        )
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it depends on the choice."""
+        return any(len(set(row.values())) > 1 for row in self.costs.values())
+
+    def holds(self, value: float) -> bool:
+        return value <= self.most * (1 + ROUNDING)
+
+    def spent(self, estimated: float, measured: float) -> Spent:
+        """What a finished model costs.
+
+        Args:
+            estimated: as costs add up.
+        """
+        cost, over, held = self.budget.cost, measured - self.most, self.holds(measured)
+        said = "held" if held else f"missed by {cost.say(over)} ({over / self.most:.1%})"
+        sums = "" if cost.say(estimated) == cost.say(measured) else f" (its parts add up to {cost.say(estimated)})"
+        sentence = f"budget {self.budget.text}: the model has {cost.say(measured)}{sums}, {said}"
+        name = name_of("cost", cost)
+        return Spent(self.budget.text, name, cost.unit, self.most, estimated, measured, held, sentence)
+
+    def said(self, value: float) -> str:
+        """A value beside the limit."""
+        say = self.budget.cost.say
+        return f"{self.budget.text} (at most {say(self.most)}): {say(value)}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """All budgets of one model."""
+
+    each: tuple[Limit, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(limit.budget.text for limit in self.each)
+
+    def hold(self, genotype: Mapping[str, Candidate]) -> bool:
+        return all(limit.holds(limit.total(genotype)) for limit in self.each)
+
+    def best(self, scores: Mapping[str, Mapping[Candidate, float]]) -> Genotype:
+        """The choices of the largest sum of scores that hold; where none do, those that miss by the least.
+
+        Args:
+            scores: of every candidate that may be chosen; other sites keep their own kernels.
+        """
+        rows = {name: list(row.values()) for name, row in scores.items()}
+        costs, limits = self._tables(scores)
+        found = select_under(rows, costs, limits)
+        found = nearest(rows, costs, limits, [limit.most for limit in self.each]) if found is None else found
+        return Genotype({name: list(scores[name])[option] for name, option in found.items()})
+
+    def check(self, choices: Choices) -> None:
+        """Whether any choice holds all of them.
+
+        Raises:
+            ConfigError: none does; with the least that can be had.
+        """
+        scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
+        closest = self.best(scores)
+        if self.hold(closest):
+            return
+        for limit in self.each:
+            alone = Limits((limit,))
+            least = alone.least(choices)
+            if not limit.holds(least):
+                say = limit.budget.cost.say
+                why = "" if limit.is_chosen else " (no choice of kernels changes it)"
+                raise ConfigError(
+                    f"budget {limit.budget.text}: the least that this model and space can have is {say(least)}{why}, "
+                    f"the limit is {say(limit.most)}; allow more, give smaller kernels, or a smaller model"
+                )
+        values = "; ".join(limit.said(limit.total(closest)) for limit in self.each)
+        raise ConfigError(
+            f"budgets {self}: each can be held, but not all at once; the nearest choice has {values}; allow more"
+        )
+
+    def least(self, choices: Choices) -> float:
+        """The least of the first budget's cost that any choice has."""
+        (limit, *_) = self.each
+        own = {name: min(limit.costs[name][c] for c in row) for name, row in choices.items()}
+        return limit.rest + sum(own.get(name, cost) for name, cost in limit.own.items())
+
+    def _tables(
+        self, scores: Mapping[str, Mapping[Candidate, float]]
+    ) -> tuple[list[dict[str, list[float]]], list[float]]:
+        """The costs of the options, and what the limits leave for them."""
+        costs = [{name: [limit.costs[name][c] for c in row] for name, row in scores.items()} for limit in self.each]
+        kept = [limit.rest + sum(own for name, own in limit.own.items() if name not in scores) for limit in self.each]
+        return costs, [limit.most - rest for limit, rest in zip(self.each, kept, strict=True)]
+
+
+def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices) -> Limits:
+    """What the budgets allow a model; costs that are measured are measured now.
+
+    Args:
+        program: of the untouched model.
+    """
+    return Limits(tuple(_limit(budget, program, choices) for budget in budgets))
+
+
+def _limit(budget: Budget, program: Program, choices: Choices) -> Limit:
+    cost, sites = budget.cost, program.sites
+    cost.prepare(sites, choices)
+    own = {name: cost.at(site, site.original) for name, site in sites.items()}
+    costs = {name: {c: cost.at(sites[name], c) for c in row} for name, row in choices.items()}
+    for name, site in sites.items():
+        costs.setdefault(name, {})[site.original] = own[name]
+    rest = cost.rest(program)
+    most = budget.limit * (rest + sum(own.values())) if budget.share else budget.limit
+    return Limit(budget, most, rest, own, costs)

@@ -1,0 +1,43 @@
+"""Further points of a finished search: its mixtures and other budgets go in; another choice and its model come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from dashfx.cost.budgets import Spent
+from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
+from dashfx.stages.limits import limited, spent
+from dashfx.stages.reopen import mixtures_of
+from dashfx.supernet import lower
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A choice within budgets, its lowered model as the search left it, and what that costs."""
+
+    genotype: Genotype
+    model: nn.Module
+    budgets: tuple[Spent, ...]
+
+
+def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None) -> Picked:
+    """What an earlier run's mixtures prefer within other budgets; nothing is searched or trained.
+
+    Args:
+        data: where the run's data are now; without them noise of their shape will do.
+
+    Raises:
+        RunFolderError: not a run's folder, or one without trained mixtures to choose from.
+        ConfigError: no choice holds the budgets.
+    """
+    run, supernet, training = mixtures_of(folder, data)
+    options = run.config.search.model_copy(update={"budgets": tuple(budgets)})
+    run = limited(run.with_config(run.config.model_copy(update={"search": options})), supernet)
+    genotype = training.rule.within(sites_of(supernet), run.limits)
+    model = lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own")
+    return Picked(genotype, model, spent(run, genotype, model))

@@ -1,0 +1,59 @@
+"""Spaces of genotypes within budgets: draws and mutations of another space, of which those that cost too much go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space
+from dashfx.cost.budgets import Limits
+from dashfx.errors import ConfigError
+from dashfx.genotype import Genotype
+
+TRIES = 200  # draws of which one may hold; then a program chooses by random scores, which is no uniform draw
+
+
+class Limited(Space[Genotype]):
+    """The genotypes of a space that hold all limits."""
+
+    def __init__(self, inner: GenotypeSpace, limits: Limits) -> None:
+        self._inner, self._limits = inner, limits
+
+    def sample(self, generator: torch.Generator) -> Genotype:
+        for _ in range(TRIES):
+            if self._limits.hold(found := self._inner.sample(generator)):
+                return found
+        scores = {
+            name: dict(zip(row, torch.rand(len(row), generator=generator).tolist(), strict=True))
+            for name, row in self._inner.choices.items()
+        }
+        return self._limits.best(scores)
+
+    def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
+        for _ in range(TRIES):
+            if self._limits.hold(found := self._inner.mutate(genome, generator)):
+                return found
+        return self.sample(generator)
+
+    def encode(self, genome: Genotype) -> Any:
+        return self._inner.encode(genome)
+
+    def decode(self, facts: Any) -> Genotype:
+        return self._inner.decode(facts)
+
+
+def limited(space: Space[Genotype], limits: Limits | None) -> Space[Genotype]:
+    """The part of a space that holds the limits.
+
+    Raises:
+        ConfigError: a table of genotypes none of which does.
+    """
+    if limits is None:
+        return space
+    if isinstance(space, Listed):
+        if not any(map(limits.hold, space.genomes)):
+            raise ConfigError(f"budgets {limits}: no genotype of the table holds them; allow more")
+        return space.only(limits.hold)
+    assert isinstance(space, GenotypeSpace)
+    return Limited(space, limits)

@@ -1,0 +1,110 @@
+"""`dashfx pick` on a run that has kept to a budget: what each writes and says, and what cannot be picked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashfx.cli.main import run
+from dashfx.genotype import Genotype
+
+NET = """
+import torch.nn as nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 4, 3, padding=1), nn.ReLU(),
+                         nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3))
+"""
+OWN = 4 * 4 + 4 * 13 + 5 * 3  # parameters
+EPOCHS = ["--epochs", "2", "--retrain-epochs", "1", "--batch-size", "16", "--no-control"]
+SEARCH = ["search", "net.py:Net", "--data", "data.npz", "--kernels", "3,5", "--dilations", "1,2", *EPOCHS, "-q"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run within the tightest budget that can be held, whose sites were decided one by one."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "net.py").write_text(NET)
+    rng = np.random.default_rng(0)
+    np.savez(folder / "data.npz", x=rng.normal(size=(60, 1, 12)).astype(np.float32), y=np.arange(60) % 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        budgets = ["--max", f"params={OWN}", "latency=9s"]
+        settled = ["--set", "search.discretise=one-by-one"]
+        assert run([*SEARCH, *budgets, *settled, "--out", "run"]) == 0
+    return folder
+
+
+@pytest.fixture
+def user(searched: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(searched)
+    return searched
+
+
+def test_the_run_tells_of_its_budgets(user: Path) -> None:
+    facts = json.loads(Path("run/result.json").read_text())
+    params, latency = facts["budgets"]
+    assert params["measured"] == params["limit"] == facts["parameters"] == OWN and params["held"]
+    assert latency["cost"] == "latency" and 0 < latency["measured"] < 9 and latency["sentence"] in facts["notes"]
+    assert params["sentence"] in Path("run/report.html").read_text()
+    entries = json.loads(Path("run/latency.json").read_text()).values()
+    assert len(entries) == 2 * 4 + 1 and "the untouched model" in {entry["layer"] for entry in entries}
+
+
+def test_another_point_without_another_search(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.is_file()}
+    assert run(["pick", "run", "--max", f"params={OWN + 8}", "macs=9M"]) == 0
+    said = capsys.readouterr().out
+    assert f"budget params={OWN + 8}: the model has" in said and "budget macs=9M" in said
+    found = Genotype.load("run/picked-1/genotype.json")
+    assert found["2"].taps == 3  # a k5 there costs 32 parameters
+    assert run(["pick", "run", "--max", "params=1k", "--out", "loose", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert {path: path.stat().st_mtime_ns for path in taken} == taken
+    load = "from load_model import load; print(load()[2].kernel_size)"
+    loaded = subprocess.run([sys.executable, "-c", load], cwd="loose", capture_output=True, text=True)
+    assert loaded.stdout.strip() == f"({Genotype.load('loose/genotype.json')['2'].kernel[0]},)", loaded.stderr
+
+
+def test_what_each_candidate_takes(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "net.py:Net", "--input", "1x12", "--kernels", "3,5", "--dilations", "1", "--latency"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(said) if "latency of the convs" in line)
+    rows = [line.split() for line in said[start:] if " d1 " in line]
+    assert [row[:-2] for row in rows] == [["0", "k3", "d1"], ["k5", "d1"], ["2", "k3", "d1"], ["k5", "d1"]]
+    assert rows[0][-1] == rows[2][-1] == "1.00" and all(float(row[-2]) > 0 for row in rows)
+    assert "the model takes" in " ".join(said) and "CPUExecutionProvider" in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "pick needs --max"),
+        (["--max", f"params={OWN - 1}"], f"the least that this model and space can have is {OWN}"),
+        (["--max", "params=1ms"], "'1ms' is no limit in parameters"),
+        (["--max", "params=1k", "--out", "net.py"], "cannot be written"),
+    ],
+)
+def test_mistakes(user: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], why: str) -> None:
+    before = sorted(Path("run").iterdir())
+    assert run(["pick", "run", *arguments]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert why in said and sorted(Path("run").iterdir()) == before
+
+
+def test_a_run_without_mixtures_has_nothing_to_pick(
+    user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = Path("run/checkpoints/search-last.pt")
+    state.rename("away.pt")
+    try:
+        assert run(["pick", "run", "--max", "params=1k"]) == 2
+    finally:
+        Path("away.pt").rename(state)
+    assert "no mixtures to choose from" in " ".join(capsys.readouterr().err.split())
