@@ -62,7 +62,7 @@ def mine(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("kind", HOMES)
 def test_every_kind_makes_what_its_dict_names(kind: str, tmp_path: Path) -> None:
-    needed = {"patience": ":epochs=2", "shrink": ":share=0.1"}
+    needed = {"patience": ":epochs=2", "shrink": ":share=0.1", "count": ":sites=2"}
     names = [name for name in names_of(kind) if not name.startswith(".")]
     assert names
     for name in names:

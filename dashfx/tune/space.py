@@ -88,8 +88,11 @@ def _check(name: str, choices: Dimension, config: RunConfig) -> None:
         raise ConfigError(f"tune.space {name!r}: give at least one value")
     for value in choices:
         check_recipe(with_values(config, {name: value}).retrain)
-        if name == "rule":
-            find("rule", value)
+        if name == "rule" and find("rule", value).judged and value != config.search.rule:
+            raise ConfigError(
+                f"tune.space 'rule': {value!r} measures losses on rows that the search must hold out for it, and this "
+                f"one's rule is {config.search.rule}; leave it out, or search with it"
+            )
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

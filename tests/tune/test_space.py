@@ -80,6 +80,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"space": {"lr": []}}, "at least one value"),
     ({"space": {"epochs": [3]}}, "says what a trial costs"),
     ({"space": {"rule": ["bets"]}}, "did you mean 'best'|no rule 'bets'"),
+    ({"space": {"rule": ["perturbation"]}}, "rows that the search must hold out for it"),
     ({"space": {"dropout": [0.1]}}, "the model has none; tune an argument"),
     ({"space": {"model_args.width": [3]}}, "set retrain.weights=fresh"),
     ({"space": {"lr": {"low": 1, "high": 0.1}}}, "a range needs low < high"),
