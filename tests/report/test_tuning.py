@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dashfx.report.models import duration
 from dashfx.report.tuning import rank
 from dashfx.tune import Trial
 
@@ -17,8 +16,3 @@ def trial(number: int, state: str, metric: float | None) -> Trial:
 def test_the_best_of_the_finished_trials_comes_first(maximise: bool, order: list[int]) -> None:
     trials = [trial(0, "complete", 0.5), trial(1, "pruned", 0.9), trial(2, "complete", 0.7), trial(3, "pruned", 0.1)]
     assert [each.number for each in sorted(trials, key=lambda each: rank(each, maximise))] == order
-
-
-def test_durations_as_text() -> None:
-    found = [duration(seconds) for seconds in (59.9, 60, 3599, 3600, 3661)]
-    assert found == ["59.9 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "1 h 1 min"]
