@@ -72,6 +72,11 @@ def test_tuning_by_minutes_is_paid_first() -> None:
     assert decide(tuned, {"retrain": StageCost(1.0, 10)}, 0).epochs == {"retrain": int(0.9 * 120) - 90}
 
 
+def test_trials_that_are_measured_are_not_paid_by_the_minute_as_well() -> None:
+    plain, both = (config(budget="10m", tune={"trials": 3, **more}) for more in ({}, {"minutes": 5}))
+    assert decide(both, STAGES, 0).epochs == decide(plain, STAGES, 0).epochs
+
+
 def test_what_was_decided_before_is_kept(tmp_path: Path) -> None:
     def epochs() -> tuple[int, int, int | None]:
         run = prepare(ToyNet, DATA, config=config(budget="10m", tune={"trials": 2}))
@@ -170,8 +175,9 @@ def test_every_model_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", seconds)
     monkeypatch.setattr("dashfx.stages.budget.RandomChoice", lambda _: Fixed())
-    run = prepare(ToyNet, DATA, config=config(control=True, budget="1h"))
-    assert measured(run, rewritten(run)[1], None)["retrain"].seconds == 20 + 5
+    for control, both in ((True, 20 + 5), (False, 20)):
+        run = prepare(ToyNet, DATA, config=config(control=control, budget="1h"))
+        assert measured(run, rewritten(run)[1], None)["retrain"].seconds == both
 
 
 class Fixed:

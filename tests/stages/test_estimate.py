@@ -12,7 +12,7 @@ from toys import FAST, ToyNet, toy_data
 import dashfx
 from dashfx.run.prepare import prepare
 from dashfx.stages import estimate as estimating
-from dashfx.stages.estimate import VALIDATION, estimate, sight
+from dashfx.stages.estimate import VALIDATION, Sight, estimate, sight
 from dashfx.stages.rewrite import rewritten
 
 DATA = toy_data()
@@ -60,6 +60,10 @@ def test_what_the_network_sees(kernels: tuple[int, int], late: tuple[str, ...], 
     x = torch.zeros(2, 2, 20)
     found = sight(dashfx.trace(net, x), x)
     assert found is not None and found.late == late and words in found.sentence()
+
+
+def test_an_axis_that_is_not_seen_whole_is_enough() -> None:
+    assert "no answer can depend on the whole" in Sight((10, 10), (12.0, 8.0), ()).sentence()
 
 
 def test_a_long_run_is_told_what_makes_it_shorter() -> None:

@@ -85,8 +85,10 @@ def test_a_genotypes_value_does_not_depend_on_what_was_evaluated_before() -> Non
     assert evaluator is not None and evaluator.training is not None
     evaluating = evaluator.begin(context, evaluator.training.train(context))
     first, other = (Genotype(dict.fromkeys(("conv1", "conv2"), choice)) for choice in CHOICES[:2])
-    alone = evaluating.value(first)
+    norm = context.supernet.norm
+    alone, statistics = evaluating.value(first), norm.running_mean.clone()
     evaluating.value(other)
+    assert not torch.equal(norm.running_mean, statistics), "batch norm has each genotype's own statistics"
     assert evaluating.value(first) == alone
 
 

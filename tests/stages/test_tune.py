@@ -19,7 +19,7 @@ from toys import FAST, ToyNet, arrays, toy_data
 
 import dashfx
 from dashfx.cli.main import run as cli
-from dashfx.config.run import RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.tuning import RangeConfig, TuneConfig
 from dashfx.data import Data
 from dashfx.errors import ConfigError, DataError, RunFolderError
@@ -246,6 +246,9 @@ def test_a_study_of_another_space_is_refused_with_the_difference(tmp_path: Path)
 def test_a_grid_tries_every_combination_once(tmp_path: Path) -> None:
     space = {"lr": [0.1, 0.01], "momentum": [0.5, 0.9]}
     found = tuned(sampler="grid", trials=9, space=space, epochs=1)
+    assert len(found.trials) == 4 and len({tuple(trial.values.values()) for trial in found.trials}) == 4
+    own = RetrainConfig()  # the options as they are, which are first elsewhere, are in this grid
+    found = tuned(sampler="grid", trials=9, space={"momentum": [own.momentum, 0.5], "clip": [0.5, own.clip]}, epochs=1)
     assert len(found.trials) == 4 and len({tuple(trial.values.values()) for trial in found.trials}) == 4
 
 
