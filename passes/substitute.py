@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from dashfx.data.readers.border import gigabytes
+from dashfx.errors import SpaceError
 from dashfx.frontend.adapters import adapter_of, as_plain
 from dashfx.frontend.convs import unfold_weight_norm
 from dashfx.frontend.copies.members import carry, members_of
@@ -103,6 +106,7 @@ class Substitute(AbstractPass):
     def _built(self, site: Site, conv: nn.Module) -> tuple[AggConv, Tensor, Tensor | None]:
         """The searchable conv, and the weight and bias that it can grow from."""
         candidates, adapter = self.space.for_site(site.name, site.original), adapter_of(conv)
+        _check_room(site, candidates)
         if site.hosting:
             hosted = HostedConv(site, conv, candidates, self.algorithm)
             return hosted, conv.get_parameter(site.hosting.weight), None
@@ -120,6 +124,22 @@ class Substitute(AbstractPass):
             algorithm=self.algorithm,
             device=conv.weight.device,
             dtype=conv.weight.dtype,
+        )
+
+
+def _check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:
+    """Whether the weights of all candidates could be held at all, asked before they are allocated.
+
+    Raises:
+        SpaceError: they could not.
+    """
+    pairs = site.out_channels * site.in_channels // site.groups
+    size = 4 * pairs * sum(candidate.taps for candidate in candidates)
+    room = psutil.virtual_memory().total
+    if size > room:
+        raise SpaceError(
+            f"Site {site.name!r}: the weights of its {len(candidates)} candidates would take {gigabytes(size)}, this "
+            f"machine has {gigabytes(room)}; give smaller kernels or exclude the site"
         )
 
 

@@ -53,6 +53,10 @@ def export(
             f"--int8 with {source}: ranges are told from training data, which a file has none of; give the run's folder"
         )
     path = out or (source if source.is_dir() else source.parent) / "model.onnx"
+    if not path.parent.is_dir():
+        raise ExportError(f"--out {path}: no such folder: {path.parent}")
+    if path.is_dir():
+        raise ExportError(f"--out {path}: it is a folder; name the file, such as {path / 'model.onnx'}")
     settings: dict[str, Any] = {"opset": opset} if opset else {}
     if source.is_dir():
         inputs, model, facts, settings = _from_run(source, settings, data, needs_data=bool(int8))
@@ -61,8 +65,6 @@ def export(
         model, example, facts = _from_loader(source, input)
     if static:
         settings["dynamic_size"] = False
-    if not path.parent.is_dir():
-        raise ExportError(f"--out {path}: no such folder: {path.parent}")
     report = export_model(model, example, path, metadata=facts, **settings)
     if not quiet:
         render.line(str(report))

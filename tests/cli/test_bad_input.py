@@ -92,6 +92,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "unknown device": (search("--device", "tpu"), "choose auto, cpu or cuda"),
     "sizes": (search("--kernels", "3;5"), "write whole numbers as 3,5,7"),
+    "kernels beyond memory": (search("--kernels", "3,99999999"), "give smaller kernels or exclude the site"),
     "kernel of 0": (search("--kernels", "0,3"), "at least 1"),
     "no original to grow": (
         search("--init", "grow", "--kernels", "5,7", "--dilations", "1", "--set", "space.keep_original=false"),
@@ -120,6 +121,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "report no run": (["report", "."], "no finished run in ."),
     "report by what": (["report", ".", "--method", "folders"], "did you mean 'folder'?"),
     "export nothing": (["export", "nowhere"], "no such run folder or file"),
+    "export into a folder": (["export", "net.py", "--out", "taken"], "it is a folder; name the file"),
     "export a foreign file": (["export", "net.py"], "has no load()"),
     "evaluate nothing": (["eval", "nowhere.onnx", "--data", "good.npz"], "nowhere.onnx"),
     "evaluate a foreign file": (["eval", "net.py", "--data", "good.npz"], "give an .onnx file"),
