@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dashfx.plugins import Known
     from dashfx.report.profiles import Standings
     from dashfx.stages.estimate import Estimate
+    from dashfx.stages.pick import Point
     from dashfx.tune import Tuned
 
 # What a run's folder may hold, in the order in which a reader wants it.
@@ -121,6 +122,14 @@ def latency(rows: Mapping[Site, Mapping[Candidate, float]]) -> Table:
             own = f"{seconds / times[0][1]:.2f}" if times[0][1] else ""
             first = ", ".join(names) if place == 0 else ""
             made.add_row(first, str(candidate), f"{1e3 * seconds:.4g}", own, end_section=place == len(times) - 1)
+    return made
+
+
+def front(points: Sequence[Point]) -> Table:
+    """Choices from the cheapest on, each with what it costs and how much the rule prefers it."""
+    made = table("choices, the cheapest first", "cost", "score", "kernel and dilation", numbers=("cost", "score"))
+    for each in points:
+        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(f"{name} {c}" for name, c in each.genotype.items()))
     return made
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
-from dashfx.cost.counts import CostModel
+from dashfx.cost.base import CostModel
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import SoftGumbel

@@ -11,12 +11,19 @@ from dashfx.cli import options, render, tables
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
 
+Pareto = Annotated[
+    int | None,
+    typer.Option("--pareto", help="show so many choices, the cheapest first; write nothing", min=2, show_default=False),
+]
+Cost = Annotated[str, typer.Option("--cost", help="for --pareto: params, macs, size or latency")]
 Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/picked-1 and so on", show_default=False)]
 
 
 def pick(
     run: options.Folder,
     max: options.Max = None,
+    pareto: Pareto = None,
+    cost: Cost = "params",
     out: Out = None,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
@@ -26,10 +33,13 @@ def pick(
     Writes what `dashfx lower` writes: the weights are those that the search left, and want some training.
     """
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.pick import picked
+    from dashfx.stages.pick import front, picked
 
-    if not max:
-        raise ConfigError("pick needs --max: what the model may cost, such as --max latency=2ms")
+    if pareto is not None and not max:
+        render.show(tables.front(front(run, cost, pareto, data)))
+        return
+    if not max or pareto is not None:
+        raise ConfigError("pick needs either --max, what the model may cost, such as --max latency=2ms, or --pareto 8")
     _, settings = existing_folder(run)
     found = picked(run, max, data)
     folder = new_folder(out or options.free_folder(str(run / "picked")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dashfx.cost.base import Choices, TotalCost
 from dashfx.cost.named import TOTALS
-from dashfx.cost.select import nearest, select_under
+from dashfx.cost.select import nearest, pareto, select_under
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
@@ -158,6 +158,12 @@ class Limits:
         found = select_under(rows, costs, limits)
         found = nearest(rows, costs, limits, [limit.most for limit in self.each]) if found is None else found
         return Genotype({name: list(scores[name])[option] for name, option in found.items()})
+
+    def front(self, scores: Mapping[str, Mapping[Candidate, float]], points: int) -> list[Genotype]:
+        """The best choices from the least of the first budget's cost to as much as the best of all has."""
+        costs, _ = self._tables(scores)
+        found = pareto({name: list(row.values()) for name, row in scores.items()}, costs[0], points)
+        return [Genotype({name: list(scores[name])[option] for name, option in each.items()}) for each in found]
 
     def check(self, choices: Choices) -> None:
         """Whether any choice holds all of them.

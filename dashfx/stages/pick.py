@@ -8,10 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from dashfx.cost.budgets import Spent
+from dashfx.cost.budgets import Spent, limits_of, read_budgets
+from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.stages.limits import limited, spent
+from dashfx.stages.limits import choices_of, limited, spent
 from dashfx.stages.reopen import mixtures_of
 from dashfx.supernet import lower
 
@@ -23,6 +24,41 @@ class Picked:
     genotype: Genotype
     model: nn.Module
     budgets: tuple[Spent, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A choice on the front of a cost and what a rule prefers.
+
+    Attributes:
+        cost: of the whole model, in words.
+        score: the sum over the sites.
+    """
+
+    genotype: Genotype
+    cost: str
+    score: float
+
+
+def front(folder: str | Path, cost: str, points: int, data: str | None = None) -> list[Point]:
+    """The choices that an earlier run's mixtures prefer, from the cheapest on.
+
+    Args:
+        cost: its name, as in a budget.
+
+    Raises:
+        RunFolderError: as of `picked`.
+        ConfigError: no such cost.
+    """
+    (budget,) = read_budgets([f"{cost}=1x"])
+    run, supernet, training = mixtures_of(folder, data)
+    inputs = run.inputs.for_retraining()
+    limits = limits_of([budget], trace(inputs.given_model(), inputs.example), choices_of(supernet))
+    scores, (limit,) = training.rule.preferred(sites_of(supernet)), limits.each
+    return [
+        Point(each, budget.cost.say(limit.total(each)), sum(scores[name][choice] for name, choice in each.items()))
+        for each in limits.front(scores, points)
+    ]
 
 
 def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None) -> Picked:

@@ -15,7 +15,7 @@ import dashfx
 from dashfx import Candidate, Genotype
 from dashfx.cost.base import Choices
 from dashfx.cost.budgets import Limits, limits_of, read_budget, read_budgets
-from dashfx.cost.select import Table, nearest, select_under
+from dashfx.cost.select import Table, nearest, pareto, select_under
 from dashfx.errors import ConfigError
 
 INF = float("inf")
@@ -68,6 +68,22 @@ def test_the_nearest_choice_misses_by_the_least(seed: int) -> None:
     every = itertools.product(*(range(len(row)) for row in scores.values()))
     best = min(missed(dict(zip(scores, picks, strict=True))) for picks in every)
     assert missed(nearest(scores, costs, limits, limits)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_front_rises_and_ends_at_the_best(seed: int) -> None:
+    scores, (cost, _), _ = tables(seed)
+
+    def sums(picks: dict[str, int]) -> tuple[float, float]:
+        cheap, good = (sum(table[name][pick] for name, pick in picks.items()) for table in (cost, scores))
+        return cheap, good
+
+    points = [sums(each) for each in pareto(scores, cost, 7)]
+    assert points == sorted(points) and [good for _, good in points] == sorted(good for _, good in points)
+    assert points[0][0] == pytest.approx(sum(map(min, cost.values())))
+    assert points[-1][1] == pytest.approx(sum(map(max, scores.values())))
+    for cheap, good in points:
+        assert good == pytest.approx(enumerated(scores, [cost], [cheap * (1 + 1e-9)]))
 
 
 def test_what_a_rule_would_not_take_is_taken_where_nothing_else_holds() -> None:

@@ -82,10 +82,21 @@ def test_what_each_candidate_takes(user: Path, capsys: pytest.CaptureFixture[str
     assert "the model takes" in " ".join(said) and "CPUExecutionProvider" in " ".join(said)
 
 
+def test_a_front_of_choices(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path("run").iterdir())
+    assert run(["pick", "run", "--pareto", "9"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if " d1" in line or " d2" in line]
+    costs, scores = ([float(row[place]) for row in rows if row[0].isdigit()] for place in (0, 1))
+    assert costs == sorted(costs) and costs[0] == OWN and scores == sorted(scores)
+    assert sorted(Path("run").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "pick needs --max"),
+        ([], "pick needs either --max"),
+        (["--max", "params=1k", "--pareto", "3"], "pick needs either --max"),
+        (["--pareto", "3", "--cost", "parms"], "no cost 'parms' (did you mean 'params'?)"),
         (["--max", f"params={OWN - 1}"], f"the least that this model and space can have is {OWN}"),
         (["--max", "params=1ms"], "'1ms' is no limit in parameters"),
         (["--max", "params=1k", "--out", "net.py"], "cannot be written"),
