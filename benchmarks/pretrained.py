@@ -24,8 +24,8 @@ from dashfx.ops import drop_residuals
 from dashfx.run.folder import RunFolder, existing_folder
 from dashfx.run.prepare import prepare
 from dashfx.run.run import Run
+from dashfx.stages.compare import metric_of
 from dashfx.stages.export import onnx_metric
-from dashfx.stages.finalists import metric_of
 from dashfx.stages.reopen import lowered_of
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.strategies.probe import left_alone

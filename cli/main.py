@@ -16,6 +16,7 @@ from dashfx.cli.verbs.check import check
 from dashfx.cli.verbs.eval import evaluate
 from dashfx.cli.verbs.export import export
 from dashfx.cli.verbs.lower import lower
+from dashfx.cli.verbs.methods import methods
 from dashfx.cli.verbs.rank import rank
 from dashfx.cli.verbs.report import report
 from dashfx.cli.verbs.retrain import retrain
@@ -38,6 +39,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "show": show,
     "report": report,
     "bench-ops": bench_ops,
+    "methods": methods,
 }
 # Threads that wait spin for a moment only. Beside other busy processes on two cores, a step of examples/my_model.py
 # took 800 ms with OpenMP's long spinning and 31 ms without any; without any, a step on an idle machine takes up to

@@ -166,6 +166,12 @@ Input = Annotated[
 ProxyRows = Annotated[int, typer.Option(help="rows that the proxies see", min=2)]
 Workers = Annotated[int, typer.Option(help="processes, each with one thread; the scores are the same", min=1)]
 LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="the known results are errors")]
+MLflow = Annotated[
+    bool, typer.Option("--mlflow", help="also log to MLflow: MLFLOW_TRACKING_URI, or a database in the run's folder")
+]
+WandB = Annotated[
+    bool, typer.Option("--wandb", help="also log to Weights & Biases, offline unless WANDB_MODE says otherwise")
+]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="also write scalars for TensorBoard into the run's folder")
 ]

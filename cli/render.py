@@ -40,6 +40,11 @@ def line(text: str) -> None:
     OUT.print(text, soft_wrap=True)
 
 
+def text(whole: str) -> None:
+    """Text of many lines on stdout, as it is."""
+    OUT.print(whole, soft_wrap=True, end="")
+
+
 def note(text: str) -> None:
     _say("note", text, "cyan")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dashfx.ops import Tuning
     from dashfx.ops.autotune.suite import Layer, Measured
     from dashfx.passes import PassResult
+    from dashfx.plugins import Known
     from dashfx.report.profiles import Standings
     from dashfx.stages.estimate import Estimate
     from dashfx.tune import Tuned
@@ -332,3 +333,13 @@ def padding(sides: Padding) -> str:
 def field(axes: tuple[float, ...] | None) -> str:
     """A receptive field; "all" where it covers whatever input there is."""
     return "unknown" if axes is None else "x".join("all" if math.isinf(axis) else f"{axis:g}" for axis in axes)
+
+
+def methods(kind: str, known: Iterable[Known]) -> Table:
+    """Plug-ins of a kind: name, what it does and where it was published, row of the survey."""
+    table = Table(title=kind, box=box.SIMPLE, title_justify="left")
+    for column in ("name", "what it does", "row"):
+        table.add_column(column)
+    for each in known:
+        table.add_row(each.name, Text("\n".join(filter(None, (each.line, each.paper)))), each.row)
+    return table

@@ -5,7 +5,7 @@ Read `search` from top to bottom: its stages have the same names here, in the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,14 @@ from dashfx.run.inputs import ModelLike
 from dashfx.run.lock import releasing
 from dashfx.run.preflight import check_search, check_training
 from dashfx.run.prepare import prepare
-from dashfx.run.result import SEARCHED, Result, Standing
+from dashfx.run.result import SEARCHED, Result
 from dashfx.run.run import Run
-from dashfx.site import Site, Skip
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
-from dashfx.stages.export import exported, finished, opened
-from dashfx.stages.finalists import (
-    RETRAIN,
-    Finalist,
-    Start,
-    Trained,
-    best_of,
-    chance_of,
-    controls,
-    decide_recipe,
-    details,
-    planned_epochs,
-    recipes,
-    standings,
-    start_from,
-    train_finalists,
-)
-from dashfx.stages.quantise import int8
+from dashfx.stages.compare import compared
+from dashfx.stages.deliver import delivered
+from dashfx.stages.export import opened
+from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
@@ -49,7 +34,6 @@ from dashfx.stages.tune import check_space, tuned
 from dashfx.strategies.base import Strategy
 from dashfx.task import Task
 from dashfx.train.progress import QUIET, Observer
-from dashfx.tune import Tuned
 
 
 @releasing
@@ -104,7 +88,8 @@ def search(
     genotype = kept(run, searched(run, supernet))
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)
-    return delivered(run, finalists, start_from(supernet), program, tuning, chance)
+    decision = decided(run, finalists, start_from(supernet), program, tuning, chance)
+    return delivered(decision, compared(decision), program.skips)
 
 
 @releasing
@@ -139,7 +124,8 @@ def retrain_genotype(
         opened(run, out)
     run = budgeted(run, None, kept(run, genotype))
     finalist = Finalist(SEARCHED, SEARCHED, genotype, run.config, RETRAIN, f"{run.config.retrain.weights} weights")
-    return delivered(run, [finalist], lambda *_: plain, program, alone=True)
+    decision = decided(run, [finalist], lambda *_: plain, program, alone=True)
+    return delivered(decision, compared(decision), program.skips)
 
 
 def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
@@ -159,69 +145,3 @@ def kept(run: Run, genotype: Genotype) -> Genotype:
     if folder := run.session.writes:
         write_text(folder.genotype, genotype.to_json())
     return genotype
-
-
-def delivered(
-    run: Run,
-    finalists: list[Finalist],
-    start: Start,
-    program: Program,
-    tuning: Tuned | None = None,
-    chance: Genotype | None = None,
-    alone: bool = False,
-) -> Result:
-    """Train the finalists, keep the best on validation, measure each on the test part once, export, write it all down.
-
-    Args:
-        finalists: the searched model, by one recipe or by two.
-        alone: it is compared with no control.
-    """
-    trained = train_finalists(run, finalists, start)
-    best, tuning = decide_recipe(run, trained, tuning)
-    run = run.with_config(best.finalist.recipe).for_retraining()
-    sites = retrained_sites(run, program)
-    beside = [] if alone else controls(run, sites, best.finalist.genotype, chance)
-    rivals = train_finalists(run, beside, start, before=[best])
-    winner = best_of(run, rivals)
-    others = [each for each in rivals if each is not best]
-    stood = standings(run, [*trained, *others], rivals, winner)
-    if folder := run.session.writes:
-        if tuning or run.config.budget:
-            write_text(folder.retrained, run.config.to_yaml())
-        if winner is not best:
-            write_text(folder.searched, best.finalist.genotype.to_json())
-    result = _result(run, winner, stood, sites, program.skips, tuning)
-    if result.outcome:
-        run.note(f"control: {result.outcome}")
-    return finished(run, result)
-
-
-def _result(
-    run: Run,
-    winner: Trained,
-    stood: list[Standing],
-    sites: Mapping[str, Site],
-    skips: Iterable[Skip],
-    tuning: Tuned | None,
-) -> Result:
-    """The winner with its files in the run's folder, and the finalists beside it."""
-    genotype, model = winner.finalist.genotype, winner.model
-    assert model is not None  # one that diverged does not win
-    report, onnx_valid = exported(run, model, genotype, sites, winner.valid)
-    small = int8(run, onnx_valid)
-    test = next(each.figures.test for each in stood if each.kept and each.figures)
-    return Result(
-        genotype,
-        model,
-        run.inputs.task,
-        winner.valid,
-        test,
-        sites,
-        tuple(skips),
-        tuple(stood),
-        onnx_valid=onnx_valid,
-        exported=report,
-        int8=small,
-        tuned=tuning,
-        **details(run, model),
-    )

@@ -43,7 +43,7 @@ HOMES: dict[str, Home] = {
     "monitor": Home("dashfx.strategies.monitors", "MONITORS", "Monitor"),
     "term": Home("dashfx.strategies.terms", "TERMS", "Term"),
     "edit": Home("dashfx.strategies.edits", "EDITS", "Edit"),
-    "cost": Home("dashfx.cost.counts", "COSTS", "CostModel"),
+    "cost": Home("dashfx.cost.named", "COSTS", "CostModel"),
     "optimiser": Home("dashfx.blackbox.named", "OPTIMISERS", "Optimiser"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),
     "proxy": Home("dashfx.proxy.named", "PROXIES", "Proxy"),
@@ -51,6 +51,23 @@ HOMES: dict[str, Home] = {
     "weight optimiser": Home("dashfx.train.recipe", "OPTIMISERS"),
     "alpha optimiser": Home("dashfx.strategies.updates", "ALPHA_OPTIMISERS"),
 }
+
+
+class Known(NamedTuple):
+    """What a plug-in says of itself.
+
+    Attributes:
+        line: the first sentence of its docstring.
+        paper: where it was published; "" where it was not.
+        row: its number in the survey that the parts of dashfx follow.
+    """
+
+    name: str
+    line: str
+    paper: str = ""
+    row: str = ""
+
+
 _TEXT = re.compile(
     r"(?P<what>[\w-]+|.+?\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.\w+)+:[^\W\d]\w*|[^:]*)(?::(?P<arguments>[^:=]+=.*|))?",
     re.DOTALL,
@@ -82,6 +99,17 @@ def names_of(kind: str) -> Mapping[str, Any]:
     """The kind's dict."""
     home = HOMES[kind]
     found: Mapping[str, Any] = getattr(import_module(home.module), home.names)
+    return found
+
+
+def known_of(kind: str) -> list[Known]:
+    """Every plug-in of a kind, by what its class or function says."""
+    found = []
+    for name, maker in names_of(kind).items():
+        owner = maker.func if isinstance(maker, partial) else maker
+        line = " ".join((inspect.getdoc(owner) or "").split("\n\n")[0].split())
+        line = re.split(r"(?<=\w[.)])\s+(?=[A-Z])", line, maxsplit=1)[0]
+        found.append(Known(name, line, getattr(owner, "paper", ""), getattr(owner, "row", "")))
     return found
 
 
@@ -167,7 +195,7 @@ def _of_kind(kind: str, found: Any, what: str) -> Any:
     home = HOMES[kind]
     base = getattr(import_module(home.module), home.base) if home.base else None
     if base is not None and not isinstance(found, base):
-        raise ConfigError(f"{what!r} is no {kind}: it must be a subclass of {base.__module__}.{base.__name__}")
+        raise ConfigError(f"{what!r} is no {kind}: it must be a subclass of {home.module}.{home.base}")
     if base is None and not callable(found) and kind != "strategy":
         raise ConfigError(f"{what!r} is no {kind}: it must be a function")
     return found

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.config.search import SearchConfig
-from dashfx.cost.counts import CostModel, expected_cost
+from dashfx.cost.base import CostModel
+from dashfx.cost.counts import expected_cost
 from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.frontend.inputs import mapped
 from dashfx.frontend.tracing import Program, trace

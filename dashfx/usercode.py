@@ -83,7 +83,7 @@ def _refuse_arguments(parser: argparse.ArgumentParser, message: str) -> NoReturn
 def place_of(raised: BaseException) -> str:
     """ " at net.py:12", where the user's code raised: the innermost line that is no installed package's."""
     frames = inspect.getinnerframes(raised.__traceback__) if raised.__traceback__ else []
-    home = Path(__file__).parent.parent
+    home = Path(__file__).parent
     own = [f for f in frames if "-packages" not in f.filename and not Path(f.filename).is_relative_to(home)]
     return f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 

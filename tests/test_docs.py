@@ -21,7 +21,7 @@ from dashfx.cli.options import KEYS
 from dashfx.config.presets import PRESETS as TASK_PRESETS
 from dashfx.config.run import RunConfig
 from dashfx.config.search import FitConfig
-from dashfx.cost.counts import COSTS
+from dashfx.cost.named import COSTS
 from dashfx.data import load_data
 from dashfx.data.sets.named import NAMED
 from dashfx.space import PRESETS

@@ -29,7 +29,7 @@ def moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(BEFORE / "run", tmp_path / "moved")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     return tmp_path / "moved"
 
 
@@ -170,7 +170,7 @@ def test_a_run_stands_alone_from_its_start(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(ZeroDivisionError):
             run(["search", "net.py:Net", "--data", "waves.npz", "--out", "run", *options])
     assert {"net.py", "data.json", "config.yaml"} <= {path.name for path in (home / "run").iterdir()}
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     shutil.move(home / "run", tmp_path / "other")
     shutil.rmtree(home)
     monkeypatch.chdir(BEFORE)  # which has data of that name

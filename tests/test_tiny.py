@@ -190,7 +190,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
 def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
     user: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     growth = {"init": "grow", "shrink": 0.9, "epochs": 6, "discretise": "one-by-one", "recovery": 0.5}
     config = {**CONFIG, "search": {**CONFIG["search"], **growth}}
 
@@ -210,7 +210,7 @@ def test_a_search_whose_candidates_leave_resumes_and_lowers_the_same(
 
 
 def test_what_a_probe_left_alone_is_left_alone_when_lowered_again(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     auto = {"space": {**CONFIG["space"], "sites": "auto", "probe": 3}, "search": {**CONFIG["search"], "init": "grow"}}
     model, data, out = f"{user / 'net.py'}:Net", str(user / "waves.npz"), str(user / "probed")
     result = dashfx.search(model, data, config={**CONFIG, **auto}, out=out)

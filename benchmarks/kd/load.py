@@ -1,7 +1,7 @@
 """A table of trained genotypes, as `benchmarks.kd.train` writes it, goes in; its rows come out.
 
 A search needs no loader: `dashfx search ... --strategy evolution --evaluator benchmarks/kd/swedishleaf.json` takes the
-file itself (`dashfx.strategies.genotype_table`), and proposes the genotypes that it holds.
+file itself (`dashfx.blackbox.genotype_table`), and proposes the genotypes that it holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashfx import Genotype
-from dashfx.strategies.genotype_table import read_choice
+from dashfx.blackbox.genotype_table import read_choice
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from dashfx.train.progress import QUIET
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from dashfx.config.run import RunConfig
     from dashfx.data import Data
+    from dashfx.frontend.model import ModelSource
     from dashfx.ops import Tuning
     from dashfx.passes import PassResult
-    from dashfx.run.run import Run
+    from dashfx.task import Task
 
 Input = Annotated[
     str | None, typer.Option(help="shape of one input, such as 3x32x32; by default that of --data", show_default=False)
@@ -62,16 +64,10 @@ def check(
     With --data, also what stands in the data, part by part, for which no MODEL is needed; with both, what a run would
     take.
     """
-    from dashfx.frontend.model import build, load_model
-    from dashfx.frontend.outputs import check_fit
+    from dashfx.frontend.model import load_model
     from dashfx.frontend.tracing import trace
-    from dashfx.run.inputs import Inputs
-    from dashfx.run.ledger import Ledger
-    from dashfx.run.run import Run
-    from dashfx.run.session import Session
     from dashfx.stages.estimate import sight
     from dashfx.supernet import as_supernet
-    from dashfx.task import LossOptions, load_task
 
     settings = options.configuration(ctx.params)
     wanted = data is not None or input is None  # else a preset's data, which may have to be generated, are not needed
@@ -81,19 +77,9 @@ def check(
         if settings.model is None:
             return
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
-    network = build(source, settings.seed)
-    if settings.checkpoint:
-        from dashfx.frontend.checkpoint import load_checkpoint
-
-        key, new_head = settings.checkpoint_key, settings.new_head
-        for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
-            render.note(note)
+    network = built(source, settings)
     example = example_input(input, loaded, settings.seed)
-    judged = None
-    if loaded is not None and input is None:
-        judged = load_task(settings.task, loaded, LossOptions(**settings.loss.model_dump()))
-        for warning in check_fit(network, example, loaded, judged):
-            render.warn(warning)
+    judged = fitting_task(network, example, loaded, settings) if loaded is not None and input is None else None
     program = trace(network, example)
     seen = sight(program, example)
     report = survey(program, settings)
@@ -107,15 +93,43 @@ def check(
     if seen is not None:
         render.show(f"{seen.sentence()}.")
     if estimate and loaded is not None and judged is not None:
-        inputs = Inputs(source, loaded, judged, settings, settings.checkpoint)
-        show_estimate(Run(inputs, Session(settings, QUIET, False, time.perf_counter()), Ledger()), program.model)
+        show_estimate(source, loaded, judged, settings, program.model)
 
 
-def show_estimate(run: Run, supernet: Any) -> None:
+def built(source: ModelSource, settings: RunConfig) -> nn.Module:
+    """The user's model with its checkpoint, where there is one; what loading that had to say is shown."""
+    from dashfx.frontend.checkpoint import load_checkpoint
+    from dashfx.frontend.model import build
+
+    network = build(source, settings.seed)
+    if settings.checkpoint:
+        key, new_head = settings.checkpoint_key, settings.new_head
+        for note in load_checkpoint(network, settings.checkpoint, key=key, new_head=new_head):
+            render.note(note)
+    return network
+
+
+def fitting_task(network: nn.Module, example: torch.Tensor, data: Data, settings: RunConfig) -> Task:
+    """The task on these data, once the model's output has been seen to fit it."""
+    from dashfx.frontend.outputs import check_fit
+    from dashfx.task import LossOptions, load_task
+
+    task = load_task(settings.task, data, LossOptions(**settings.loss.model_dump()))
+    for warning in check_fit(network, example, data, task):
+        render.warn(warning)
+    return task
+
+
+def show_estimate(source: ModelSource, data: Data, task: Task, settings: RunConfig, supernet: Any) -> None:
     """What a run with these options would take, measured on a few steps."""
+    from dashfx.run.inputs import Inputs
+    from dashfx.run.ledger import Ledger
+    from dashfx.run.run import Run
+    from dashfx.run.session import Session
     from dashfx.stages.estimate import estimate
 
-    found = estimate(run, supernet)
+    inputs = Inputs(source, data, task, settings, settings.checkpoint)
+    found = estimate(Run(inputs, Session(settings, QUIET, False, time.perf_counter()), Ledger()), supernet)
     render.show(tables.estimate(found), *(f"{line}." for line in found.advice()))
 
 

@@ -66,8 +66,8 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
     """On the run's own data, or on other data that is read and normalised like it."""
     from dashfx.data import load_data
     from dashfx.run.folder import RunFolder
+    from dashfx.stages.compare import metric_of
     from dashfx.stages.export import onnx_metric
-    from dashfx.stages.finalists import metric_of
     from dashfx.stages.measure import to_measure
     from dashfx.stages.reopen import model_of
     from dashfx.task import data_kind, load_task
@@ -91,9 +91,10 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
                 reading=known.reading,
                 parts=how,
                 labels=known.labels,
+                channels=known.channels,
             )
 
-        data, parts = to_measure(load, part, known.channels)
+        data, parts = to_measure(load, part)
         inputs = replace(inputs, data=data)
     data = inputs.data
     data.part(parts[0])
@@ -129,10 +130,11 @@ def _of_file(file: Path, spec: str | None, part: str | None, task: str | None, s
             reading=known.reading,
             parts=how,
             labels=known.labels,
+            channels=known.channels,
         )
 
     model = OnnxModel(file)
-    data, parts = to_measure(load, part, known.channels)
+    data, parts = to_measure(load, part)
     used = load_task(wanted, data, target=known.target)
     check_input(model, known.input_shape, data)
     used.check(model.rows(data.part(parts[0]).__getitems__([0])[0]), data)

@@ -119,10 +119,10 @@ def _to_rank(
     seed: int,
 ) -> tuple[Mapping[str, Build], Mapping[str, Genotype], Mapping[str, float]]:
     """What builds each model by name; the genotypes where one model's are ranked; known results."""
+    from dashfx.blackbox.genotype_table import COLUMN, GenotypeTable
     from dashfx.frontend.model import build, load_model
     from dashfx.run.known_networks import builder, read_results, sampled, variants
     from dashfx.space import SearchSpace
-    from dashfx.strategies.genotype_table import COLUMN, GenotypeTable
 
     args = options.named_values(model_args or ())
     table = truth is not None and truth.suffix == ".json"

@@ -31,6 +31,8 @@ def retrain(
     amp: options.Amp = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
+    mlflow: options.MLflow = False,
+    wandb: options.WandB = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
@@ -43,7 +45,7 @@ def retrain(
     tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
     settings = options.configuration(ctx.params, with_values(settings, tuned.taken) if tuned else settings)
     folder = out or options.free_folder(f"{before.root}-retrain")
-    others = writers(folder) if tensorboard else []
+    others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
         progress.note(_recipe(before.root, tuned))
         start, genotype = None, searched_of(run)

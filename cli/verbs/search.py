@@ -60,6 +60,8 @@ def search(
     random_control: options.RandomControl = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
+    mlflow: options.MLflow = False,
+    wandb: options.WandB = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Find a kernel size and dilation for each conv of MODEL, retrain it, and write a checked ONNX file.
@@ -70,7 +72,7 @@ def search(
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
     folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
-    others = writers(folder) if tensorboard else []
+    others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with: dashfx search --resume --out {folder}"):
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
@@ -80,15 +82,26 @@ def search(
         show_result(result, result.folder)
 
 
-def writers(folder: Path) -> list[Observer]:
-    """Those who write TensorBoard's files into the run's folder.
+def writers(folder: Path, tensorboard: bool, mlflow: bool, wandb: bool) -> list[Observer]:
+    """The loggers that are asked for; each writes into the run's folder, unless its own settings say otherwise.
 
     Raises:
-        ConfigError: TensorBoard is not installed.
+        ConfigError: one that is not installed.
     """
-    from dashfx.train.tensorboard import TensorBoard  # imports TensorBoard, which few want
+    found: list[Observer] = []  # each imports what few want
+    if tensorboard:
+        from dashfx.train.loggers.tensorboard import TensorBoard
 
-    return [TensorBoard(folder / "tensorboard")]
+        found.append(TensorBoard(folder / "tensorboard"))
+    if mlflow:
+        from dashfx.train.loggers.mlflow import MLflow
+
+        found.append(MLflow(folder / "mlflow", folder.name))
+    if wandb:
+        from dashfx.train.loggers.wandb import WandB
+
+        found.append(WandB(folder / "wandb", folder.name))
+    return found
 
 
 def show_result(result: Result, folder: Path) -> None:

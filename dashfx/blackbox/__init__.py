@@ -1,1 +1,1 @@
-"""Black-box optimisers that ask and tell, and spaces of genomes. Knows no network; imports facts and config."""
+"""Black-box optimisers that ask and tell, spaces of genomes, and tables of genotypes. Knows no strategy and no run."""

@@ -152,11 +152,11 @@ def optimise(
         new = list(dict.fromkeys(each.genome for each in asked if each.genome not in values))
         started = time.perf_counter()
         values.update(zip(new, map(_finite, evaluate(new) if new else ()), strict=True))
-        seconds = (time.perf_counter() - started) / max(1, len(new))
+        spent = dict.fromkeys(new, (time.perf_counter() - started) / max(1, len(new)))
         told = []
         for number, each in enumerate(asked, len(rows)):
-            value, spent = values[each.genome], seconds if each.genome in new else 0.0
-            told.append(Row(number, each.genome, value, fitness(value, maximise), each.parent, spent))
+            value, seconds = values[each.genome], spent.pop(each.genome, 0.0)  # of equals in one go, the first paid
+            told.append(Row(number, each.genome, value, fitness(value, maximise), each.parent, seconds))
         asking.tell(told)
         for row in told:
             if history:

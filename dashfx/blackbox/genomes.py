@@ -1,4 +1,4 @@
-"""What a black-box search draws from: spaces that sample and mutate hashable genomes and write them as JSON."""
+"""Spaces of genomes, which a black-box search draws from: hashable genomes are sampled, mutated and written as JSON."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Counts of parameters and operations, of a conv and of a network, and tables of them for a search's loss."""
+"""Counts of parameters and operations, of a conv and of a network, and shares of them for a search's loss."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dashfx.errors import ConfigError
+from dashfx.cost.base import CostModel, site_of
 from dashfx.frontend.recording import forward
 from dashfx.frontend.tracing import evaluation
 from dashfx.ops import AggConv
@@ -54,20 +53,6 @@ def flops_of(module: nn.Module, x: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-class CostModel(ABC):
-    """A cost per candidate, from 0 up, without gradient."""
-
-    unit: ClassVar[str]
-
-    @abstractmethod
-    def of(self, aggconv: AggConv) -> list[float]:
-        """The cost of each candidate at this site, in `unit`."""
-
-    def table(self, sites: Mapping[str, AggConv]) -> dict[str, Tensor]:
-        """Site name -> (n_candidates,)."""
-        return {name: torch.tensor(self.of(a), device=a.alpha.device, dtype=a.alpha.dtype) for name, a in sites.items()}
-
-
 @dataclass(frozen=True)
 class Span(CostModel):
     """Effective size over input size, averaged over the axes: a mild pull towards small spans."""
@@ -75,7 +60,7 @@ class Span(CostModel):
     unit: ClassVar[str] = "share of the input's length"
 
     def of(self, aggconv: AggConv) -> list[float]:
-        size = _site(aggconv).input_size
+        size = site_of(aggconv).input_size
         return [sum(s / n for s, n in zip(c.span, size, strict=True)) / len(size) for c in aggconv.candidates]
 
 
@@ -90,25 +75,6 @@ class Taps(CostModel):
         return [c.taps / largest for c in aggconv.candidates]
 
 
-@dataclass(frozen=True)
-class Macs(CostModel):
-    """Multiply-adds for one input."""
-
-    unit: ClassVar[str] = "multiply-adds"
-
-    def of(self, aggconv: AggConv) -> list[float]:
-        return [float(conv_macs(_site(aggconv), c)) for c in aggconv.candidates]
-
-
-COSTS: dict[str, type[CostModel]] = {"span": Span, "taps": Taps}
-
-
 def expected_cost(table: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> Tensor:
     """Mean over the sites of the cost expected under their mixtures; a scalar with gradient."""
     return torch.stack([(table[name] * coefficients[name]).sum() for name in table]).mean()
-
-
-def _site(aggconv: AggConv) -> Site:
-    if aggconv.site is None:
-        raise ConfigError(f"AggConv {aggconv.name!r} stands at no site of a traced model: use the cost 'taps'")
-    return aggconv.site

@@ -1,11 +1,12 @@
-"""Trained models of one run go in; their size, work and ONNX Runtime latency, measured alike, come out."""
+"""Latency in ONNX Runtime, size and work of the trained models of one run, measured alike."""
 
 from __future__ import annotations
 
 import logging
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dashfx.frontend.tracing import copy_model
 logger = logging.getLogger(__name__)
 
 EXPORTER, OPSET = "torchscript", 18  # a tenth of a second a model; ONNX Runtime fuses both exporters' graphs alike
+THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,28 @@ def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
 
 def _latency(seconds: Sequence[float]) -> Latency:
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Latency(median, low, high, len(seconds), threads=1)
+    return Latency(median, low, high, len(seconds), THREADS)
 
 
 def _call(model: nn.Module, x: Tensor) -> Call | None:
     """A call of the model in ONNX Runtime, or None where the exporter does not take it."""
-    plain = copy_model(model).cpu().float().eval().requires_grad_(False)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            write(plain, Attempt(EXPORTER, (x,), ({},), OPSET), path, {})
-            return call_of(path, (x,))
+        with written(model, x) as path:
+            return call_of(path, (x.cpu().float(),))
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         logger.info("latency not measured: %s", error)
         return None
+
+
+@contextmanager
+def written(model: nn.Module, x: Tensor) -> Iterator[Path]:
+    """Inside, the path of the model's ONNX file, as it is measured.
+
+    Raises:
+        ExportError: the exporter does not take the model.
+    """
+    plain = copy_model(model).cpu().float().eval().requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write(plain, Attempt(EXPORTER, (x.cpu().float(),), ({},), OPSET), path, {})
+        yield path

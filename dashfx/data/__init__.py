@@ -1,4 +1,4 @@
-"""A spec (a path, a name, arrays or code) goes in; `Data` with train, validation and test parts comes out."""
+"""Data: a spec (a path, a name, arrays or code) becomes train, validation and test parts."""
 
 from dashfx.data.base import Arrays, Data, Kind
 from dashfx.data.load import load_data

@@ -1,4 +1,4 @@
-"""Names of presets, or the user's function, go in; a function that alters training batches, drawn by a seed, comes out.
+"""Augmentation of training batches, by the names of presets or by the user's function, drawn by a seed.
 
 It is called with a normalised batch as `Arrays` gives it, and a generator: (x, y, generator) -> (x, y). Draws depend on
 the epoch's seed and on the batch's rows alone, so a run that is continued sees what it would have seen.

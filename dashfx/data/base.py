@@ -1,4 +1,4 @@
-"""What the rest of dashfx sees of data: `Arrays` (one part), `Normalisation`, and `Data` (three parts and facts)."""
+"""Data as the rest of dashfx sees it: `Arrays` (one part), and `Data` (three parts and facts)."""
 
 from __future__ import annotations
 

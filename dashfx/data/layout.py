@@ -1,4 +1,4 @@
-"""Axes of x in whatever layout go in; views (N, C, *size), a scale, and a note on how it was read come out.
+"""Layout of axes: views (N, C, *size) of x, whatever its axes are, a scale, and a note on how it was read.
 
 The rules look at the shape and dtype of the leading part alone and then hold for every part:
 
@@ -12,7 +12,6 @@ The rules look at the shape and dtype of the leading part alone and then hold fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from dashfx.data.readers.rows import Rows, Values
 from dashfx.data.reading import Layout, Reading
 from dashfx.data.source import Pair, Source
-from dashfx.errors import DataError, did_you_mean
+from dashfx.errors import DataError
 from dashfx.space import size_text
 
 TOO_MANY = 4  # a series of so many times more channels than samples was hardly meant
@@ -36,40 +35,6 @@ class ChannelsLast(Rows):
 
     def row(self, number: int, generator: torch.Generator | None) -> np.ndarray:
         return np.moveaxis(self.rows.row(number, generator), -1, 0)
-
-
-class Picked(Rows):
-    """Rows of which some channels are taken, in this order."""
-
-    def __init__(self, rows: Rows, channels: np.ndarray) -> None:
-        super().__init__((len(rows), len(channels), *rows.shape[2:]), rows.dtype)
-        self.rows, self.channels, self.slow, self.random = rows, channels, rows.slow, rows.random
-
-    def row(self, number: int, generator: torch.Generator | None) -> np.ndarray:
-        return self.rows.row(number, generator)[self.channels]
-
-
-def channels_by_name(source: Source, xs: dict[str, Values], wanted: Sequence[str]) -> tuple[Source, dict[str, Values]]:
-    """x of each part, (N, C, *size), with the channels `wanted` in their order, where the source names its own.
-
-    Raises:
-        DataError: it lacks one of them.
-    """
-    names = source.channels
-    if not wanted or tuple(wanted) == names or len(names) != xs[source.lead].shape[1]:
-        return source, xs
-    lacking = [name for name in wanted if name not in names]
-    if lacking:
-        raise DataError(
-            f"{source.name} has the channels {', '.join(names)}, the model needs {', '.join(wanted)}: "
-            f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing{did_you_mean(lacking[0], names)}"
-        )
-    order = np.array([names.index(name) for name in wanted])
-    picked: dict[str, Values] = {
-        part: Picked(x, order) if isinstance(x, Rows) else x[:, order] for part, x in xs.items()
-    }
-    note = f"channels: {', '.join(wanted)}, picked by name from {', '.join(names)}"
-    return replace(source, channels=tuple(wanted), notes=(*source.notes, note)), picked
 
 
 def laid_out(source: Source, reading: Reading) -> Source:

@@ -11,10 +11,11 @@ import numpy as np
 
 from dashfx.data.augment import load_augment
 from dashfx.data.base import Arrays, Data
+from dashfx.data.channels import channels_by_name, with_channels
 from dashfx.data.checks.arrays import check_source
 from dashfx.data.checks.findings import findings
 from dashfx.data.checks.leaks import fingerprints, leaks
-from dashfx.data.layout import channels_by_name, channels_first, describe, laid_out, scale_of
+from dashfx.data.layout import channels_first, describe, laid_out, scale_of
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.parts import PARTS
 from dashfx.data.read import Spec, read
@@ -70,12 +71,10 @@ def load_data(
     """
     source = read(spec, reading)
     if isinstance(source, Data):
-        return renumbered(_finished(source, reading, augment), labels)
+        return with_channels(renumbered(_finished(source, reading, augment), labels), channels)
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: keep at least one row of each part")
-    if parts != "whole" and "train" not in source.parts:
-        there = ", ".join(source.parts)
-        raise DataError(f"{source.name}: no arrays to train on; it has {there} alone, expected {EXPECTED}")
+    _check_train(source, parts)
     source, reading = as_rows(laid_out(source, reading), reading)
     check_source(source)
     _check_reading(source, reading)
@@ -84,36 +83,54 @@ def load_data(
     source, xs = channels_by_name(source, xs, channels)
     targets, given = _parts(source, xs, kind, reading, tuple(labels))
     prints = _prints(given)
-    if parts == "whole":
-        all_parts, notes = _whole(given)
-    else:
-        train_prints = prints[id(given["train"].x)] if prints else None
-        all_parts, notes = complete(
-            given, targets.kind, seed=seed, valid_fraction=valid_fraction, labels=targets.labels, prints=train_prints
-        )
+    all_parts, notes = _whole(given) if parts == "whole" else _drawn(given, targets, seed, valid_fraction, prints)
     if limit is not None:
         all_parts = {part: limited(arrays, limit, seed) for part, arrays in all_parts.items()}
         notes.append(f"limit: at most {limit} rows of each part")
-    normalisation = _normalisation(all_parts["train"], normalise)
-    data = Data(
+    notes = [*source.notes, describe(like, reading.layout), targets.note, *notes]
+    data = _assembled(source, targets, all_parts, _normalisation(all_parts["train"], normalise), reading)
+    if source.labels and data.kind != "classes":  # whose numbers were matched where y was read
+        data = renumbered(data, labels)
+    data = replace(augmented(data, augment), given=tuple(given))
+    notes += _found(data, prints) if parts != "whole" else []
+    for note in notes:
+        log.info("data %s: %s", data.name, note)
+    return replace(data, notes=tuple(notes))
+
+
+def _check_train(source: Source, parts: str) -> None:
+    if parts != "whole" and "train" not in source.parts:
+        there = ", ".join(source.parts)
+        raise DataError(f"{source.name}: no arrays to train on; it has {there} alone, expected {EXPECTED}")
+
+
+def _drawn(
+    given: dict[str, Arrays], targets: Targets, seed: int, valid_fraction: float, prints: Prints | None
+) -> tuple[dict[str, Arrays], list[str]]:
+    """All three parts, those that there are not carved out of train."""
+    of_train = prints[id(given["train"].x)] if prints else None
+    fraction, labels = valid_fraction, targets.labels
+    return complete(given, targets.kind, seed=seed, valid_fraction=fraction, labels=labels, prints=of_train)
+
+
+def _assembled(
+    source: Source, targets: Targets, parts: dict[str, Arrays], normalisation: Normalisation, reading: Reading
+) -> Data:
+    train, valid, test = (parts[part].normalised(normalisation) for part in PARTS)
+    shape = tuple(train.x.shape[1:])
+    return Data(
         name=source.name,
-        **{part: arrays.normalised(normalisation) for part, arrays in all_parts.items()},
-        input_shape=tuple(all_parts["train"].x.shape[1:]),
+        train=train,
+        valid=valid,
+        test=test,
+        input_shape=shape,
         kind=targets.kind,
         n_outputs=targets.n_outputs,
         labels=targets.labels,
         normalisation=normalisation,
-        notes=(*source.notes, describe(like, reading.layout), targets.note, *notes),
-        augment=load_augment(augment, targets.kind, targets.n_outputs) if augment else None,
         reading=reading if reading.vote else replace(reading, groups=None),  # which tell of these files alone
-        channels=source.channels if len(source.channels) == all_parts["train"].x.shape[1] else (),
-        given=tuple(given),
+        channels=source.channels if len(source.channels) == shape[0] else (),
     )
-    found = _found(data, prints) if parts != "whole" else []
-    data = replace(data, notes=(*data.notes, *found))
-    for note in data.notes:
-        log.info("data %s: %s", data.name, note)
-    return data
 
 
 def _check_reading(source: Source, reading: Reading) -> None:

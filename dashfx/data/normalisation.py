@@ -1,4 +1,4 @@
-"""Rows of numbers go in; the shift and scale of each channel, or of each channel's positions, come out."""
+"""Normalisation: the shift and scale of each channel, or of each channel's positions, fitted on rows of numbers."""
 
 from __future__ import annotations
 
@@ -93,6 +93,11 @@ class Normalisation:
     @cached_property  # one per position are many, and are asked for with every batch
     def _tensors(self) -> tuple[Tensor, Tensor]:
         return torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
+
+    def picked(self, channels: np.ndarray) -> Normalisation:
+        """That of these channels, in this order."""
+        mean, std = (np.reshape(v, (self.channels, -1))[channels].ravel().tolist() for v in (self.mean, self.std))
+        return Normalisation(tuple(mean), tuple(std), self.size)
 
     def to_dict(self) -> dict[str, list[float]]:
         facts: dict[str, Any] = {"mean": list(self.mean), "std": list(self.std)}

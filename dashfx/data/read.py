@@ -1,4 +1,4 @@
-"""Specs of data (path, name, code, mapping or tuple of arrays); a `Source`, or a user's finished `Data`, comes out."""
+"""Reading of a spec (path, name, code, mapping or tuple of arrays) into a `Source`, or a user's finished `Data`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dashfx.data.base import Data
+from dashfx.data.join import join
 from dashfx.data.readers.datasets import read_saved
 from dashfx.data.readers.folders import has
 from dashfx.data.readers.npz import npy_files, read_npy_folder, read_npz
@@ -20,7 +21,7 @@ from dashfx.data.readers.wav import read_waves
 from dashfx.data.readers.webdataset import read_shards
 from dashfx.data.reading import Reading
 from dashfx.data.sets.named import NAMED
-from dashfx.data.source import Source, from_mapping, from_tuple, join
+from dashfx.data.source import Source, from_mapping, from_tuple
 from dashfx.errors import DataError, did_you_mean
 from dashfx.usercode import is_code, load_object
 

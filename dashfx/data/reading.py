@@ -1,4 +1,4 @@
-"""What a user can say of how files are read: the options that readers share."""
+"""Options of reading, which readers share: what a user can say of how files become rows."""
 
 from __future__ import annotations
 

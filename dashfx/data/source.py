@@ -1,4 +1,4 @@
-"""Named arrays go in; a `Source` comes out: raw (x, y) of each part given, before layout, labels and splits."""
+"""Source of data: raw (x, y) of each part given, from named arrays, before layout, labels and splits."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Source:
         groups: (N,) the name or number of the patient, speaker or other group that each row is of; never split.
         labels: the names of classes 0..K-1, of labels or of numbers to regress, where the source knows names.
         channels: the names of x's channels, where the source knows them.
+        orders: those of parts that came with names of their own, which may be in another order.
         kind: what y is, where the source says so.
     """
 
@@ -41,6 +42,7 @@ class Source:
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kind: str | None = None
 
     @property
@@ -64,7 +66,7 @@ def as_array(value: Any, where: str) -> np.ndarray:
             if isinstance(value, Tensor):
                 array = _of_tensor(value, where)
             else:
-                array = value if isinstance(value, np.ndarray) else _of_list(value, where)
+                array = _filled(value, where) if isinstance(value, np.ndarray) else _of_list(value, where)
     except DataError as error:
         if isinstance(error.__cause__, ValueError) and not isinstance(value, Tensor):
             raise DataError(f"{where} has rows of different lengths; pad or crop them to one shape") from None
@@ -78,6 +80,17 @@ def _of_list(value: Any, where: str) -> np.ndarray:
     if isinstance(value, Sequence) and not isinstance(value, str):
         check_room(sum(getattr(each, "nbytes", 0) for each in value), where)
     return np.asarray(value)
+
+
+def _filled(array: np.ndarray, where: str) -> np.ndarray:
+    """The array itself, unless values in it are masked out, which would be taken as if they were not.
+
+    Raises:
+        DataError: they are.
+    """
+    if np.ma.is_masked(array):
+        raise DataError(f"{where} has {np.ma.count_masked(array)} masked values; fill them, or leave their rows out")
+    return array
 
 
 def _of_tensor(value: Tensor, where: str) -> np.ndarray:
@@ -134,16 +147,21 @@ def from_mapping(arrays: Mapping[str, Any], name: str) -> Source:
     names = {what: _names(arrays[key], f"{name}: {key}") for what, key in keys.items()}
     used = {*found.values(), *(keys[what] for what, each in names.items() if each)}
     unused = [str(key) for key in arrays if key not in used]
-    notes = (f"left unread: {', '.join(unused)}",) if unused else ()
-    read = Source(name, parts, notes, groups=groups, channels=names.get("channels", ()))
-    return named(read, names.get("labels", ()))
+    notes: tuple[str, ...] = (f"left unread: {', '.join(unused)}",) if unused else ()
+    channels = names.get("channels", ())
+    if len(set(channels)) < len(channels):
+        channels, notes = (), (*notes, "left unread: names of channels, of which some occur twice")
+    return named(Source(name, parts, notes, groups=groups, channels=channels), names.get("labels", ()))
 
 
 def _groups(value: Any, n: int, where: str, part: str) -> np.ndarray:
     groups = as_array(value, where)
     if groups.shape != (n,):
         raise DataError(f"{where} has shape {groups.shape}; it is one name or number a row of y_{part}")
-    return groups
+    if groups.dtype.kind in "US":
+        return decoded(groups, where)
+    whole = groups.dtype.kind == "f" and bool((np.abs(groups) < 2**53).all() and (groups == np.round(groups)).all())
+    return groups.astype(np.int64) if whole else groups  # 3.0 in one part and 3 in another are one group
 
 
 NAMES = ("labels", "channels")
@@ -156,7 +174,8 @@ def _key(arrays: Mapping[str, Any], name: str) -> str | None:
 def _names(value: Any, where: str) -> tuple[str, ...]:
     """Names in a list or an array of text; none where it is something else, which is then left unread."""
     array = as_array(value, where)
-    return tuple(map(str, decoded(array, where).tolist())) if array.ndim == 1 and array.dtype.kind in "US" else ()
+    text = array.ndim == 1 and array.dtype.kind in "US"
+    return tuple(str(name).strip() for name in decoded(array, where).tolist()) if text else ()
 
 
 def decoded(text: np.ndarray, where: str) -> np.ndarray:
@@ -191,6 +210,9 @@ def as_values(value: Any, where: str) -> Values | Records:
     if not all(isinstance(each, np.ndarray | Tensor | Sequence) for each in value):
         return as_array(value, where)
     arrays = [as_array(each, where) for each in value]
+    if any(not array.size for array in arrays) and any(array.size for array in arrays):
+        empty = next(row for row, array in enumerate(arrays) if not array.size)
+        raise DataError(f"{where}: row {empty} has no samples; remove it")
     if len({array.shape for array in arrays}) == 1:
         check_room(sum(array.nbytes for array in arrays), where)
         return np.stack(arrays)
@@ -235,27 +257,6 @@ def from_tuple(arrays: Sequence[Any], name: str) -> Source:
     return from_mapping(keyed, name)
 
 
-def join(sources: Sequence[Source]) -> Source:
-    """One source from two (train, test) or three (train, validation, test) that hold one part each.
-
-    Raises:
-        DataError: more sources, or one with several parts.
-    """
-    name = "+".join(source.name for source in sources)
-    if len(sources) not in (2, 3):
-        raise DataError(f"{name}: join two files (train+test) or three (train+valid+test) with '+'")
-    order = ("train", "test") if len(sources) == 2 else PARTS
-    parts: dict[str, Pair] = {}
-    groups: dict[str, np.ndarray] = {}
-    for part, source in zip(order, sources, strict=True):
-        if len(source.parts) != 1:
-            raise DataError(f"{source.name} already has the parts {', '.join(source.parts)}; use it alone, without '+'")
-        parts[part] = next(iter(source.parts.values()))
-        groups.update((part, of) for of in source.groups.values())
-    notes = tuple(note for source in sources for note in source.notes)
-    return replace(sources[0], name=name, parts=parts, notes=notes, records={}, groups=groups)
-
-
 def _listed(arrays: Mapping[str, Any]) -> str:
     return ", ".join(map(str, arrays)) or "nothing"
 
@@ -271,3 +272,24 @@ def named(source: Source, names: tuple[str, ...]) -> Source:
     if any(y.ndim > 1 for y in numbers.values()) or len(np.unique(numbers[source.lead])) == len(names):
         return replace(source, labels=names)
     return replace(source, parts={part: (x, np.asarray(names)[y]) for part, (x, y) in source.parts.items()})
+
+
+def names_of(y: np.ndarray, names: tuple[str, ...], where: str) -> np.ndarray:
+    """(N,) text: the names of class numbers, which are 0..K-1, 1..K or in the names' order; text is handed back.
+
+    Raises:
+        DataError: a number without a name.
+    """
+    y = np.asarray(y).reshape(-1)
+    if y.dtype.kind in "US":
+        return decoded(y, where)
+    classes = np.unique(y)
+    if len(classes) == len(names):
+        return np.asarray(names)[np.searchsorted(classes, y)]
+    numbers = y - 1 if classes[0] >= 1 and classes[-1] == len(names) else y
+    bad = np.flatnonzero((numbers < 0) | (numbers >= len(names)) | (numbers != np.round(numbers)))
+    if bad.size:
+        raise DataError(
+            f"{where}: class number {y[bad[0]]} has no name, there are {len(names)}; relabel it, or name it"
+        )
+    return np.asarray(names)[numbers.astype(np.int64)]

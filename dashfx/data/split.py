@@ -1,4 +1,4 @@
-"""Rows of one part go in; disjoint sets of rows come out, drawn by a seed, class by class where there are classes."""
+"""Splits of a part into disjoint sets of rows, drawn by a seed, class by class where there are classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a black-box search go in; the report's section on them comes out: the climb and the fittest rows."""
+"""Evaluations of a black-box search, a section of the report: the climb and the fittest rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The epochs of a run go in; curves and a heat map as SVG, drawn by matplotlib without pyplot, come out."""
+"""Figures of the report as SVG, drawn by matplotlib without pyplot: curves and a heat map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run goes in; the report's tables on its models, its time and its memory come out."""
+"""Model comparison, time and memory: the report's tables on a finished run."""
 
 from __future__ import annotations
 

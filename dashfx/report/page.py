@@ -1,4 +1,4 @@
-"""A finished run goes in; `report.html` comes out: one page that needs no network and no other file."""
+"""Page of the report, `report.html`, of a finished run: it needs no network and no other file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of finished runs go in; how each method stands on each task, and performance profiles over tasks, come out.
+"""Performance profiles over tasks, from folders of finished runs, and how each method stands on each task.
 
 A performance profile (Dolan and More, 2002) of a method is the share of tasks on which its error is at most tau times
 the lowest error of any method there.

@@ -1,4 +1,4 @@
-"""Standings of methods over tasks go in; a page with performance profiles, bars and ranks, PNGs and a CSV come out."""
+"""Page of performance profiles, bars and ranks of methods over tasks, with PNGs and a CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tuning has found goes in; the report's section on it comes out: the best options and the table of trials."""
+"""Tuning, a section of the report: the best options and the table of trials."""
 
 from __future__ import annotations
 

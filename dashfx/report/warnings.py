@@ -1,4 +1,4 @@
-"""A finished run goes in; what its reader should doubt comes out, one sentence each with what to do about it."""
+"""Warnings of a finished run: what its reader should doubt, one sentence each with what to do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's folder: made once, never half-written, refused where it belongs to something else."""
+"""Folder of a run: made once, never half-written, refused where it belongs to something else."""
 
 from __future__ import annotations
 

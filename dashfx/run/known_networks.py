@@ -1,4 +1,4 @@
-"""Model specs, tables and folders of runs go in; what builds each model, and known results by name, come out."""
+"""Known networks: what builds each model of a spec, table or folder of runs, and their results by name."""
 
 from __future__ import annotations
 

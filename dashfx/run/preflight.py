@@ -1,4 +1,4 @@
-"""The options of a run go in; what is wrong with them alone is refused here, before its data are read or made."""
+"""Preflight checks: what is wrong with a run's options alone is refused before its data are read or made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Noise in place of a run's data, by the shape in its `data.json`: enough to trace, lower and export a model."""
+"""Stand-in data: noise in place of a run's, by the shape in its `data.json`, to trace, lower and export a model."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
+from dashfx.blackbox.genotype_table import GenotypeTable
 from dashfx.data import Data
 from dashfx.errors import DivergedError, GenotypeError
 from dashfx.genotype import Genotype
@@ -22,11 +23,10 @@ from dashfx.proxy import Proxy
 from dashfx.proxy.named import PROXIES, load_proxy
 from dashfx.run.inputs import Inputs
 from dashfx.strategies.base import Context, Evaluating, Evaluator
-from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, recalibrate
 from dashfx.strategies.engine import Engine, mixing
-from dashfx.strategies.genotype_table import GenotypeTable
 from dashfx.strategies.gradient import Gradient
 from dashfx.supernet import specialise
+from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
 from dashfx.train.fit import Supervised, derive_seed, fit, validate
 
 

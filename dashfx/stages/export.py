@@ -1,11 +1,10 @@
-"""The export stage: a finished model goes in; its ONNX file, weights, loader and summary stand in the run's folder."""
+"""Export, the stage: a finished model's ONNX file, weights, loader and summary in the run's folder."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,10 @@ from dashfx.deploy.samples import REAL_ROWS
 from dashfx.deploy.verify import differing_rows
 from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
-from dashfx.report.models import notebook
-from dashfx.report.network import network
-from dashfx.report.page import write_report
-from dashfx.report.warnings import ONNX_GAP, warnings_of
+from dashfx.report.warnings import ONNX_GAP
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
 from dashfx.run.portable import code_files, copy_model, copy_sources
-from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.task import Task, evaluate, in_data_units
@@ -184,25 +179,3 @@ def exported(
 def is_users(path: Path) -> bool:
     """Whether a copy of a user's source stands there, which the model may need under that name."""
     return path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(OPENING)
-
-
-def finished(run: Run, result: Result) -> Result:
-    """The result with all that only the whole run tells, and its summary and page in the run's folder."""
-    ledger, folder = run.ledger, run.session.writes
-    result = replace(
-        result,
-        seconds=ledger.seconds,
-        memory=ledger.memory,
-        history=ledger.history,
-        evaluations=ledger.evaluations,
-        notes=ledger.notes,
-        folder=folder.root if folder else None,
-        network=network(run.inputs, result) if folder else None,
-    )
-    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
-    result = replace(result, html=notebook(result), warnings=warnings)
-    if folder:
-        write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
-        write_report(folder.report, result, run.config, run.inputs.data)
-    run.session.wait()
-    return result

@@ -6,31 +6,25 @@ the options as they were are another recipe of the searched one: a few short tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import torch
-from accelerate.utils import convert_to_fp32
-from torch import Tensor, nn
+from torch import nn
 
 from dashfx.config.run import RunConfig
-from dashfx.cost.latency import compare
 from dashfx.errors import DivergedError
+from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.plugins import find
 from dashfx.run.folder import write_text
-from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Standing
+from dashfx.run.result import RANDOM, UNTOUCHED
 from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.retrain import lowered, plan, retrain
-from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
+from dashfx.stages.rewrite import retrained_sites
 from dashfx.strategies.rules import RandomChoice
-from dashfx.task import output_errors, scores_by_class
-from dashfx.train.fit import metric_over
 from dashfx.tune import Tuned, is_plain, with_values
 
 RETRAIN, PLAIN, CONTROL = "retrain", "retrain-plain", "control"  # stages, one a finalist, as the log names them
@@ -62,6 +56,36 @@ class Trained:
     finalist: Finalist
     model: nn.Module | None
     valid: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which finalist is kept on validation, and beside which others.
+
+    Attributes:
+        run: with the recipe that won, and the model that it retrains.
+        trained: all finalists, in the order of their trainings.
+        searched: the searched model by the better recipe.
+        kept: the one that is handed back: `searched`, or the untouched model.
+        sites: as they are in the model that is retrained.
+        tuned: what tuning found, with how its recipe did in full.
+    """
+
+    run: Run
+    trained: tuple[Trained, ...]
+    searched: Trained
+    kept: Trained
+    sites: Mapping[str, Site]
+    tuned: Tuned | None
+
+    @property
+    def compared(self) -> list[Trained]:
+        """The searched model and its controls, without recipes that lost and what diverged."""
+        first = [
+            self.searched,
+            *(each for each in self.trained if each.finalist.origin != self.searched.finalist.origin),
+        ]
+        return [each for each in first if each.model is not None]
 
 
 Start = Callable[[Run, Finalist], nn.Module]  # the model whose weights a finalist's training starts from
@@ -135,6 +159,35 @@ def start_from(supernet: nn.Module) -> Start:
     return start
 
 
+def decided(
+    run: Run,
+    finalists: Sequence[Finalist],
+    start: Start,
+    program: Program,
+    tuned: Tuned | None = None,
+    chance: Genotype | None = None,
+    alone: bool = False,
+) -> Decision:
+    """Train the searched model by its recipes, then its controls by the one that won, and keep the best on validation.
+
+    Args:
+        finalists: the searched model, by one recipe or by two.
+        alone: it is compared with no control.
+    """
+    trained = train_finalists(run, finalists, start)
+    best, tuned = decide_recipe(run, trained, tuned)
+    run = run.with_config(best.finalist.recipe).for_retraining()
+    sites, genotype = retrained_sites(run, program), best.finalist.genotype
+    rivals = train_finalists(run, [] if alone else controls(run, sites, genotype, chance), start, before=[best])
+    kept = best_of(run, rivals)
+    if folder := run.session.writes:
+        if tuned or run.config.budget:
+            write_text(folder.retrained, run.config.to_yaml())
+        if kept is not best:
+            write_text(folder.searched, genotype.to_json())
+    return Decision(run, (*trained, *rivals[1:]), best, kept, sites, tuned)
+
+
 def train_finalists(
     run: Run, finalists: Sequence[Finalist], start: Start, before: Sequence[Trained] = ()
 ) -> list[Trained]:
@@ -181,69 +234,3 @@ def decide_recipe(run: Run, trained: Sequence[Trained], tuned: Tuned | None) -> 
         write_text(folder.tuned, tuned.to_json())
         write_text(folder.genotype, best.finalist.genotype.to_json())
     return best, tuned
-
-
-def standings(run: Run, trained: Sequence[Trained], measured: Sequence[Trained], kept: Trained) -> list[Standing]:
-    """How each finalist did; those of `measured` once on the test part, on which nothing is chosen, and their cost."""
-    models = {each.finalist.origin: each.model for each in measured if each.model is not None}
-    with run.stage("compare", f"{len(models)} models"):
-        metrics = {
-            each.finalist.origin: (each.valid, metric_of(run, each.model, "test"))
-            for each in measured
-            if each.model is not None
-        }
-        timed = run.session.writes is not None
-        figures = compare(models, metrics, run.inputs.example[:1], timed=timed)
-    search = steps_of(run, "search", ONE_BY_ONE)
-    return [
-        Standing(
-            each.finalist.name,
-            each.finalist.origin,
-            each.finalist.genotype,
-            each.finalist.stage,
-            each.valid,
-            steps_of(run, each.finalist.stage),
-            search if each.finalist.origin == SEARCHED else 0,
-            figures[each.finalist.origin] if each in measured and each.model is not None else None,
-            each is kept,
-        )
-        for each in trained
-    ]
-
-
-def steps_of(run: Run, *stages: str) -> int:
-    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage in stages)
-
-
-def metric_of(run: Run, plain: nn.Module, part: str) -> float:
-    """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
-    inputs, accelerator = run.inputs, run.session.accelerator
-    loader = inputs.data.loader(part, 4 * inputs.config.retrain.batch_size)
-    with answering(run, plain) as predict:
-        return metric_over(predict, loader, inputs.task, accelerator)
-
-
-@contextmanager
-def answering(run: Run, plain: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Inside, the model answers on the run's device, in eval mode, as the fit loop's models do; it ends on the CPU."""
-    accelerator = run.session.accelerator
-    plain.to(accelerator.device).eval()
-
-    def predict(x: Tensor) -> Tensor:
-        with torch.no_grad(), accelerator.autocast():
-            output = plain(x.to(accelerator.device))
-        return convert_to_fp32(output)
-
-    yield predict
-    plain.cpu()
-
-
-def details(run: Run, plain: nn.Module) -> dict[str, Any]:
-    """How a model does on each class, or with each output, of the test part: `classes` and `outputs` of a Result."""
-    task, data = run.inputs.task, run.inputs.data
-    loader = data.loader("test", 4 * run.config.retrain.batch_size)
-    with answering(run, plain) as predict:
-        return {
-            "classes": scores_by_class(predict, loader, task, data),
-            "outputs": output_errors(predict, loader, task, data),
-        }

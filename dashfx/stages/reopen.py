@@ -1,4 +1,4 @@
-"""An earlier run's folder goes in; its run, lowered or trained model, result or tuned options come out."""
+"""Reopening of an earlier run's folder: its run, lowered or trained model, result or tuned options."""
 
 from __future__ import annotations
 

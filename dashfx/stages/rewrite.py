@@ -1,4 +1,4 @@
-"""A run goes in; its model's supernet comes out, with the sites that are worth a search and how each is computed.
+"""Rewriting: a run's model becomes its supernet, with the sites that are worth a search and how each is computed.
 
 So are the convs of a plain model while it is trained.
 """

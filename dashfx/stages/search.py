@@ -1,4 +1,4 @@
-"""The search stage: a run and its supernet go in; one candidate per site comes out, by whichever strategy."""
+"""Search, the stage: one candidate per site of a run's supernet, by whichever strategy."""
 
 from __future__ import annotations
 

@@ -167,6 +167,7 @@ def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start:
         with contextlib.suppress(optuna.TrialPruned):
             value = _train(run, values, start, trial)
         end_trial(study, trial, value, time.perf_counter() - started)
+        run.session.observer.trial(trial.number, values, value, "pruned" if value is None else "complete")
         done = study.get_trials(deepcopy=False, states=DONE)
         best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
         run.session.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)

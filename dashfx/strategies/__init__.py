@@ -1,4 +1,4 @@
-"""Gradient strategies: the engine that trains mixtures, and its updates, monitors, rules.
+"""Search strategies, gradient and black-box: their base, the engine that trains mixtures, and their parts.
 
 Imports cost, blackbox, ops, train.
 """

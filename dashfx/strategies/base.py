@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from accelerate import Accelerator
 from torch import nn
@@ -13,18 +13,16 @@ from torch import nn
 from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import GenotypeSpace, Space
 from dashfx.config.run import RunConfig
+from dashfx.config.search import SearchConfig
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.plugins import find
-from dashfx.strategies.engine import Engine
+from dashfx.strategies.engine import Engine, Update
 from dashfx.strategies.rules import RandomChoice, SelectionRule
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner
-
-if TYPE_CHECKING:
-    from dashfx.strategies.gradient import Gradient
 
 
 class Context(Protocol):
@@ -72,6 +70,21 @@ class Context(Protocol):
         """What follows is another stage in the log, the report and the seconds."""
 
 
+class Training(Protocol):
+    """How a supernet is trained: a gradient strategy, whether it is the search or what another one reads from."""
+
+    @property
+    def update(self) -> Update: ...
+
+    def plan(self, config: RunConfig) -> str: ...
+
+    def train(self, context: Context) -> Engine:
+        """The run's supernet, trained."""
+
+    def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
+        """What trains a supernet, by these settings."""
+
+
 class Strategy(ABC):
     """How one candidate a site is found, as a frozen dataclass.
 
@@ -96,7 +109,7 @@ class Strategy(ABC):
         return "searched"
 
     @property
-    def training(self) -> Gradient | None:
+    def training(self) -> Training | None:
         """How the supernet is trained, where it is."""
         return None
 
@@ -152,7 +165,7 @@ class Evaluator(ABC):
         training: how the supernet is trained first, for one that reads trained mixtures.
     """
 
-    training: Gradient | None = None
+    training: Training | None = None
 
     @property
     def name(self) -> str:

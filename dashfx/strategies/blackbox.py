@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -15,11 +14,8 @@ from dashfx.config.run import RunConfig
 from dashfx.errors import TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
-from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy
+from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy, Training
 from dashfx.train.fit import derive_seed
-
-if TYPE_CHECKING:
-    from dashfx.strategies.gradient import Gradient
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class BlackBox(Strategy):
     evaluator: Evaluator = field(default_factory=lambda: find("evaluator", "gennas"))
 
     @property
-    def training(self) -> Gradient | None:
+    def training(self) -> Training | None:
         return self.evaluator.training
 
     def plan(self, config: RunConfig) -> str:

@@ -1,14 +1,13 @@
-"""A supernet in training: coefficients of all sites, a functional loss, two optimisers, the interface of updates."""
+"""Engine, a supernet in training: coefficients of all sites, a functional loss, two optimisers, and `Update`."""
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +22,13 @@ from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.plugins import find
-from dashfx.strategies.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
+from dashfx.strategies.derivatives import Derivatives
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
+from dashfx.strategies.updates.base import Update
 from dashfx.task import Task
-from dashfx.train.fit import Batch, Learner, derive_seed
+from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
+from dashfx.train.fit import Batch, derive_seed
 from dashfx.train.processes import spread
 from dashfx.train.progress import Epoch
 from dashfx.train.recipe import make_optimiser
@@ -40,24 +41,7 @@ CHANGEABLE = (
 )
 
 
-class Update(ABC):
-    """How weights and architecture parameters share a training step."""
-
-    uses_held_out: ClassVar[bool] = False
-
-    @abstractmethod
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it remembers from step to step, as tensors and plain values."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state_dict` gave."""
-
-
-class Engine(Learner):
+class Engine(Derivatives):
     """Trains a supernet for the fit loop and offers updates, terms and monitors what they need.
 
     Its parts are copies of those given: what they remember belongs to this search, and to its checkpoints.
@@ -102,6 +86,9 @@ class Engine(Learner):
         self._data: Data | None = None
         self._seed = 0
         self.warm = False
+        self.update.begin(self)
+        for monitor in self._monitors:
+            monitor.begin(self)
 
     def _take_parameters(self) -> None:
         """Sort the supernet's parameters into those that learn, each kind with its optimiser, and those that do not."""

@@ -24,12 +24,12 @@ from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.strategies.base import Context, Strategy, evaluator_of
 from dashfx.strategies.blackbox import evaluated
 from dashfx.strategies.edits import Edit
-from dashfx.strategies.engine import Engine, Update
+from dashfx.strategies.engine import Engine
 from dashfx.strategies.monitors import Monitor
 from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
 from dashfx.strategies.terms import Term
-from dashfx.strategies.updates import OneLevel
+from dashfx.strategies.updates import OneLevel, Update
 from dashfx.strategies.warmstart import favour_original, marginal_logits
 from dashfx.task import Task
 

@@ -1,4 +1,4 @@
-"""The strategy that a configuration names: the one place where the text of its options becomes objects."""
+"""Strategies by the names of a configuration: the one place where the text of its options becomes objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A searched supernet goes in; its sites are discretised one at a time, and it is trained on after each.
+"""One-by-one discretisation: a searched supernet's sites are decided one at a time, with training after each.
 
 Sequential Greedy Architecture Search (Li et al., CVPR 2020) decides in this way: the site whose mixture is most certain
 comes first, and what is still mixed goes on learning beside what has been decided.

@@ -1,4 +1,4 @@
-"""A grown supernet and batches go in; what new taps are worth at each site comes out, so that the best can be searched.
+"""Probe of sites before a search: what new taps are worth at each, from batches on a grown supernet.
 
 Growing keeps the model's output for every mixture, so all that a site can gain comes from taps that its conv did not
 have. In a short descent they move, and nothing else. With g_s(t) the loss gradient of batch t for the new taps of site

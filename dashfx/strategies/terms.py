@@ -79,7 +79,7 @@ class ExpectedCost(Term):
     table: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def begin(self, engine: Engine) -> None:
-        self.table = find("cost", self.cost).table(engine.sites)
+        self.table = find("cost", self.cost).in_loss(engine.sites)
 
     def __call__(self, now: Moment) -> Tensor:
         return expected_cost(self.table, now.coef)

@@ -1,4 +1,4 @@
-"""What is known before a search goes in; the logits that its mixtures start from come out."""
+"""Warm start: the logits that mixtures start from, by what is known before a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's name and the data go in; its loss, its metric over a whole set and its check of outputs come out."""
+"""Tasks: a loss, a metric over a whole set and a check of outputs, from a task's name and the data."""
 
 from dashfx.task.base import Score, Task, evaluate
 from dashfx.task.by_class import ClassScores, scores_by_class

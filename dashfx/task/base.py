@@ -1,4 +1,4 @@
-"""A loss, a metric and a direction go in; a `Task` comes out, and the metric of a model over a whole set."""
+"""Task: a loss, a metric and its direction; and the metric of a model over a whole set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data with one class a row, or one class a position, goes in; the task of naming it comes out."""
+"""Classification of rows, or of every position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's name, as at the command line, and the data go in; the task comes out, or one line says what is wrong."""
+"""Tasks by name, as at the command line, for given data; what is wrong is one line."""
 
 from __future__ import annotations
 

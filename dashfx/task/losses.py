@@ -1,4 +1,4 @@
-"""Options go in; losses (output, target) -> scalar come out. Ignored positions count nowhere.
+"""Losses (output, target) -> scalar, by their options. Ignored positions count nowhere.
 
 Class numbers below 0 and targets that are NaN are ignored. All is done by masks of fixed shape, so nothing waits for
 the device, and in float32, whatever the precision of the model.

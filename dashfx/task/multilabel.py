@@ -1,4 +1,4 @@
-"""Data with several labels a row or a position, each 0 or 1, goes in; the task of telling them comes out."""
+"""Multi-label classification: several labels a row or a position, each 0 or 1."""
 
 from __future__ import annotations
 

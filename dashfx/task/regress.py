@@ -1,4 +1,4 @@
-"""Data with numbers for each row or position goes in; the task of predicting them comes out."""
+"""Regression of numbers for each row or position."""
 
 from __future__ import annotations
 

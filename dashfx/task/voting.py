@@ -1,4 +1,4 @@
-"""Answers for the rows of records go in; one answer a record comes out: how its rows voted."""
+"""Majority vote: one answer a record, from those for its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: the fit loop, recipes, schedules, weight averaging, processes, and listeners of progress.
+"""Training: the fit loop, recipes, schedules, averages of weights and of batch norms, processes, progress.
 
 Imports facts, config, data and task.
 """

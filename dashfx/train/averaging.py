@@ -1,4 +1,4 @@
-"""A model in training goes in after each step; a moving average of its weights comes out, to be judged in their place.
+"""Exponential moving average of a model's weights, to be judged in their place.
 
 Polyak averaging with an exponential window. Early on, where a long window would still hold the initial weights, the
 decay is (1 + t) / (10 + t) at step t, if that is smaller.

@@ -7,16 +7,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from dashfx.errors import RunFolderError, TrainingError, first_line
+from dashfx.task import Task
 from dashfx.train.progress import Epoch, Observer
 
-if TYPE_CHECKING:
-    from dashfx.train.fit import Learner
+
+class Resumable(Protocol):
+    """What a checkpoint is of, see `dashfx.train.fit.Learner`."""
+
+    task: Task
+    ring: int
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    def goes_back(self) -> int | None: ...
+
+    def go_back(self, state: Mapping[str, Any]) -> None: ...
 
 
 @dataclass
@@ -43,7 +56,7 @@ class Fitted:
         return sum(epoch.seconds for epoch in self.history)
 
 
-def keep_or_go_back(learner: Learner, fitted: Fitted, stage: str, observer: Observer) -> None:
+def keep_or_go_back(learner: Resumable, fitted: Fitted, stage: str, observer: Observer) -> None:
     """Keep the state that the learner is in, or go back to an earlier one where it wants to."""
     back, now = learner.goes_back(), len(fitted.history) - 1
     if back is None:
@@ -120,7 +133,7 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def save(learner: Learner, fitted: Fitted, path: Path) -> None:
+def save(learner: Resumable, fitted: Fitted, path: Path) -> None:
     history = [asdict(epoch) for epoch in fitted.history]
     facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
     facts |= {"ring": fitted.ring, "lost": fitted.lost}
@@ -128,7 +141,7 @@ def save(learner: Learner, fitted: Fitted, path: Path) -> None:
     write_atomically(state, path)
 
 
-def resumed(learner: Learner, path: Path) -> Fitted:
+def resumed(learner: Resumable, path: Path) -> Fitted:
     """What a fit had come to, with the learner in the state that the checkpoint holds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The one fit loop: a learner, data and a task go in; the learner's weights are trained and the curve comes out."""
+"""Fit loop, the only one: a learner's weights are trained on data, and the curve comes out."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from dashfx.plugins import find
 from dashfx.task import Task, evaluate
 from dashfx.train.averaging import Average
 from dashfx.train.checkpoints import Fitted, cpu_copy, keep_or_go_back, resumed, save
+from dashfx.train.pace import SUPERNET
 from dashfx.train.processes import (
     DDP,
     check_agreement,
@@ -311,7 +312,7 @@ def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLo
 
 def _block(stage: str) -> str:
     """The block of options that a stage is set by."""
-    return "search" if stage in ("search", "one-by-one") else "retrain"
+    return "search" if stage in SUPERNET else "retrain"
 
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:

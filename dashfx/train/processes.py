@@ -1,4 +1,4 @@
-"""What keeps the processes of one run together: rows for each, the same buffers, and decisions that must not differ."""
+"""Processes of one run, kept together: rows for each, the same buffers, and decisions that must not differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: stages, passes, steps, epochs and notes go to observers; one of them writes JSONL."""
+"""Progress of a run: stages, passes, steps, epochs and notes go to observers; one of them writes JSONL."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ class Observer:
     def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
         """A genotype or a model has been evaluated; the best value so far, None where there is none."""
 
+    def trial(self, number: int, values: Mapping[str, Any], metric: float | None, state: str) -> None:
+        """A trial of tuning has ended: its options, its metric (None where there is none), "complete" or "pruned"."""
+
     def note(self, text: str) -> None:
         """Something a user should know."""
 
@@ -101,6 +104,10 @@ class Observers(Observer):
     def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
         for each in self.observers:
             each.evaluated(stage, done, total, best)
+
+    def trial(self, number: int, values: Mapping[str, Any], metric: float | None, state: str) -> None:
+        for each in self.observers:
+            each.trial(number, values, metric, state)
 
     def note(self, text: str) -> None:
         for each in self.observers:

@@ -1,4 +1,4 @@
-"""The options of a training go in; the optimiser, and the model as those options want it, come out."""
+"""Recipe of a training: the optimiser, and the model as its options want it."""
 
 from __future__ import annotations
 

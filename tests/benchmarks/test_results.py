@@ -31,7 +31,7 @@ def test_every_data_set_has_options_that_exist(name: str, full: bool) -> None:
 
 
 def test_all_3_and_tuned_are_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     np.savez(tmp_path / "toy.npz", **toys.arrays())
     short = [
         "search.epochs=2",

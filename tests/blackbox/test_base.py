@@ -79,6 +79,14 @@ def test_no_genome_is_evaluated_twice(name: str, together: int) -> None:
     rows = optimise(search, counted, 60, maximise=True, together=together)
     assert len(rows) == 60 and len(seen) == len(set(seen)) == 8
     assert [row.number for row in rows] == list(range(60)) and best_of(rows).genome == (1, 1, 1)
+    first = {row.genome: row.number for row in reversed(rows)}
+    assert not any(row.seconds for row in rows if row.number != first[row.genome]), "what was known took no time"
+
+
+def test_a_climb_among_equals_starts_again_elsewhere() -> None:
+    search = LocalSearch(patience=5).begin(SPACE, torch.Generator().manual_seed(0))
+    rows = optimise(search, lambda genomes: [1.0] * len(genomes), 13, maximise=True)
+    assert [row.number for row in rows if row.parent is None] == [0, 6, 12]
 
 
 def test_members_leave_the_population_by_age() -> None:

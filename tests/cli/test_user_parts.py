@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import parts
 import pytest
+import user_parts
 import yaml
 from toys import arrays
 
@@ -22,9 +22,9 @@ from toys import ToyNet
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and a user's parts; exporting takes seconds and is left out."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
     Path("net.py").write_text(NET)
-    Path("mine.py").write_text(Path(parts.__file__).read_text())
+    Path("mine.py").write_text(Path(user_parts.__file__).read_text())
     np.savez("data.npz", **arrays())
     return tmp_path
 

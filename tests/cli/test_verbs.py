@@ -220,7 +220,7 @@ def test_an_interrupted_search_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dashfx.stages.finalists.metric_of", interrupted)  # after both trainings
+        patch.setattr("dashfx.stages.compare.metric_of", interrupted)  # after both trainings
         assert run([*SEARCH, "--out", "stopped", "--quiet"]) == 130
     assert capsys.readouterr().err == ("error: interrupted: continue with: dashfx search --resume --out stopped\n")
     assert not Path("stopped", "model.onnx").exists()

@@ -105,7 +105,7 @@ PLAIN = st.recursive(
     max_leaves=6,
 )
 NAMES = st.sampled_from(["seed", "search", "tune", "space", "model_args", "normalise", "budget", "amp", "preset", "x"])
-FUZZ = settings(max_examples=150, derandomize=True, deadline=None, database=None)
+FUZZ = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 
 
 def read_or_refused(*texts: str, read: Any) -> None:

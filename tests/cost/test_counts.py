@@ -8,7 +8,8 @@ from torch import nn
 
 import dashfx
 from dashfx import Candidate, SearchSpace
-from dashfx.cost.counts import Macs, Span, Taps, conv_macs, conv_parameters, expected_cost
+from dashfx.cost.counts import Span, Taps, conv_macs, conv_parameters, expected_cost
+from dashfx.cost.macs import Macs
 from dashfx.errors import ConfigError
 from dashfx.ops import AggConv, sites_of
 from dashfx.plugins import find

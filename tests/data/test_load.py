@@ -110,6 +110,18 @@ def test_dense_targets_get_their_channel_axis_first(shape: tuple[int, ...]) -> N
     torch.testing.assert_close(data.train[3][1], torch.from_numpy(y[data.train.index[3]]).reshape(1, 8, 9).float())
 
 
+def test_units_of_a_number_that_no_row_has_are_its_own() -> None:
+    y = np.column_stack([np.arange(40.0), np.full(40, np.nan)])
+    units = Normalisation.fit_targets(load_data((rng().random((40, 3, 8)), y)).train)
+    assert (units.mean[1], units.std[1]) == (0, 1) and units.std[0] > 1
+
+
+def test_dense_targets_that_could_be_either_have_their_channels_first() -> None:
+    y = rng().random((40, 8, 8, 8))
+    data = load_data((rng().random((40, 3, 8, 8)), y))
+    torch.testing.assert_close(data.train[3][1], torch.from_numpy(y[data.train.index[3]]).float())
+
+
 def test_missing_parts_are_carved_out_disjointly_and_by_class() -> None:
     x = np.arange(100.0)[:, None] + np.zeros(5)
     y = np.repeat([0, 1], [80, 20])

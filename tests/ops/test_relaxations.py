@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dashfx.ops.relaxations import SoftGumbel, Softmax
+from dashfx.ops.relaxations import Progress, SoftGumbel, Softmax
 
 LOGITS = torch.tensor([0.3, -1.0, 2.0, 0.0], dtype=torch.float64)
 ALIVE = torch.ones(4, dtype=torch.bool)
@@ -37,6 +37,18 @@ def test_noise_comes_from_the_generator_and_is_gumbel():
     # Gumbel-max: at a low temperature candidate i wins with probability softmax(logits)_i
     wins = (one > 0.5).double().mean(0)
     assert torch.allclose(wins, LOGITS.softmax(-1), atol=0.015)
+
+
+def test_the_temperature_falls_by_equal_factors_and_its_state_comes_back() -> None:
+    falling = SoftGumbel(4.0, 1.0)
+    temperatures = []
+    for share in (0.0, 0.5, 1.0):
+        falling.begin(Progress(0, share, True))
+        temperatures.append(falling.temperature)
+    assert temperatures == [4.0, 2.0, 1.0]
+    again = SoftGumbel(4.0, 1.0)
+    again.load_state_dict(falling.state_dict())
+    assert again.temperature == 1.0
 
 
 def test_temperature_is_a_plain_attribute():

@@ -139,7 +139,7 @@ def test_a_refused_budget_leaves_a_run_that_is_resumed(tmp_path: Path, monkeypat
 
 
 def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
     result = dashfx.search(ToyNet, DATA, config=config(budget="6m", control=True), out=tmp_path / "run")
     stages = [epoch.stage for epoch in result.history]

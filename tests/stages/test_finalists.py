@@ -28,7 +28,7 @@ STILL = 1e-12  # a learning rate at which nothing is learned
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 def options(lr: float, space: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Stop(Observer):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Result:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
+        patch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
         return search(tmp_path_factory.mktemp("straight") / "run", 0.02, OTHER, control=True)
 
 

@@ -175,7 +175,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, rows: list[Any], s
 
 
 def test_a_table_can_be_a_csv_and_averages_seeds(tmp_path: Path) -> None:
-    from dashfx.strategies.genotype_table import GenotypeTable
+    from dashfx.blackbox.genotype_table import GenotypeTable
 
     path = tmp_path / "known.csv"
     path.write_text('conv1,conv2,seed,valid\n"3,1",k5 d2,0,0.5\n"3,1",k5 d2,1,0.7\nk3 d2,k3 d1,0,nan\n')

@@ -41,7 +41,7 @@ GENOTYPE = dashfx.Genotype({"conv1": dashfx.Candidate(3), "conv2": dashfx.Candid
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 def options(**changes: Any) -> dict[str, Any]:
@@ -272,7 +272,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {**FAST, "retrain": {"epochs": 2, "batch_size": 16}}
     model, data = f"{folder / 'toy_models.py'}:ToyNet", str(folder / "waves.npz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+        patch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
         dashfx.search(model, data, config=config, out=folder / "run")
     return folder / "run"
 

@@ -12,8 +12,8 @@ from engines import BATCH, DATA, alphas, engine, moved, state, weights
 from torch import Tensor, nn
 from toys import ToyNet
 
-from dashfx.strategies.batchnorm import recalibrate
 from dashfx.strategies.engine import hold_out, mixing
+from dashfx.train.batchnorm import recalibrate
 from dashfx.train.fit import fit
 
 
@@ -68,6 +68,17 @@ def test_first_order_learns_the_mixture_from_rows_that_the_weights_never_see() -
         made.step(kept.train.__getitems__(range(start, start + 16)))
     rows = [{tuple(row.flatten().tolist()) for row in x} for x in seen]
     assert all(part <= train for part in rows[::2]) and all(part <= held for part in rows[1::2])
+
+
+def test_first_order_asks_for_no_held_out_loss_while_mixtures_wait() -> None:
+    made = engine(update="first-order", warmup=0.5)
+    batch, loss, parts = made.training_data(DATA).train.__getitems__(range(16)), made.loss, []
+    made.loss = lambda batch, **rest: parts.append(rest["part"]) or loss(batch, **rest)
+    made.step(batch)
+    assert parts == ["weights"]
+    made.begin_epoch(5, 1)
+    made.step(batch)
+    assert parts == ["weights", "weights", "alphas"]
 
 
 def test_first_order_does_not_move_weights_by_held_out_rows() -> None:

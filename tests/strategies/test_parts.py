@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from engines import BATCH, DATA, Interrupt, alphas, engine, moved, same, state
-from parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
+from torch import nn
 from toys import FAST, ToyNet, arrays
+from user_parts import First, Greedy, Kernel, Narrow, Slowing, Small, Sparing, Turns, Warming
 
 import dashfx
-from dashfx import Candidate, Gradient
+from dashfx import Candidate, Gradient, SearchSpace
 from dashfx.errors import ConfigError, TrainingError
+from dashfx.ops import sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.run.folder import existing_folder
 from dashfx.stages.reopen import lowered_of
@@ -49,7 +51,7 @@ def own_parts() -> Gradient:
 def test_a_killed_run_with_parts_that_remember_resumes_bit_for_bit(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))  # exporting takes seconds
     options = {"epochs": 3, "warmup": 0, "discretise": "one-by-one", "recovery": 0.5, "cost_weight": 0}
     config = {**FAST, "search": {**FAST["search"], **options}}
     straight = dashfx.search(ToyNet, DATA, config=config, strategy=own_parts())
@@ -117,7 +119,7 @@ def test_options_of_parts_beside_an_object_are_refused() -> None:
 
 def test_a_run_of_an_object_is_opened_again_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dashfx.pipeline.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
     Path("net.py").write_text("from toys import ToyNet\n")
     np.savez("data.npz", **arrays())
     config = {**FAST, "search": {**FAST["search"], "epochs": 1}, "retrain": {"epochs": 1, "batch_size": 16}}
@@ -311,8 +313,17 @@ def test_within_leaves_out_what_spans_too_much() -> None:
     assert made.sites["conv1"].candidates == (made.sites["conv1"].original,)
 
 
+def test_within_leaves_a_convs_own_kernel_however_far_it_spans() -> None:
+    wide = dashfx.rewrite(
+        nn.Sequential(nn.Conv1d(2, 3, 5, padding=2)), torch.zeros(2, 2, 24), SearchSpace.product([3, 5], [1])
+    )
+    (site,) = sites_of(wide).values()
+    Within(3 / 24).apply({"conv": site})
+    assert site.candidates == (Candidate(3, 1), Candidate(5, 1))
+
+
 def test_another_cost_by_name(tmp_path: Path) -> None:
-    made = engine(cost=f"{Path(__file__).parents[1] / 'parts.py'}:Kernel", cost_weight=1.0, warmup=0)
+    made = engine(cost=f"{Path(__file__).parents[1] / 'user_parts.py'}:Kernel", cost_weight=1.0, warmup=0)
     assert made._cost.table["conv1"].tolist() == Kernel().of(made.sites["conv1"]) == [3, 3, 5, 5]
     before = alphas(made)
     made.step(BATCH)

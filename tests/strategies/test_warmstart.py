@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+from typing import Literal, cast
+
 import pytest
 import torch
 from toys import SIZE, ToyNet
 
 import dashfx
-from dashfx import Candidate, SearchSpace
+from dashfx import Candidate, Genotype, SearchSpace
+from dashfx.blackbox.base import Row
+from dashfx.config.run import RunConfig
+from dashfx.config.search import SearchConfig
 from dashfx.ops import sites_of
-from dashfx.strategies.warmstart import favour_original, leading_logits
+from dashfx.strategies.base import Context
+from dashfx.strategies.gradient import favour
+from dashfx.strategies.warmstart import favour_original, leading_logits, marginal_logits
 
 CHOICES = SearchSpace.product([3, 5], [1, 2]).candidates
 
@@ -32,3 +41,21 @@ def test_a_lead_leaves_what_a_grown_model_computes() -> None:
     tops = [site.coefficients().max().item() for site in sites_of(supernet).values()]
     assert tops == pytest.approx([0.9] * 2)
     torch.testing.assert_close(supernet(x), model(x))
+
+
+@pytest.mark.parametrize("init", ["grow", "fresh"])
+def test_only_a_grown_conv_leads(init: Literal["grow", "fresh"]) -> None:
+    supernet = dashfx.rewrite(ToyNet(), torch.zeros(2, 2, SIZE), SearchSpace.product([3, 5], [1, 2]), init)
+    config = RunConfig(search=SearchConfig.parse({"init": init, "lead": 0.7}))
+    favour(cast(Context, SimpleNamespace(config=config, sites=supernet.sites)))
+    assert all(bool(site.alpha.any()) == (init == "grow") for site in supernet.sites.values())
+
+
+def test_logits_are_half_the_z_scores_of_ranks() -> None:
+    genomes = [Genotype({"conv": choice}) for choice in CHOICES[:2]]
+    rows = [
+        Row(i, genome, value, value, None, 0.0)
+        for i, (genome, value) in enumerate(zip(genomes, (7.0, 9.0), strict=True))
+    ]
+    expected = math.sqrt(3) / 4  # of one draw each, ranks -1/2 and 1/2
+    assert marginal_logits(rows, "conv", CHOICES).tolist() == pytest.approx([-expected, expected, 0, 0])

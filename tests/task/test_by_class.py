@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dashfx.data import Data, load_data
 from dashfx.data.base import IGNORED
-from dashfx.task import load_task, scores_by_class
+from dashfx.task import by_class, load_task, scores_by_class
 
 ANSWERS = [0, 0, 1, 1, 1, 2]
 TRUTH = [0, 1, 1, 1, 2, 2]
@@ -41,6 +41,15 @@ def test_ignored_positions_and_classes_that_do_not_occur() -> None:
     found = scores_by_class(predict, loader, load_task(None, data), data)
     assert found is not None and found.counts == (1, 0, 0)
     assert found.recall == (1.0, None, None) and found.precision == (1.0, None, None)
+
+
+def test_of_many_positions_the_first_ones_tell_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_class, "MOST_POSITIONS", 8)
+    data, right = rows(), torch.tensor(ANSWERS)
+    loader = [(torch.zeros(6, 1, 4), truth) for truth in (right, 2 - right, 2 - right)]
+    found = scores_by_class(predict, loader, load_task(None, data), data)
+    assert found is not None and sum(found.counts) == 18, "the counts are of all"
+    assert found.calibration == pytest.approx(2 / 8)  # six that are right and two that are not
 
 
 def test_a_regression_has_no_classes() -> None:

@@ -61,6 +61,24 @@ def test_binary_focal_by_its_formula() -> None:
     )
 
 
+def test_focal_of_mixed_rows_weighs_each_share_by_its_class() -> None:
+    weights, shares = (0.5, 1.0, 4.0), F.one_hot(TRUTH, 3).float() * 0.7 + F.one_hot(TRUTH.flip(0), 3).float() * 0.3
+    task = made(classes(), "classify", name="focal", class_weights=weights, gamma=0.0)
+    expected = -(shares * torch.tensor(weights) * SCORES.log_softmax(1)).sum() / (shares * torch.tensor(weights)).sum()
+    torch.testing.assert_close(task.loss(SCORES, shares), expected)
+
+
+def test_weights_are_balanced_over_the_classes_and_labels_that_occur() -> None:
+    names = np.array(["ant", "bee", "cat"])
+    data = load_data({"x": X, "y": names[np.repeat([0, 1], [45, 15])]}, labels=tuple(names))
+    counts, weights = data.train.class_counts(3), class_weights(data, "balanced")
+    assert weights is not None and counts[2] == 0
+    np.testing.assert_allclose(weights.numpy() * counts, [len(data.train) / 2, len(data.train) / 2, 0], rtol=1e-6)
+    always = np.column_stack([np.ones(60), np.arange(60) % 2])
+    found = pos_weights(load_data((X, always), kind="multilabel"), "balanced")
+    assert found is not None and 0 < float(found[0]) < 0.01, "a label that is always there still counts"
+
+
 def test_balanced_weights_make_every_class_count_alike() -> None:
     data = classes()
     weights = class_weights(data, "balanced")
@@ -87,7 +105,7 @@ POSITIONS = [
         "dense-classify",
         np.tile(np.arange(8) % 3, (60, 1)),
         (2, 3, 8),
-        {"name": "focal", "class_weights": (1.0, 2.0, 3.0)},
+        FOCAL,
     ),
     ("multilabel", RNG.integers(0, 2, (60, 4, 8)), (2, 4, 8), {"pos_weight": 3.0}),
     ("multilabel", RNG.integers(0, 2, (60, 4, 8)), (2, 4, 8), {"name": "focal"}),

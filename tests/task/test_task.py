@@ -118,6 +118,13 @@ def test_regress(dense: Data, vector: Data) -> None:
         assert not task.maximise
 
 
+def test_where_units_are_left_to_it_a_row_of_numbers_is_judged_by_r2_and_maps_by_their_relative_error(
+    dense: Data, vector: Data
+) -> None:
+    found = [load_task("regress", data, LossOptions(normalise_targets=None)) for data in (dense, vector)]
+    assert [task.metric_name for task in found] == ["relative_l2", "r2"] and all(task.target for task in found)
+
+
 def test_better() -> None:
     up = Task("t", relative_l2, RelativeL2, "m", maximise=True)
     down = Task("t", relative_l2, RelativeL2, "m", maximise=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ def test_it_learns_and_tells() -> None:
     steps = len(DATA.train) // 16  # the last batch that is not full is left out
     assert recorder.steps[:steps] == [(i + 1, steps) for i in range(steps)]
     assert fitted.seconds > 0 and all(e.steps_per_second > 0 for e in fitted.history)
+
+
+def test_an_epoch_tells_the_rate_of_its_middle() -> None:
+    fitted = fit(learner(epochs=2, lr=0.1, schedule="cosine"), DATA, stage="retrain")
+    expected = [0.05 * (1 + math.cos(math.pi * progress)) for progress in (0.25, 0.75)]
+    assert [epoch.lr for epoch in fitted.history] == pytest.approx(expected)
 
 
 def test_the_best_epochs_weights_are_kept() -> None:
@@ -234,6 +241,12 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         fit(learner(optimizer="sgd", lr=1e30, clip=0, epochs=8), DATA, stage="retrain")
 
 
+@pytest.mark.parametrize(("stage", "block"), [("one-by-one", "search"), ("control", "retrain"), ("tune", "retrain")])
+def test_a_diverged_stage_names_the_rate_that_it_is_set_by(stage: str, block: str) -> None:
+    with pytest.raises(TrainingError, match=rf"stage {stage}: .*--set {block}\.lr="):
+        fit(learner(optimizer="sgd", lr=1e30, clip=0, epochs=8), DATA, stage=stage)
+
+
 def test_norms_and_biases_carry_no_weight_decay() -> None:
     model = ToyNet()
     optimiser = make_optimiser(model.parameters(), RetrainConfig(weight_decay=0.3))
@@ -323,6 +336,14 @@ def test_an_average_forgets_the_start_and_then_moves_slowly() -> None:
             seen.append(float(model.weight.detach()))
     assert seen[99] == pytest.approx(1.0, abs=1e-3) and model.weight == 2
     assert seen[100] == pytest.approx(0.9 * seen[99] + 0.1 * 2) and seen[-1] == pytest.approx(2.0, abs=1e-3)
+
+
+def test_an_average_takes_what_is_no_float_as_it_is() -> None:
+    model = nn.BatchNorm1d(1)
+    average = Average(model, 0.9)
+    model.num_batches_tracked.fill_(5)
+    average.update(model)
+    assert average.state_dict()["state"]["num_batches_tracked"] == 5
 
 
 def test_training_stops_where_it_no_longer_gets_better() -> None:

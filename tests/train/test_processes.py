@@ -64,7 +64,7 @@ def test_processes_that_drift_apart_are_stopped() -> None:
 
 
 def test_too_few_rows_for_so_many_processes() -> None:
-    for block, given in (("retrain", options(40)), ("search", options(40) | {"retrain": options(8)["retrain"]})):
+    for block, given in (("search", options(40)), ("retrain", options(40) | {"search": options(8)["search"]})):
         for error in in_ranks(2, searched, ToyNet, given):
             assert isinstance(error, ConfigError)
             assert str(error).startswith(f"{block}.batch_size 40 on 2 processes takes 80 rows a step, and an epoch has")

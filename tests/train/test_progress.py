@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dashfx.passes import Edit, PassResult
 from dashfx.site import Skip
-from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers, read_log
+from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers, end_last_line, read_log
 
 EPOCH = Epoch("search", 0, 2, 1.5, 0.25, 0.25, 0.1, 2.0, 8.0, {"conv": (0.5, "k3 d1")})
 
@@ -19,6 +19,7 @@ def tell(observer: Observer) -> None:
     observer.step("search", 0, 1, 4)
     observer.epoch(EPOCH)
     observer.evaluated("search", 1, 4, 0.5)
+    observer.trial(0, {"lr": 0.1}, 0.5, "complete")
     observer.note("a note")
     observer.stage_done("search", 1.23456)
 
@@ -53,6 +54,14 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     assert len(read_log(path)) == 4
     log_at(path).note("after a resume")
     assert len(read_log(path)) == 5 and read_log(path)[-1]["text"] == "after a resume"
+
+
+def test_only_half_a_line_is_ended(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for before, after in ((b"", b""), (b"{}\n", b"{}\n"), (b'{"a', b'{"a\n')):
+        path.write_bytes(before)
+        end_last_line(path)
+        assert path.read_bytes() == after
 
 
 def test_no_log_yet(tmp_path: Path) -> None:

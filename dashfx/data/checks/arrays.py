@@ -1,4 +1,4 @@
-"""A `Source` goes in; nothing comes out, or one `DataError` that names the array, the row and the remedy."""
+"""Checks of arrays: one `DataError` names the array, the row and the remedy where a `Source` cannot be."""
 
 from __future__ import annotations
 

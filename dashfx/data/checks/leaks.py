@@ -1,4 +1,4 @@
-"""The three parts go in; which pairs of them share rows or records, and how many, comes out."""
+"""Leaks: which pairs of the three parts share rows or groups, and how many."""
 
 from __future__ import annotations
 

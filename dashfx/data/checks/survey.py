@@ -1,4 +1,4 @@
-"""Loaded data goes in; what a look at every row tells comes out: sizes, ranges, classes, missing values, leaks."""
+"""Survey of loaded data, from a look at every row: sizes, ranges, classes, missing values, leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that `datasets` saved to disk goes in; rows read from its memory-mapped files, and labels, come out."""
+"""Datasets of Hugging Face: folders that `datasets` saved to disk, read from their memory-mapped files."""
 
 from __future__ import annotations
 

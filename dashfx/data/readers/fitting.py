@@ -1,4 +1,4 @@
-"""Records of different lengths go in; rows of one shape come out, as windows or padded or cropped (`Reading`)."""
+"""Fitting of records of different lengths into rows of one shape: windows, padding or crops (`Reading`)."""
 
 from __future__ import annotations
 

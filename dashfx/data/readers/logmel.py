@@ -1,4 +1,4 @@
-"""A waveform goes in; the logarithm of its mel spectrogram comes out."""
+"""Log-mel spectrogram of a waveform."""
 
 from __future__ import annotations
 

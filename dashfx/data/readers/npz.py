@@ -1,4 +1,4 @@
-"""`.npz` files and folders of `.npy` go in; arrays come out by key, memory-mapped if they are not compressed."""
+"""Arrays by key from `.npz` files and folders of `.npy`, memory-mapped if they are not compressed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def read_npy_folder(folder: Path) -> dict[str, np.ndarray]:
 
 
 def npy_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.npy") if not path.name.startswith("."))
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".npy" and path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def read_npy_file(path: Path) -> np.ndarray:

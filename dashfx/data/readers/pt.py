@@ -1,4 +1,4 @@
-"""Files of `torch.save` go in; the plain tensors that they hold come out. Nothing else is unpickled."""
+"""Tensors in files of `torch.save`: the plain ones that they hold; nothing else is unpickled."""
 
 from __future__ import annotations
 

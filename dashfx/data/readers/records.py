@@ -1,4 +1,4 @@
-"""Series of different lengths go in, flat or one by one; a piece of each at a time comes out."""
+"""Records: series of different lengths, flat or one by one, of which a piece at a time is taken."""
 
 from __future__ import annotations
 

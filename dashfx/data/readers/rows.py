@@ -1,4 +1,4 @@
-"""Something that makes one row of x at a time goes in; what `Arrays` can read as if it were one array comes out."""
+"""Rows of x that are made one at a time, which `Arrays` can read as if they were one array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UCR and UEA archives' `.ts` and `.tsv` files go in; series, of equal lengths or as records, and labels come out."""
+"""Time series of the UCR and UEA archives (`.ts`, `.tsv`), of equal lengths or as records, with their labels."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def _read_ts(path: Path, text: str) -> Table:
     head, data, body = _split_at_data(text)
     if not data:
         raise DataError(f"{path}: no line @data; not a .ts file of the UEA archive, or cut off")
-    facts = dict(line.lower().partition(" ")[::2] for line in head if line.startswith("@"))
-    if facts.get("@timestamps", "false").strip() == "true":
+    facts = {tag: value for tag, value, *_ in (f"{line.lower()} -".split() for line in head if line.startswith("@"))}
+    if facts.get("@timestamps") == "true":
         raise DataError(f"{path}: series with time stamps are not read; give values at even distances")
     rows, labels = [], []
     for number, line in body:
@@ -118,7 +118,7 @@ def _read_ts(path: Path, text: str) -> Table:
         # Within a case, a shorter dimension is one whose end is missing.
         rows.append(np.stack([np.pad(c, (0, length - len(c)), constant_values=np.nan) for c in channels]))
         labels.append(label.strip())
-    numbers = facts.get("@targetlabel", "false").strip() == "true"
+    numbers = facts.get("@targetlabel") == "true"
     return Table(_same_channels(rows, path), labels, [number for number, _ in body], numbers)
 
 
@@ -126,7 +126,7 @@ def _read_tsv(path: Path, text: str) -> Table:
     """(1, L) series; the label is the first column, NaN at the end is beyond a series' end."""
     lines = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     notes: tuple[str, ...] = ()
-    if _is_heading([label for _, (label, *_) in lines]):
+    if _is_heading([line for _, line in lines]):
         notes = (f"{path.name}: line {lines[0][0]} is a heading and is left out",)
         del lines[0]
     rows, labels = [], []
@@ -138,9 +138,15 @@ def _read_tsv(path: Path, text: str) -> Table:
     return Table(_same_channels(rows, path), labels, [number for number, _ in lines], notes=notes)
 
 
-def _is_heading(labels: list[str]) -> bool:
-    """Whether the first label alone is no number, as a name of the column is."""
-    return len(labels) > 1 and not _is_number(labels[0]) and all(map(_is_number, labels[1:]))
+def _is_heading(lines: list[list[str]]) -> bool:
+    """Whether the first line names columns: its label alone is no number, or comes once, before names or counting."""
+    labels = [label for label, *_ in lines]
+    if len(labels) < 2 or _is_number(labels[0]):
+        return False
+    values = [value.strip().strip('"') for value in lines[0][1:]]
+    counting = any(values == [str(number + start) for number in range(len(values))] for start in (0, 1))
+    names = counting or not any(value.lower() in MISSING or _is_number(value) for value in values)
+    return all(map(_is_number, labels[1:])) or (bool(values) and names and labels[0] not in labels[1:])
 
 
 def _is_number(text: str) -> bool:

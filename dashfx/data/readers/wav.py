@@ -1,4 +1,4 @@
-"""A folder of sounds by class goes in; records that are decoded when asked for, and their labels, come out."""
+"""Sound files in folders by class: records that are decoded when asked for, and their labels."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ MOST_CHANNELS = 256
 FASTEST = 10**7  # samples a second
 FARTHEST = 1000  # times a rate that resampling goes up
 LONGEST = 10**6  # of the terms of the ratio: the filter has as many taps
+ENDLESS = 0x7FFFFF00  # bytes that the header of a sound tells of that was written to a pipe
 UNSEEKABLE = {"GSM610"}  # libsndfile reads it from the start alone, and says so only when it is asked to go elsewhere
 
 
@@ -86,6 +87,8 @@ def _head(path: Path) -> tuple[int, int, int]:
         info = soundfile.info(path)
     if info.frames < 1:
         raise DataError(f"{path}: the sound is empty; remove it")
+    if path.suffix.lower() == ".wav":
+        _check_whole(path)
     if info.frames > FRAMES_A_BYTE * path.stat().st_size or not 0 < info.channels <= MOST_CHANNELS:
         raise DataError(
             f"{path}: its header tells of {info.frames:,} samples of {info.channels} channels, more than its "
@@ -98,6 +101,20 @@ def _head(path: Path) -> tuple[int, int, int]:
             f"{path}: {info.subtype_info or info.subtype} cannot be read from the middle; save it as 16-bit PCM"
         )
     return info.frames, info.samplerate, info.channels
+
+
+def _check_whole(path: Path) -> None:
+    """Whether a RIFF file is as long as it says: of one that is cut off, libsndfile reads what is there, and no word.
+
+    Raises:
+        DataError: it is shorter.
+    """
+    with open(path, "rb") as file:
+        head = file.read(8)
+    told, there = int.from_bytes(head[4:], "little") + 8, path.stat().st_size
+    streamed = told >= ENDLESS  # written to a pipe, which knows no length yet
+    if head[:4] == b"RIFF" and told > there + 1 and not streamed:
+        raise DataError(f"{path}: its header tells of {told:,} bytes, the file has {there:,}; replace it")
 
 
 def _decoded(path: Path, start: int, stop: int | None) -> np.ndarray:

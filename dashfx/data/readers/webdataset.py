@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout go in; rows that are decoded where they lie, and their labels, come out.
+"""WebDataset shards (tar): rows that are decoded where they lie, and their labels.
 
 A sample is the files of one name: `00017.png` (or jpg, jpeg, npy) and `00017.cls`, the number or name of its class. The
 shards are indexed once, and rows are then read from anywhere in them, so that they can be split and shuffled like any
@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dashfx.data.join import join
 from dashfx.data.readers.border import border, read_npy
 from dashfx.data.readers.pictures.decode import Form, common_form, pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
-from dashfx.data.source import Source, join
+from dashfx.data.source import Source
 from dashfx.errors import DataError, did_you_mean, first_line
 
 IMAGES = ("png", "jpg", "jpeg")

@@ -1,4 +1,4 @@
-"""A name, shapes and a function that fills arrays go in; memory-mapped arrays come out, made once per user.
+"""Cache of generated data sets: memory-mapped arrays, made once per user.
 
 The cache is `$XDG_CACHE_HOME/dashfx`, by default `~/.cache/dashfx`. An entry is a folder of `.npy` files, filled
 beside its place and then moved, so that a reader never sees half of one.
@@ -74,8 +74,8 @@ def _read(place: Path, shapes: Shapes) -> dict[str, np.ndarray] | None:
         return None
     try:
         arrays = {array: np.load(place / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in shapes}
-    except (OSError, ValueError):
+    except Exception:  # numpy raises what it likes about bytes that are no array: EOFError, SyntaxError, ...
         log.warning("%s is damaged and is made again", place)
         return None
-    fits = all(arrays[array].shape == shape for array, (shape, _) in shapes.items())
+    fits = all(arrays[name].shape == shape and arrays[name].dtype == kind for name, (shape, kind) in shapes.items())
     return arrays if fits else None

@@ -1,4 +1,4 @@
-"""A grid size and a seed go in; Darcy flow comes out: permeability fields, and the pressure that a solver finds.
+"""Darcy flow by grid size and seed: permeability fields, and the pressure that a solver finds.
 
 -div(a grad u) = 1 on the unit square, u = 0 on its boundary. a is 12 where a Gaussian field g is positive and 4
 elsewhere; g has covariance (-Laplace + 9)^-2 with zero Neumann boundary (Li et al., Fourier Neural Operator, 2021).

@@ -1,4 +1,4 @@
-"""Permeability fields go in; pressures come out: the elliptic equation solved by five-point differences.
+"""Solver of Darcy flow: pressures of permeability fields, the elliptic equation in five-point differences.
 
 Run as a program, it solves a share of the fields in a folder and prints a line after each, so that several processes
 can work at once without importing more than numpy and scipy:

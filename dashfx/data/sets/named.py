@@ -1,4 +1,4 @@
-"""A name, with a parameter where the set takes one, goes in; a shipped or generated `Source` comes out."""
+"""Data sets by name, with a parameter where a set takes one: shipped, or generated."""
 
 from __future__ import annotations
 

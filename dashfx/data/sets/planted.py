@@ -1,4 +1,4 @@
-"""A seed goes in; 1-D signals whose class can only be told by taps at one kernel size and dilation come out.
+"""Planted signals: 1-D rows whose class can only be told by taps at one kernel size and dilation.
 
 Each signal is white noise with its class's motif added at random places: 5 taps, 7 samples apart, whose signs are the
 class's code, the whole flipped at random. So every tap alone, and every window not longer than the dilation, looks the

@@ -1,4 +1,4 @@
-"""What y means: classes, labels or numbers to regress; and classes of new data matched by name to those of a model.
+"""Targets, what y means: classes, labels or numbers to regress; and classes matched by name to those of a model.
 
 Imports only the rest of data and what data may import.
 """

@@ -1,4 +1,4 @@
-"""Class names of data and of a model go in; class numbers as the model has them come out, matched by name."""
+"""Class names of new data matched by name to those of a trained model: its class numbers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SHOWN = 5
 def renumbered(data: Data, labels: Sequence[str]) -> Data:
     """The same rows, with classes numbered as in `labels`, those of a trained model; data may lack some of them.
 
-    Several labels a row are put in that order, and have to be the same ones. Data of numbers to regress, or without
-    names, are handed back as they are.
+    Several labels or numbers to regress a row are put in that order, and have to be the same ones. Data without names
+    are handed back as they are.
 
     Raises:
         DataError: classes that `labels` do not have.
     """
     wanted = tuple(labels)
-    if not wanted or not data.labels or data.labels == wanted or data.kind == "dense":
+    if not wanted or not data.labels or data.labels == wanted:
         return data
     table = numbers_of(data.labels, wanted, data.name)
-    if data.kind == "multilabel":
-        return _reordered(data, wanted)
+    if data.kind in ("multilabel", "dense"):
+        return _reordered(data, wanted, table)
     parts = (data.train, data.valid, data.test)
     moved: dict[int, np.ndarray] = {}  # parts that were carved out of one array share it
     for arrays in parts:
@@ -56,10 +56,11 @@ def numbers_of(names: Sequence[str], labels: Sequence[str], where: str) -> np.nd
     return np.array([places[name] for name in names], np.int64)
 
 
-def _reordered(data: Data, wanted: tuple[str, ...]) -> Data:
+def _reordered(data: Data, wanted: tuple[str, ...], places: np.ndarray) -> Data:
+    """The columns of y in the model's order; `places` are theirs in it."""
     if len(data.labels) != len(wanted):
         raise DataError(f"{data.name} has {len(data.labels)} labels, the model {len(wanted)}; give a column for each")
-    order = numbers_of(wanted, data.labels, "the model")
+    order = np.argsort(places)
     train, valid, test = (arrays.answering(arrays.y[:, order]) for arrays in (data.train, data.valid, data.test))
     return replace(data, train=train, valid=valid, test=test, labels=wanted)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dashfx.data.base import Kind, pieces, uncounted
-from dashfx.data.source import Source, decoded
+from dashfx.data.source import Source, decoded, names_of
 from dashfx.data.targets.names import numbers_of
 from dashfx.errors import DataError, did_you_mean
 
@@ -51,6 +51,8 @@ def read_targets(
         DataError: an unknown kind, y that does not fit its kind, labels out of range, parts that do not agree, classes
             that the model does not know.
     """
+    if twice := [label for label in source.labels if source.labels.count(label) > 1]:
+        raise DataError(f"{source.name}: {twice[0]!r} names two classes or columns of y; give each a name of its own")
     kind = kind or source.kind
     if kind is None:
         kind = guess_kind(source.parts[source.lead][1], size, source.where("y", source.lead))
@@ -90,7 +92,7 @@ def read_classes(source: Source, size: tuple[int, ...], known: tuple[str, ...] =
     classes = np.unique(np.concatenate([*raw.values()]) if known else raw[source.lead])
     if known:
         found = source.labels if source.labels and classes.dtype.kind == "i" else ()
-        texts = [_name(value, found, source.name) for value in classes.tolist()]
+        texts = (names_of(classes, found, source.name) if found else classes.astype(str)).tolist()
         numbers, names = numbers_of(texts, known, source.name), known
     else:
         _check_classes(source, raw, classes)
@@ -100,15 +102,6 @@ def read_classes(source: Source, size: tuple[int, ...], known: tuple[str, ...] =
     # Every label is in `classes`, which is sorted, so its place there is its number.
     y = {part: numbers[np.searchsorted(classes, labels)].astype(np.int64) for part, labels in raw.items()}
     return Targets("classes", y, names, len(names), f"labels: {len(names)} classes, {names[0]} .. {names[-1]}")
-
-
-def _name(value: object, names: tuple[str, ...], where: str) -> str:
-    """The name of a label: itself, or that of its number where the source has names for numbers."""
-    if not names:
-        return str(value)
-    if not isinstance(value, int) or not 0 <= value < len(names):
-        raise DataError(f"{where}: class number {value} has no name, there are {len(names)}; relabel it, or name it")
-    return names[value]
 
 
 def read_multilabel(source: Source, size: tuple[int, ...], known: tuple[str, ...] = ()) -> Targets:
@@ -144,7 +137,7 @@ def read_dense_classes(source: Source, size: tuple[int, ...], known: tuple[str, 
             raise DataError(f"{where} {_brief(rows)}: a class for every position is {_axes(size)}")
         largest[part] = _largest_class(y[part], where)
     lead = source.lead
-    n = max(len(known), len(source.labels)) or largest[lead] + 1
+    n = len(source.labels) or len(known) or largest[lead] + 1
     for part, highest in largest.items():
         if highest >= n:
             among = f"the {n} that have names" if known or source.labels else f"{lead} (0..{n - 1})"
@@ -152,7 +145,7 @@ def read_dense_classes(source: Source, size: tuple[int, ...], known: tuple[str, 
     if n < 2:
         raise DataError(f"{source.where('y', lead)} holds a single class; there is nothing to learn")
     note = f"labels: {n} classes, one a position; below 0{' or 255' * (y[lead].dtype == np.uint8)} is ignored"
-    return Targets("dense-classes", y, tuple(map(str, range(n))), n, note)
+    return Targets("dense-classes", y, known[:n] or tuple(map(str, range(n))), n, note)
 
 
 READERS: dict[str, Callable[[Source, tuple[int, ...], tuple[str, ...]], Targets]] = {
@@ -225,7 +218,7 @@ def _check_range(classes: np.ndarray, labels: np.ndarray, where: str) -> None:
     row = int(np.flatnonzero(labels == culprit)[0])
     raise DataError(
         f"{where}: label {culprit} in row {row} is out of range; {len(classes)} classes are numbered "
-        f"0..{len(classes) - 1} or 1..{len(classes)}: relabel them, or give names as text"
+        f"0..{len(classes) - 1} or 1..{len(classes)}: relabel them, give names as text, or say --task regress"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ class SoftGumbel(Softmax):
     No generator, no noise: evaluation passes None. The paper's log_softmax of the logits only shifts them, and a shift
     leaves a softmax alone.
     """
+
+    paper: ClassVar[str] = "Shen et al., Efficient Architecture Search for Diverse Tasks, NeurIPS 2022"
 
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if generator is not None:

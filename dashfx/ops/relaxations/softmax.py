@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Softmax(Relaxation):
     tau: Positive = 1.0
     end: Positive | None = None
     now: float | None = field(default=None, init=False, repr=False, compare=False)
+    paper: ClassVar[str] = "Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019"
 
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return masked_softmax(logits / self.temperature, mask)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dashfx.blackbox.genotype_table import GenotypeTable
 from dashfx.cli.main import run
 from dashfx.cli.proxy_input import proxy_input
-from dashfx.strategies.genotype_table import GenotypeTable
 
 NETS = """
 import torch.nn as nn

@@ -49,6 +49,18 @@ def test_nothing_is_said_of_ordinary_data() -> None:
     assert [note.partition(":")[0] for note in found] == ["layout", "labels", "test", "valid"]
 
 
+def test_what_a_few_rows_or_a_single_x_cannot_tell_is_not_said() -> None:
+    assert "of train, so" not in notes((X[:30], np.where(np.arange(30) < 2, 1, 0)))
+    assert "more than one class" not in notes((np.zeros_like(X), Y))
+
+
+def test_a_channel_that_is_constant_does_not_hide_one_that_lies_far_away() -> None:
+    x, test = changed(X, np.s_[:, 1], 7), changed(X[:40] + 100, np.s_[:, 1], 7)
+    assert "test: channel" in notes({"x": x, "y": Y, "x_test": test, "y_test": Y[:40]})
+    x, test = changed(X, np.s_[:, 1], 7), changed(X[:40], np.s_[:, 1], 8)
+    assert "deviations of train" not in notes({"x": x, "y": Y, "x_test": test, "y_test": Y[:40]})
+
+
 def test_targets_of_rows_are_called_tabular_and_their_ranges_told() -> None:
     y = np.stack([np.linspace(0, 1e5, 200), np.linspace(-3, 3, 200)], 1)
     data = load_data({"x_train": X, "y_train": y, "labels": np.array(["pressure", "angle"])})

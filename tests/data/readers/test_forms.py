@@ -275,3 +275,38 @@ def test_folder_of_arrays_is_mapped(tmp_path: Path) -> None:
     assert isinstance(data.train.x, np.memmap)
     np.save(tmp_path / "y.npy", Y.astype(object))
     refuse(tmp_path, "y.npy", "plain array")
+
+
+def test_tags_of_ts_may_stand_before_tabs(tmp_path: Path) -> None:
+    (tmp_path / "A.ts").write_text("@targetLabel\ttrue\n@data\n" + "".join(f"{i},2,3:{i / 2}\n" for i in range(30)))
+    assert load_data(tmp_path / "A.ts").kind == "dense"
+    (tmp_path / "B.ts").write_text("@timeStamps\tTRUE\n@data\n1,2:a\n")
+    refuse(tmp_path / "B.ts", "time stamps")
+
+
+@pytest.mark.parametrize("columns", [("0", "1", "2"), ("1", "2", "3"), ("t0", "t1", "t2")])
+def test_a_heading_above_names_of_classes(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    rows = [("label", *columns)] + [("ab"[i % 2], "0.5", str(i), "2") for i in range(12)]
+    (tmp_path / "A.tsv").write_text("\n".join("\t".join(row) for row in rows))
+    data = load_data(tmp_path / "A.tsv")
+    assert data.labels == ("a", "b") and any("heading" in note for note in data.notes)
+    rows[0] = ("a", "0", "1", "2")  # a series that counts, of a class that there is
+    (tmp_path / "A.tsv").write_text("\n".join("\t".join(row) for row in rows))
+    assert sum(map(len, rows_of(load_data(tmp_path / "A.tsv")).values())) == 13
+
+
+def test_a_sound_that_is_cut_off(tmp_path: Path) -> None:
+    folder = sounds(tmp_path / "sounds")
+    file = folder / "low" / "0.wav"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4] + b"\xff\xff\xff\xff" + whole[8:])  # as of a pipe, which knows no length
+    load_data(folder, reading=Reading(window=400))
+    file.write_bytes(whole[:1000])
+    refuse(folder, "0.wav", "its header tells of", window=400)
+
+
+def test_arrays_of_files_in_capitals(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((12, 2, 8)) + Y[:, None, None])
+    np.save(tmp_path / "y.npy", Y)
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    assert load_data(tmp_path).input_shape == (2, 8)

@@ -78,20 +78,41 @@ def test_names_of_a_file(tmp_path: Path) -> None:
 )
 def test_data_read_whole(arrays: dict[str, Any], given: tuple[str, ...], test: int) -> None:
     data = load_data(arrays, parts="whole")
-    assert data.given == given and len(data.test) == test
+    assert data.given == given and len(data.test) == len(data.valid) == test
     assert len(data.train) == (40 if "train" in given else test) and not any("leak" in note for note in data.notes)
-
-
-def test_channels_are_picked_by_name() -> None:
-    arrays = {"x": X, "y": np.arange(40) % 4, "channels": np.array(["red", "green", "ir"])}
-    data = load_data(arrays, channels=("ir", "red"), normalise=False)
-    assert data.channels == ("ir", "red") and data.input_shape == (2, 8)
-    np.testing.assert_array_equal(data.train[0][0].numpy(), X[data.train.index[0]][[2, 0]])
-    with pytest.raises(DataError, match="needs red, blue: blue is missing"):
-        load_data(arrays, channels=("red", "blue"))
-    assert load_data((X, np.arange(40) % 4), channels=("ir", "red")).channels == ()
 
 
 def test_test_only_data_are_refused_for_training() -> None:
     with pytest.raises(DataError, match="no arrays to train on; it has test alone"):
         load_data({"x_test": X, "y_test": np.arange(40) % 4})
+
+
+@pytest.mark.parametrize(
+    "y",
+    [np.tile(np.array([0, 1, 2, 255], np.uint8), (40, 2)), RNG.normal(size=(40, 3)), RNG.integers(0, 2, (40, 3))],
+    ids=("dense-classes", "dense", "multilabel"),
+)
+def test_names_of_columns_and_of_classes_at_positions(y: np.ndarray) -> None:
+    names, model = np.array(["sky", "tree", "road"]), ("road", "sky", "tree")
+    data = load_data({"x": X, "y": y, "labels": names}, labels=model, parts="whole")
+    assert data.labels == model
+    if data.kind == "dense-classes":
+        assert data.test[0][1].tolist() == [1, 2, 0, IGNORED] * 2
+    else:
+        np.testing.assert_allclose(data.test[0][1], y[0][[2, 0, 1]], rtol=1e-6)
+    with pytest.raises(DataError, match="'moon' is not among the model's classes"):
+        load_data({"x": X, "y": y, "labels": np.array(["sky", "tree", "moon"])}, labels=model, parts="whole")
+
+
+@pytest.mark.parametrize("y", [np.arange(40) % 4 + 1, np.arange(40) % 2 * 3 + 1, np.arange(40) % 4])
+def test_classes_numbered_from_one_have_their_names(y: np.ndarray) -> None:
+    data = load_data({"x": X, "y": y, "labels": NAMES}, labels=tuple(NAMES), parts="whole")
+    assert data.test.targets.tolist() == (y - (y.max() == 4)).tolist()
+
+
+def test_a_name_for_two_classes_is_refused() -> None:
+    for y in (np.arange(40) % 4, RNG.integers(0, 2, (40, 4)), NAMES[np.arange(40) % 4]):
+        with pytest.raises(DataError, match="'bee' names two classes"):
+            load_data({"x": X, "y": y, "labels": np.array(["ant", "bee", "bee", "dog"])})
+    data = load_data({"x": X, "y": np.arange(40) % 4, "channels": np.array(["a", "b", "a"])})
+    assert data.channels == () and any("occur twice" in note for note in data.notes)

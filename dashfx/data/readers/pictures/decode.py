@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from dashfx.data.readers.border import border
 from dashfx.data.reading import Reading
@@ -20,6 +22,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 GREY, DEEP = {"1", "L", "LA", "La"}, {"I", "F"}
 ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 ORIENTATION, TURNED = 0x0112, {5, 6, 7, 8}  # of EXIF: those that swap width and height
+SIZE = (0x0100, 0x0101)  # the tags of a TIFF's width and height
+PROFILE = b"Raw profile type"  # how ImageMagick names EXIF that it keeps as text
 PAGED = {"TIFF", "GIF", "WEBP", "PNG", "MPO"}
 READABLE = "remove or replace it"
 
@@ -113,11 +117,11 @@ class _Head:
 def _head(file: File, name: str) -> _Head:
     with border(name, "not a readable image", READABLE), Image.open(file) as image:
         mode = image.mode
-        deep = mode.split(";")[0] in DEEP or any("16" in str(tile[3]) for tile in image.tile if tile[3])
+        deep = mode.split(";")[0] in DEEP or any(_deep(tile, image.format) for tile in image.tile)
         pages = getattr(image, "n_frames", 1) if image.format in PAGED else 1
-        width, height = image.size
-        # Of a PNG without it, Pillow decodes all pixels to look for EXIF behind them.
-        turn = image.getexif().get(ORIENTATION, 1) if image.format != "PNG" or "exif" in image.info else 1
+        # Pillow gives the size of a TIFF as it is once it stands upright, of other files as they are stored.
+        width, height = [image.tag_v2[tag] for tag in SIZE] if isinstance(image, TiffImageFile) else image.size
+        turn = image.getexif().get(ORIENTATION, 1) if image.format != "PNG" or _tells(image.fp) else 1
         alpha = mode in ALPHA or "transparency" in image.info
     if deep:
         raise DataError(f"{name}: more than 8 bits a channel (mode {mode}); convert it, or give arrays in .npz")
@@ -127,6 +131,28 @@ def _head(file: File, name: str) -> _Head:
         *(["have several pages or frames, of which the first is read"] if pages > 1 else []),
     )
     return _Head(mode, (width, height) if turn in TURNED else (height, width), notes)
+
+
+def _deep(tile: Any, form: str | None) -> bool:
+    """Whether the pixels are stored in more than 8 bits a channel, whatever Pillow makes of them."""
+    args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    if tile[0] in ("ppm", "ppm_plain"):
+        return int(args[1]) > 255  # the largest value
+    return form != "BMP" and isinstance(args[0], str) and "16" in args[0]  # of a BMP, that is three channels in 16 bits
+
+
+def _tells(png: Any) -> bool:
+    """Whether a chunk may hold EXIF or XMP: to look for it behind the pixels, Pillow decodes them all."""
+    here = png.tell()
+    png.seek(8)
+    found = False
+    while not found and len(head := png.read(8)) == 8:
+        found = head[4:] in (b"eXIf", b"iTXt", b"zTXt")
+        start = png.tell()
+        found = found or (head[4:] == b"tEXt" and png.read(len(PROFILE)) == PROFILE)
+        png.seek(start + int.from_bytes(head[:4], "big") + 4)
+    png.seek(here)
+    return found
 
 
 def _wide(size: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""A folder of images by class goes in; uint8 rows and the classes' names come out."""
+"""Images in folders by class: uint8 rows and the classes' names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of images and of masks go in; pairs by name come out: uint8 rows, and a class number for every position."""
+"""Segmentation masks beside images: pairs by name become uint8 rows, and a class number for every position."""
 
 from __future__ import annotations
 

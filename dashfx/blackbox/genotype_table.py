@@ -1,4 +1,4 @@
-"""A table of genotypes that were evaluated before, JSON or CSV, goes in; a value for each of them comes out."""
+"""Table of genotypes that were evaluated before, JSON or CSV: a value for each of them."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dashfx.errors import ConfigError
+from dashfx.train.loggers.tensorboard import TensorBoard
 from dashfx.train.progress import Epoch
-from dashfx.train.tensorboard import TensorBoard
 
 
 class Writer:

@@ -16,10 +16,11 @@ from dashfx.ops import AggConv
 from dashfx.ops.relaxations import SoftGumbel
 from dashfx.strategies.base import Evaluating, Evaluator
 from dashfx.strategies.edits import Edit
-from dashfx.strategies.engine import Engine, Update
+from dashfx.strategies.engine import Engine
 from dashfx.strategies.monitors import Action, Context, Monitor, Set
 from dashfx.strategies.rules import SelectionRule
 from dashfx.strategies.terms import Moment, Term
+from dashfx.strategies.updates import Update
 
 
 @dataclass

@@ -1,0 +1,105 @@
+"""Latency tables: ONNX Runtime's time for each conv and candidate, as JSON in a run's folder or the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+
+from dashfx.cost.latency import EXPORTER, THREADS, Latency
+from dashfx.deploy.runtime import CPU
+from dashfx.ops.autotune.table import cache_file, processor
+from dashfx.site import Site
+from dashfx.space import Candidate, size_text
+
+MODEL = "the untouched model"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was timed, on what, and how long it took."""
+
+    layer: str
+    machine: str
+    time: Latency
+
+    @classmethod
+    def from_dict(cls, facts: Any) -> Entry | None:
+        """What `asdict` made; None for anything else."""
+        try:
+            found = cls(facts["layer"], facts["machine"], Latency(**facts["time"]))
+            numbers = [float(each) for each in asdict(found.time).values()]
+        except (TypeError, ValueError, KeyError, OverflowError):
+            return None
+        usable = isinstance(found.layer, str) and isinstance(found.machine, str)
+        return found if usable and all(0 <= each < math.inf for each in numbers) else None
+
+
+class LatencyTable:
+    """Entries by `key_of`."""
+
+    def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
+        self.entries = dict(entries or {})
+
+    @classmethod
+    def load(cls, path: Path | None) -> LatencyTable:
+        """The table in a file; what is none, or no entry, is left out: it can be measured again."""
+        if path is None:
+            return cls()
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            return cls({str(key): entry for key, row in rows.items() if (entry := Entry.from_dict(row))})
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return cls()
+
+    def save(self, path: Path) -> None:
+        """Write a neighbour of its own and rename it: readers and other writers never meet half a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        rows = {key: asdict(entry) for key, entry in self.entries.items()}
+        part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, path)
+
+    def seconds(self, layer: str) -> float | None:
+        """The median, where it is known."""
+        found = self.entries.get(key_of(layer))
+        return found.time.median if found else None
+
+    def put(self, layer: str, time: Latency) -> None:
+        self.entries[key_of(layer)] = Entry(layer, machine(), time)
+
+    def of(self, layers: Iterable[str]) -> LatencyTable:
+        """The part of the table that says something of these."""
+        keys = [key for layer in layers if (key := key_of(layer)) in self.entries]
+        return LatencyTable({key: self.entries[key] for key in keys})
+
+
+def latency_file() -> Path:
+    """Where measurements of earlier runs are kept."""
+    return cache_file().with_name("latency.json")
+
+
+def machine() -> str:
+    """The processor, the provider, its threads and the versions that times hold for."""
+    versions = f"onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, {EXPORTER} exporter"
+    return f"{processor()}, {CPU}, {THREADS} thread{'s' * (THREADS > 1)}, {versions}"
+
+
+def key_of(layer: str) -> str:
+    return hashlib.sha256(f"{layer}; {machine()}".encode()).hexdigest()[:16]
+
+
+def layer_of(site: Site, candidate: Candidate, size: tuple[int, ...]) -> str:
+    """All of a conv that its time depends on, in words; the names of sites are no part of it."""
+    padding = ",".join(f"{left}:{right}" for left, right in site.padding_of(candidate))
+    layer = f"{site.in_channels}->{site.out_channels} {candidate} /{size_text(site.stride)} at {size_text(size)}"
+    more = [f"padding {padding} {site.padding_mode}", f"{site.groups} groups", "bias" if site.bias else "no bias"]
+    return ", ".join([layer, *more])

@@ -1,0 +1,69 @@
+"""Deliver, the stage: the kept model's files, the result that tells all of the run, its summary and page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dashfx.report.models import notebook
+from dashfx.report.network import network
+from dashfx.report.page import write_report
+from dashfx.report.warnings import warnings_of
+from dashfx.run.folder import write_text
+from dashfx.run.result import Result, Standing
+from dashfx.run.run import Run
+from dashfx.site import Skip
+from dashfx.stages.compare import details
+from dashfx.stages.export import exported
+from dashfx.stages.finalists import Decision
+from dashfx.stages.quantise import int8
+
+
+def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
+    """The model that is kept, with its files in the run's folder, and the finalists beside it."""
+    run, kept = decision.run, decision.kept
+    genotype, model = kept.finalist.genotype, kept.model
+    assert model is not None  # one that diverged is not kept
+    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid)
+    small = int8(run, onnx_valid)
+    result = Result(
+        genotype,
+        model,
+        run.inputs.task,
+        kept.valid,
+        next(each.figures.test for each in standings if each.kept and each.figures),
+        decision.sites,
+        tuple(skips),
+        tuple(standings),
+        onnx_valid=onnx_valid,
+        exported=report,
+        int8=small,
+        tuned=decision.tuned,
+        **details(run, model),
+    )
+    if result.outcome:
+        run.note(f"control: {result.outcome}")
+    return finished(run, result)
+
+
+def finished(run: Run, result: Result) -> Result:
+    """The result with all that only the whole run tells, and its summary and page in the run's folder."""
+    ledger, folder = run.ledger, run.session.writes
+    result = replace(
+        result,
+        seconds=ledger.seconds,
+        memory=ledger.memory,
+        history=ledger.history,
+        evaluations=ledger.evaluations,
+        notes=ledger.notes,
+        folder=folder.root if folder else None,
+        network=network(run.inputs, result) if folder else None,
+    )
+    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
+    result = replace(result, html=notebook(result), warnings=warnings)
+    if folder:
+        write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_report(folder.report, result, run.config, run.inputs.data)
+    run.session.wait()
+    return result

@@ -1,0 +1,35 @@
+"""The smallest support that keeps the aggregated kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dashfx.ops import AggConv
+from dashfx.plugins import Share
+from dashfx.strategies.rules.base import ScoreRule
+
+
+@dataclass(frozen=True)
+class Energy(ScoreRule):
+    """The candidate with the fewest taps whose support keeps nearly all of the kernel that any support keeps.
+
+    share_i = ||K on the support of i||^2 / ||K||^2; eligible are shares of at least `keep` times the best share; among
+    them the fewest taps win, then the larger share. It depends on the aggregated kernel alone, so no rescaling changes
+    it.
+    """
+
+    keep: Share = 0.9
+    name: ClassVar[str] = "energy"
+
+    def scores(self, aggconv: AggConv) -> Tensor:
+        energy = torch.stack([aggconv.restricted(i).square().sum() for i in range(len(aggconv.candidates))])
+        share = energy / energy.max().clamp_min(torch.finfo(energy.dtype).tiny)
+        taps = torch.tensor([c.taps for c in aggconv.candidates], dtype=energy.dtype, device=energy.device)
+        alive = share.masked_fill(~aggconv.mask, 0.0)
+        eligible = alive >= self.keep * alive.max()
+        # Taps are whole numbers and shares at most 1, so half a share never outweighs a tap.
+        return torch.where(eligible, -taps + 0.5 * share, -torch.inf)

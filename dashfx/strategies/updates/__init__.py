@@ -1,0 +1,35 @@
+"""Updates of weights and architecture parameters, a training step each, one a file; and the latter's optimisers."""
+
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+
+from dashfx.strategies.updates.alpha_optimisers import adam, sgd
+from dashfx.strategies.updates.amended import Amended
+from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.first_order import FirstOrder
+from dashfx.strategies.updates.one_level import OneLevel
+from dashfx.strategies.updates.relaxed import Relaxed
+from dashfx.strategies.updates.unrolled import Unrolled
+
+UPDATES: dict[str, type[Update]] = {
+    "one-level": OneLevel,
+    "first-order": FirstOrder,
+    "unrolled": Unrolled,
+    "amended": Amended,
+    "relaxed": Relaxed,
+}
+ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam}
+
+__all__ = [
+    "ALPHA_OPTIMISERS",
+    "UPDATES",
+    "Amended",
+    "FirstOrder",
+    "OneLevel",
+    "Relaxed",
+    "Unrolled",
+    "Update",
+    "adam",
+    "sgd",
+]

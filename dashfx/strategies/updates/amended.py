@@ -1,0 +1,56 @@
+"""Amended gradient: a term that keeps the mixtures' gradient right where the weights are at their best.
+
+After Bi et al., "Stabilizing DARTS with Amended Gradient Estimation on Architectural Parameters", 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from dashfx.plugins import Positive
+from dashfx.strategies.updates.base import Update
+
+if TYPE_CHECKING:
+    from dashfx.strategies.engine import Engine
+    from dashfx.train.fit import Batch
+
+
+@dataclass(frozen=True)
+class Amended(Update):
+    """Mixtures descend on dL_val/da - eta d/da <dL_train/dw, H dL_val/dw>, H the Hessian of L_train for the weights.
+
+    Both products are exact. The true gradient has the inverse of H there, which nobody can afford; eta H is at an acute
+    angle to it. Needs about five times the time of a first-order step.
+    """
+
+    eta: Positive = 0.1
+    uses_held_out: ClassVar[bool] = True
+    paper: ClassVar[str] = "Bi et al., Stabilizing DARTS with Amended Gradient Estimation, 2019"
+    row: ClassVar[str] = "19"
+
+    def begin(self, engine: Engine) -> None:
+        engine.need_second_order("search.update=amended")
+
+    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
+        assert valid_batch is not None
+        if engine.warm:
+            engine.give(self.gradient(engine, train_batch, valid_batch))
+            engine.step_alphas()
+        engine.zero_grad()
+        loss = engine.loss(train_batch, part="weights")
+        engine.step_weights(loss)
+        return loss.detach()
+
+    def gradient(self, engine: Engine, train_batch: Batch, valid_batch: Batch) -> list[Tensor]:
+        """For each of `engine.alphas`, by one draw of the mixtures for both looks at the training batch."""
+        with engine.second_order(), engine.displaced():
+            loss = engine.loss(valid_batch, part="alphas")
+            found = engine.gradients(loss, [*engine.alphas, *engine.learning])
+            direct, v = found[: len(engine.alphas)], found[len(engine.alphas) :]
+            coef = engine.coefficients()
+            curved = engine.mixed_product(train_batch, v, engine.learning, coef)
+            back = engine.mixed_product(train_batch, curved, engine.alphas, coef)
+        return [own - self.eta * through for own, through in zip(direct, back, strict=True)]

@@ -1,0 +1,37 @@
+"""Update, the base: how weights and architecture parameters share a training step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from dashfx.strategies.engine import Engine
+    from dashfx.train.fit import Batch
+
+
+class Update(ABC):
+    """How weights and architecture parameters share a training step."""
+
+    uses_held_out: ClassVar[bool] = False
+
+    def begin(self, engine: Engine) -> None:
+        """Look at the model before anything is trained.
+
+        Raises:
+            ConfigError: it cannot be trained in this way.
+        """
+
+    @abstractmethod
+    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
+        """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers from step to step, as tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state_dict` gave."""
