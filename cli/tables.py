@@ -33,6 +33,7 @@ FILES = {
     "report.html": "the run as a page",
     "model.onnx": "the model for ONNX Runtime, checked against PyTorch",
     "model.int8.onnx": "the same in int8, with its metric checked on validation",
+    "predict.py": "predicts raw arrays and images, with numpy and onnxruntime alone",
     "load_model.py": "rebuilds the PyTorch model without dashfx",
     "model.safetensors": "its weights",
     "genotype.json": "the choices",

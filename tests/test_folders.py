@@ -34,10 +34,12 @@ def moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 DATA = ["--data", str(BEFORE / "waves.npz")]
+MORE = {"retrain": ["--out", "again"], "export": ["--int8"]}
 OPENED: dict[str, tuple[list[str], str]] = {
     "show": (["show", "RUN"], "conv1"),
     "lower": (["lower", "RUN"], "load_model.py"),
     "export": (["export", "RUN"], "model.onnx"),
+    "int8": (["export", "RUN", "--int8", *DATA], "int8: "),
     "eval": (["eval", "RUN", *DATA], "ONNX Runtime"),
     "report": (["report", "RUN", *DATA], "report.html"),
     "tune": (["tune", "RUN", *DATA, "--trials", "3"], "best, on the validation part"),
@@ -56,9 +58,9 @@ def test_every_verb_opens_a_run_of_an_earlier_version_that_was_moved(
         assert len(Tuned.load(moved / "tuned.json").trials) == 3  # the study goes on under the folder's other name
 
 
-@pytest.mark.parametrize("verb", ["eval", "report", "tune", "retrain"])
+@pytest.mark.parametrize("verb", ["eval", "report", "tune", "retrain", "export"])
 def test_data_that_are_not_here_are_asked_for(verb: str, moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([verb, str(moved), *(["--out", "again"] if verb == "retrain" else [])]) == 2
+    assert run([verb, str(moved), *MORE.get(verb, [])]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "its data 'waves.npz' cannot be used" in error and "--data" in error
     assert not Path("again").exists()

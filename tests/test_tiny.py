@@ -59,6 +59,7 @@ FILES = {
     "model.safetensors",
     "model.onnx",
     "load_model.py",
+    "predict.py",
     "net.py",
 }
 CONFIG = {**FAST, "model_args": {"width": 5}}

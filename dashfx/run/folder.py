@@ -135,6 +135,11 @@ class RunFolder:
         return self.root / "model.int8.onnx"
 
     @property
+    def predict(self) -> Path:
+        """A program that asks the ONNX file about raw rows, without dashfx."""
+        return self.root / "predict.py"
+
+    @property
     def loader(self) -> Path:
         return self.root / "load_model.py"
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dashfx.data import Data
 from dashfx.data.reading import Reading
+from dashfx.deploy import predict
 from dashfx.deploy.export import VALUES, ExportReport, export
 from dashfx.deploy.loader import save_weights, write_loader
 from dashfx.deploy.runtime import OnnxModel
@@ -29,6 +30,8 @@ from dashfx.site import Site
 from dashfx.stages.limits import times_of
 from dashfx.task import Task, evaluate, in_data_units
 
+PROGRAM = Path(predict.__file__)  # copied as it is
+OPENING = '"""Predictions of the model in this folder'
 UNDONE = "target_normalisation_undone"  # the units of the PyTorch model's outputs, which the file's graph undoes
 
 
@@ -168,7 +171,14 @@ def exported(
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
         write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
+        if not is_users(folder.predict):
+            write_text(folder.predict, PROGRAM.read_text(encoding="utf-8"))
         report, valid = write_onnx(inputs, model, genotype, folder.onnx, valid)
         if VALUES in report.notes:
             run.note(f"export: {VALUES}")
     return report, valid
+
+
+def is_users(path: Path) -> bool:
+    """Whether a copy of a user's source stands there, which the model may need under that name."""
+    return path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(OPENING)

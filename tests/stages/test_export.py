@@ -13,7 +13,7 @@ from dashfx.deploy.export import export
 from dashfx.errors import VerifyError
 from dashfx.run.inputs import Inputs
 from dashfx.run.prepare import prepare
-from dashfx.stages.export import check_metric, onnx_metric, real_rows
+from dashfx.stages.export import PROGRAM, check_metric, is_users, onnx_metric, real_rows
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,15 @@ def test_real_rows_come_from_all_over_the_validation_part(exported: tuple[Inputs
     rows = real_rows(exported[0].data)
     assert rows.shape == (min(16, len(valid)), 2, 24)
     assert torch.equal(rows[0], valid[0][0]) and torch.equal(rows[-1], valid[len(valid) - 1][0])
+
+
+def test_a_users_own_predict_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "predict.py"
+    assert not is_users(path)
+    path.write_text(PROGRAM.read_text())
+    assert not is_users(path)  # ours, of an earlier export
+    path.write_text("class Net: pass")
+    assert is_users(path)
 
 
 def test_a_gap_without_other_answers_is_half_precision_or_a_tie(exported: tuple[Inputs, ToyNet, Path, float]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from dashfx.cost.budgets import Limits
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.space import Candidate
 
 if TYPE_CHECKING:
     from dashfx.strategies.judge import Judge
@@ -42,13 +43,16 @@ class SelectionRule(ABC):
         found = self.judged_by(judge, sites) if judge else self.select(sites)
         if limits is None or limits.hold(found):
             return found
-        with torch.no_grad():
-            rows = {name: (self.preferences(site).tolist(), site.mask.tolist()) for name, site in sites.items()}
-        alive = {
+        return Genotype(limits.best(self.preferred(sites)), f"{found.rule} within {limits}")
+
+    @torch.no_grad()
+    def preferred(self, sites: Mapping[str, AggConv]) -> dict[str, dict[Candidate, float]]:
+        """How much each candidate that is alive is preferred."""
+        rows = {name: (self.preferences(site).tolist(), site.mask.tolist()) for name, site in sites.items()}
+        return {
             name: {c: score for c, score, kept in zip(sites[name].candidates, *row, strict=True) if kept}
             for name, row in rows.items()
         }
-        return Genotype(limits.best(alive), f"{found.rule} within {limits}")
 
     def preferences(self, aggconv: AggConv) -> Tensor:
         """(n_candidates,), to be added up over the sites: logarithms of coefficients, so that shares multiply."""
