@@ -18,7 +18,8 @@ from dashfx.report.models import duration, metric, models, spent, times
 from dashfx.report.network import drawing, sees
 from dashfx.report.tuning import tuning
 from dashfx.report.warnings import best_index, stage, warnings_of
-from dashfx.run.folder import environment, write_text
+from dashfx.run.environment import environment
+from dashfx.run.folder import write_text
 from dashfx.run.result import SEARCHED, UNTOUCHED, Result
 from dashfx.site import Site
 from dashfx.space import Candidate, size_text

@@ -6,36 +6,22 @@ import contextlib
 import errno
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dashfx.config.files import read_json, read_yaml
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
+from dashfx.run.environment import environment, installed_version
 from dashfx.run.lock import HOLDER, LOCK
 from dashfx.run.place import check_place
 from dashfx.run.portable import as_written, localised
 from dashfx.train.checkpoints import sync_folder
 from dashfx.train.processes import launched
 
-PACKAGES = (
-    "dashfx",
-    "torch",
-    "accelerate",
-    "torchmetrics",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "numpy",
-)
 SHOWN = 8  # differences in one line of an error
 
 
@@ -294,26 +280,6 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:  # of foreign bytes, whatever a library makes of them
         raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {first_line(error)}); {remedy}") from None
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware, for whoever wants to make the figures again."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processes": launched(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
-    }
-
-
-def installed_version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def other_packages(folder: RunFolder) -> list[str]:

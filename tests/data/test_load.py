@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dashfx.data import Data, Normalisation, load_data
+from dashfx.data import Normalisation, load_data
 from dashfx.data.base import IGNORED
 from dashfx.data.readers.npz import read_npz
 from dashfx.data.reading import Reading
@@ -23,16 +23,6 @@ def rng() -> np.random.Generator:
 
 def classes(n: int = 40, k: int = 4) -> np.ndarray:
     return np.arange(n) % k
-
-
-def rows_of(data: Data) -> dict[str, set[float]]:
-    """Each row of `data` known by its first value, which the caller made unique."""
-    parts = {}
-    for part in ("train", "valid", "test"):
-        arrays = data.part(part)
-        parts[part] = set(arrays.x[arrays.index].reshape(len(arrays), -1)[:, 0].tolist())
-        assert len(parts[part]) == len(arrays)
-    return parts
 
 
 @pytest.mark.parametrize(
@@ -120,32 +110,6 @@ def test_dense_targets_that_could_be_either_have_their_channels_first() -> None:
     y = rng().random((40, 8, 8, 8))
     data = load_data((rng().random((40, 3, 8, 8)), y))
     torch.testing.assert_close(data.train[3][1], torch.from_numpy(y[data.train.index[3]]).float())
-
-
-def test_missing_parts_are_carved_out_disjointly_and_by_class() -> None:
-    x = np.arange(100.0)[:, None] + np.zeros(5)
-    y = np.repeat([0, 1], [80, 20])
-    data = load_data((x, y), seed=3)
-    rows = rows_of(data)
-    assert set.union(*rows.values()) == set(range(100)) and sum(map(len, rows.values())) == 100
-    assert np.bincount(data.test.targets).tolist() == [16, 4]
-    assert np.bincount(data.valid.targets).tolist() == [13, 3]
-    assert any(note.startswith("valid: 20% of train, stratified, seed 3") for note in data.notes)
-
-
-def test_another_seed_moves_validation_but_never_test() -> None:
-    x = np.arange(100.0)[:, None] + np.zeros(5)
-    first, again, other = (load_data((x, classes(100)), seed=seed) for seed in (0, 0, 1))
-    assert rows_of(first) == rows_of(again)
-    assert rows_of(first)["test"] == rows_of(other)["test"]
-    assert rows_of(first)["valid"] != rows_of(other)["valid"]
-
-
-def test_given_parts_are_left_alone() -> None:
-    arrays = {f"x_{part}": np.full((n, 6), float(n)) for part, n in (("train", 40), ("val", 8), ("test", 12))}
-    arrays |= {f"y_{part}": classes(n) for part, n in (("train", 40), ("val", 8), ("test", 12))}
-    data = load_data(arrays)
-    assert (len(data.train), len(data.valid), len(data.test)) == (40, 8, 12)
 
 
 def test_normalisation_is_fitted_on_train_alone() -> None:
@@ -287,13 +251,6 @@ def test_pairs_of_arrays() -> None:
     assert (len(data.train), len(data.test)) == (32, 8)
 
 
-def test_rare_classes_stay_in_train() -> None:
-    y = np.array([0] * 20 + [1] * 3 + [2])
-    data = load_data((np.arange(24.0)[:, None] + np.zeros(5), y))
-    counts = [np.bincount(data.part(part).targets, minlength=3).tolist() for part in ("train", "valid", "test")]
-    assert counts == [[13, 1, 1], [3, 1, 0], [4, 1, 0]]
-
-
 def test_positions_are_normalised_each_by_itself_and_coordinates_survive() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(loc=np.arange(6) * 10, scale=np.arange(1, 7), size=(40, 2, 6))
@@ -402,22 +359,3 @@ def test_layout_as_it_is_said(shape: tuple[int, ...], layout: Any, expected: tup
 def test_windows_are_cut_along_time_where_channels_are_last() -> None:
     data = load_data((rng().random((20, 50, 3)), classes(20)), reading=Reading(layout="last", window=10))
     assert data.input_shape == (3, 10) and sum(len(data.part(part)) for part in ("train", "valid", "test")) == 100
-
-
-def test_duplicates_stay_in_one_part() -> None:
-    x = rng().random((100, 1, 6))
-    x = np.concatenate([x, x[:30], x[:30]])
-    y = np.concatenate([classes(100), classes(30), classes(30)])
-    data = load_data((x, y))
-    seen = [set(data.part(part).x[data.part(part).index][:, 0, 0].tolist()) for part in ("train", "valid", "test")]
-    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
-    assert not any(note.startswith("leak") for note in data.notes)
-    assert any("stay in train as duplicates" in note for note in data.notes)
-    assert set(np.unique(data.test.targets)) == set(range(4))
-
-
-def test_a_class_of_duplicates_alone_is_still_in_each_part() -> None:
-    x = np.concatenate([rng().random((40, 1, 6)), np.ones((20, 1, 6))])
-    data = load_data((x, np.repeat([0, 1], [40, 20])))
-    assert all(1 in data.part(part).targets for part in ("train", "valid", "test"))
-    assert any(note.startswith("leak") for note in data.notes)
