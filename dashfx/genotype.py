@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dashfx.config.files import parse_json
+from dashfx.config.json import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line

@@ -8,7 +8,6 @@ import typer
 
 from dashfx.cli import render, tables
 from dashfx.errors import ConfigError, did_you_mean
-from dashfx.plugins import HOMES, known_of
 
 Kind = Annotated[str | None, typer.Argument(help="only this kind, such as relaxation or update", show_default=False)]
 Markdown = Annotated[bool, typer.Option("--markdown", help="as the text of docs/reference/systems.md")]
@@ -24,6 +23,8 @@ parts follow. That a method is here says that it does what its equations say, no
 
 def methods(kind: Kind = None, markdown: Markdown = False) -> None:
     """List what a search can be made of: every plug-in with a line, its paper, and its row in the survey."""
+    from dashfx.plugins import HOMES, known_of
+
     if kind is not None and kind not in HOMES:
         raise ConfigError(f"no kind {kind!r}{did_you_mean(kind, HOMES)}; there are {', '.join(HOMES)}")
     if markdown:
@@ -35,10 +36,14 @@ def methods(kind: Kind = None, markdown: Markdown = False) -> None:
 
 def page() -> str:
     """The page of all plug-ins."""
+    from dashfx.plugins import HOMES
+
     return HEAD + "".join(_section(kind) for kind in HOMES)
 
 
 def _section(kind: str) -> str:
+    from dashfx.plugins import known_of
+
     rows = [f"| `{k.name}` | {_cell(k.line)} | {_cell(k.paper)} | {k.row} |" for k in known_of(kind)]
     return "\n".join(
         [

@@ -1,11 +1,10 @@
-"""YAML and JSON of unknown origin: files, `--set a.b=c` and single values go in; plain values come out, unchecked.
+"""YAML of unknown origin: files, `--set a.b=c` and single values go in; plain values come out, unchecked.
 
 Whatever bytes they hold, they are read or refused, in bounded time and memory.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dashfx.errors import ConfigError, DashfxError, first_line
+from dashfx.errors import ConfigError, first_line
 
 LARGEST = 2**20  # bytes of a YAML file
 NODES = 100_000  # values of a YAML text, those counted again that an alias repeats
@@ -85,41 +84,6 @@ def parse_yaml(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
     except Exception as error:  # its constructors raise whatever int, datetime and others do
         raise ValueError(first_line(ValueError(" ".join(str(error).split()) or type(error).__name__))) from None
-
-
-def parse_json(text: str) -> Any:
-    """What JSON says.
-
-    Raises:
-        ValueError: no JSON, nested too deeply, or a name twice in one object; in one line.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def read_json(path: Path, error: type[DashfxError], remedy: str) -> Any:
-    """What a JSON file holds.
-
-    Args:
-        remedy: what to do about a file that is damaged.
-
-    Raises:
-        error: it cannot be read, or is no JSON.
-    """
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as wrong:
-        raise error(f"{path} is damaged ({first_line(wrong)}); {remedy}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return found
 
 
 class _Loader(yaml.SafeLoader):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashfx.config.files import read_json, read_yaml
+from dashfx.config.files import read_yaml
+from dashfx.config.json import read_json
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
 from dashfx.run.environment import environment, installed_version

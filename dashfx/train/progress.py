@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dashfx.config.files import parse_json
+from dashfx.config.json import parse_json
 
 
 @dataclass(frozen=True)

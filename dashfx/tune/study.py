@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from dashfx.config.files import parse_json
+from dashfx.config.json import parse_json
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, RunFolderError, first_line
 from dashfx.train.fit import derive_seed

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashfx.config.files import LARGEST, assign, parse_json, parse_value, parse_yaml, read_yaml
+from dashfx.config.files import LARGEST, assign, parse_value, parse_yaml, read_yaml
+from dashfx.config.json import parse_json
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError, DashfxError, GenotypeError
 from dashfx.genotype import Genotype
