@@ -82,7 +82,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 * + h3 { margin-top: 12px; }
 .warnings li { margin-bottom: 6px; }
 .warnings { border-left: 4px solid var(--warn); padding: 0 0 0 24px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-bottom: 12px; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 12px 0; }
 .fact b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 12px;
   margin-bottom: 12px; }

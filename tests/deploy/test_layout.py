@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch import Tensor, nn
 
 from dashfx.deploy import layout
@@ -134,11 +134,13 @@ def test_what_is_read_inside_and_outside_has_both_forms(tmp_path: Path) -> None:
     check_same(tmp_path / "model.onnx", x)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(network=cnns(ndims=(1,)))
 def test_random_networks_answer_alike(network: Network, tmp_path_factory: pytest.TempPathFactory) -> None:
     path, x = tmp_path_factory.mktemp("random") / "model.onnx", network.example(torch.float32)
-    write(network.model(torch.float32), Attempt("torchscript", (x,), ({},), 18), path, {})
+    proto = write(network.model(torch.float32), Attempt("torchscript", (x,), ({},), 18), path, {})
+    # Which `dashfx.export` refuses, and ONNX Runtime too where there is a dilation.
+    assume(not any(each.name == "auto_pad" for node in proto.graph.node for each in node.attribute))
     check_same(path, x)
 
 

@@ -11,11 +11,10 @@ import pytest
 
 from dashfx.config.run import RunConfig
 from dashfx.errors import RunFolderError
+from dashfx.run.environment import PACKAGES, environment
 from dashfx.run.folder import (
-    PACKAGES,
     RunFolder,
     check_folder,
-    environment,
     existing_folder,
     make_folder,
     other_packages,
