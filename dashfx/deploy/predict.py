@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +19,7 @@ import onnxruntime
 HERE = Path(__file__).resolve().parent
 BATCH = 64
 MOST = 16  # numbers of a row that are printed
+MESSAGE = 200  # characters of a library's message
 OF_FILES = ("window", "log_mel", "rate", "length")  # readings of records and sounds, which arrays do not go through
 
 
@@ -25,17 +28,32 @@ def stop(why: str) -> NoReturn:
     raise SystemExit(2)
 
 
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Inside, a file is read; whatever a library makes of foreign bytes is one line."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        stop(f"{path}: cannot be read as {what} ({why[:MESSAGE]})")
+
+
 def load(path: Path, facts: dict[str, Any]) -> np.ndarray:
     """The rows in a file: (N, C, *size), in the units that normalisation expects."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            name = "x" if "x" in arrays.files or len(arrays.files) != 1 else arrays.files[0]
-            if name not in arrays.files:
-                stop(f"{path}: it holds {', '.join(arrays.files)}; name the array of rows x")
-            return rows(arrays[name], facts, path)
-    if path.suffix == ".npy":
-        return rows(np.load(path, allow_pickle=False), facts, path)
-    return rows(picture(path, facts), {**facts, "reading": {}}, path)
+    if path.suffix not in (".npy", ".npz"):
+        return rows(picture(path, facts), {**facts, "reading": {}}, path)
+    with reading(path, "an array of numbers"):
+        x = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            with x as arrays:
+                name = "x" if "x" in arrays.files or len(arrays.files) != 1 else arrays.files[0]
+                if name not in arrays.files:
+                    stop(f"{path}: it holds {', '.join(arrays.files)}; name the array of rows x")
+                x = arrays[name]
+        kind, count = x.dtype.kind, len(x)
+    if kind not in "buif" or not count:
+        stop(f"{path}: it holds {x.dtype}, not numbers" if count else f"{path}: it holds no rows")
+    return rows(x, facts, path)
 
 
 def rows(x: np.ndarray, facts: dict[str, Any], path: Path) -> np.ndarray:
@@ -70,11 +88,8 @@ def picture(path: Path, facts: dict[str, Any]) -> np.ndarray:
     channels, *size = facts["input_shape"]
     if len(size) != 2 or channels not in (1, 3):
         stop(f"{path}: the model takes rows of {tuple(facts['input_shape'])}, not images")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
-    except OSError as error:
-        stop(f"{path}: cannot be read as an image ({error})")
+    with reading(path, "an image"), Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
     height, width = size
     if image.size != (width, height) and facts["reading"].get("size") is None:
         stop(f"{path}: it is {image.width}x{image.height}, the model was trained on {width}x{height}; resize it")
@@ -100,7 +115,8 @@ def normalised(x: np.ndarray, facts: dict[str, Any]) -> np.ndarray:
 
 def answers(x: np.ndarray, model: Path) -> np.ndarray:
     """The model's outputs for normalised rows, a batch at a time."""
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    with reading(model, "an ONNX file"):
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     size = given.shape[0] if isinstance(given.shape[0], int) else min(BATCH, len(x))
     filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, 0)])
@@ -126,7 +142,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=HERE / "model.onnx")
     parser.add_argument("--out", type=Path, help="keep the model's outputs in this .npy file")
     asked = parser.parse_args()
-    facts = json.loads((HERE / "data.json").read_text(encoding="utf-8"))
+    with reading(HERE / "data.json", "the facts of the training data, which stand beside this file"):
+        facts = json.loads((HERE / "data.json").read_text(encoding="utf-8"))
     outputs = []
     for path in asked.files:
         if not path.is_file():

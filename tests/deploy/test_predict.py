@@ -119,6 +119,22 @@ def test_what_cannot_be_read_is_one_line(
     assert stopped.value.code == 2 and why in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "zip.npy", "text.npy", "objects.npy", "none.npy", "x.png", "model"])
+def test_foreign_bytes_are_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, facts = tmp_path / name, {"input_shape": [1, 8, 8], "reading": {}}
+    path.write_bytes(b"\x93NUMPY\x01\x00 no array")
+    if name == "zip.npy":
+        np.savez(tmp_path / "zip.npz", x=np.zeros((2, 1, 8, 8)))
+        (tmp_path / "zip.npz").rename(path)
+    elif name.endswith(".npy") and name != "x.npy":
+        kinds = {"text.npy": np.array(["a", "b"]), "objects.npy": np.array([{}, []], object), "none.npy": np.zeros(0)}
+        np.save(path, kinds[name], allow_pickle=True)
+    with pytest.raises(SystemExit) as stopped:
+        predict.answers(np.zeros((1, 1, 8, 8)), path) if name == "model" else predict.load(path, facts)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and str(path) in error and error.count("\n") == 1
+
+
 def test_one_row_and_what_it_means() -> None:
     facts = {"input_shape": [2, 12], "reading": {}, "labels": ["a", "b"], "kind": "classes"}
     assert predict.rows(np.zeros((2, 12)), facts, Path("x")).shape == (1, 2, 12)
