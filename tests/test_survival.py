@@ -156,8 +156,8 @@ def test_a_run_survives_two_kills(user: Path, straight: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_survives_twenty_signals(user: Path, straight: Path) -> None:
-    survives(user, straight, kills=20, seed=0, signals=SIGNALS)
+def test_a_run_survives_forty_signals(user: Path, straight: Path) -> None:
+    survives(user, straight, kills=40, seed=0, signals=SIGNALS)
 
 
 @pytest.mark.slow
