@@ -60,6 +60,13 @@ class Causal(nn.Conv1d):
         return super().forward(F.pad(x, (4, 0)))
 
 
+class Doubled(nn.Conv1d):
+    """What is around it pads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, 2 * self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
 class Masked(nn.Conv1d):
     """Takes and returns lengths beside the sequence."""
 
@@ -158,8 +165,24 @@ def test_every_candidate_trains(case: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in [*site.weights, *site.host.parameters()])
 
 
-def test_a_fading_mixture_ends_as_the_mixture_alone() -> None:
-    model, x = built("standardised")
+def test_causal_surroundings_of_a_forward_of_its_own() -> None:
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.ConstantPad1d((4, 0), 0.0), Doubled(2, 4, 3, dilation=2)).double(),
+        torch.randn(2, 2, 21),
+    )
+    later = (x := x.double()).clone()
+    later[..., 10:] += 1
+    supernet = dashfx.rewrite(model, x, SPACE, "fresh").eval()
+    for turn in range(3):
+        plain = dashfx.lower(supernet, choose(supernet, turn)).eval()
+        for net in (supernet, plain):
+            torch.testing.assert_close(net(later)[..., :10], net(x)[..., :10])
+
+
+@every_case
+def test_a_fading_mixture_ends_as_the_mixture_alone(case: str) -> None:
+    model, x = built(case)
     supernet = dashfx.rewrite(model, x, SPACE, "grow").eval()
     (site,) = sites_of(supernet).values()
     site.fade.fill_(0)

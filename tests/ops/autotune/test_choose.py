@@ -277,6 +277,25 @@ def test_what_the_convs_before_keep_is_not_free(slow_fourier: list[Problem], mon
         tune(nn.Sequential(*convs), x)
 
 
+def test_convs_of_one_problem_keep_each_their_own(slow_fourier: list[Problem], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.ones(16, 4, 100)
+    many = [AggConv(4, 4, SPACE, padding_mode="circular") for _ in range(6)]
+    last = AggConv(4, 4, SPACE, padding_mode="reflect")
+    found = [tune(net, x) for net in (nn.Sequential(*many), last)]
+    work = [
+        [
+            step_bytes(name, place.problem.spec, tuple(x.shape), 4)
+            for name, _ in estimates(place.problem.spec, tuple(x.shape), 4)
+        ]
+        for place in (each.places[0] for each in found)
+    ]
+    least = min(work[1], key=lambda each: each.peak).peak
+    free(monkeypatch, least + 2 * min(each.kept for each in work[0]))
+    tune(nn.Sequential(many[0], last), x)
+    with pytest.raises(SpaceError, match="is left beside the other convs"):
+        tune(nn.Sequential(*many, last), x)
+
+
 def test_a_site_that_nothing_can_run_is_named_with_the_bytes_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 10_000)
     with pytest.raises(SpaceError) as caught:
