@@ -10,11 +10,10 @@ from dashfx.deploy.quantise.choose import Int8, Judge, quantise, split
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.run.inputs import Inputs
 from dashfx.run.run import Run
-from dashfx.stages.export import judged, onnx_metric
+from dashfx.stages.export import BATCH, judged, onnx_metric
 from dashfx.task.spread import standard_error
 
 ROWS = 256  # of the training part: three of four tell ranges, the others judge how
-BATCH = 64
 
 
 def int8_beside(path: Path) -> Path:

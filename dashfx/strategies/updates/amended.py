@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from dashfx.plugins import Positive
-from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.base import SecondOrder
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Amended(Update):
+class Amended(SecondOrder):
     """Mixtures descend on dL_val/da - eta d/da <dL_train/dw, H dL_val/dw>, H the Hessian of L_train for the weights.
 
     Both products are exact. The true gradient has the inverse of H there, which nobody can afford; eta H is at an acute
@@ -27,22 +27,9 @@ class Amended(Update):
     """
 
     eta: Positive = 0.1
-    uses_held_out: ClassVar[bool] = True
+    name: ClassVar[str] = "amended"
     paper: ClassVar[str] = "Bi et al., Stabilizing DARTS with Amended Gradient Estimation, 2019"
     row: ClassVar[str] = "19"
-
-    def begin(self, engine: Engine) -> None:
-        engine.need_second_order("search.update=amended")
-
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        assert valid_batch is not None
-        if engine.warm:
-            engine.give(self.gradient(engine, train_batch, valid_batch))
-            engine.step_alphas()
-        engine.zero_grad()
-        loss = engine.loss(train_batch, part="weights")
-        engine.step_weights(loss)
-        return loss.detach()
 
     def gradient(self, engine: Engine, train_batch: Batch, valid_batch: Batch) -> list[Tensor]:
         """For each of `engine.alphas`, by one draw of the mixtures for both looks at the training batch."""

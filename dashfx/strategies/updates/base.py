@@ -35,3 +35,27 @@ class Update(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what `state_dict` gave."""
+
+
+class SecondOrder(Update):
+    """Mixtures descend on a gradient that looks through the weights, and then the weights on the training loss."""
+
+    name: ClassVar[str]
+    uses_held_out: ClassVar[bool] = True
+
+    def begin(self, engine: Engine) -> None:
+        engine.need_second_order(f"search.update={self.name}")
+
+    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
+        assert valid_batch is not None
+        if engine.warm:
+            engine.give(self.gradient(engine, train_batch, valid_batch))
+            engine.step_alphas()
+        engine.zero_grad()
+        loss = engine.loss(train_batch, part="weights")
+        engine.step_weights(loss)
+        return loss.detach()
+
+    @abstractmethod
+    def gradient(self, engine: Engine, train_batch: Batch, valid_batch: Batch) -> list[Tensor]:
+        """For each of `engine.alphas`."""

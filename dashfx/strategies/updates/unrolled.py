@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from dashfx.plugins import Positive
-from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.base import SecondOrder
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Unrolled(Update):
+class Unrolled(SecondOrder):
     """The gradient of L_val(w'(a), a) with w' = w - xi (m buf + dL_train/dw + decay w), then a step of the weights.
 
     d/da = dL_val/da - xi d/da <dL_train/dw, v> with v = dL_val/dw' (eqs. 6 and 7 of the paper). The product is exact;
@@ -31,22 +31,9 @@ class Unrolled(Update):
     """
 
     xi: Positive | None = None
-    uses_held_out: ClassVar[bool] = True
+    name: ClassVar[str] = "unrolled"
     paper: ClassVar[str] = "Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019"
     row: ClassVar[str] = "6"
-
-    def begin(self, engine: Engine) -> None:
-        engine.need_second_order("search.update=unrolled")
-
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        assert valid_batch is not None
-        if engine.warm:
-            engine.give(self.gradient(engine, train_batch, valid_batch))
-            engine.step_alphas()
-        engine.zero_grad()
-        loss = engine.loss(train_batch, part="weights")
-        engine.step_weights(loss)
-        return loss.detach()
 
     def gradient(self, engine: Engine, train_batch: Batch, valid_batch: Batch) -> list[Tensor]:
         """For each of `engine.alphas`, by one draw of the mixtures for both looks at the training batch."""
