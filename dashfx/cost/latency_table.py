@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import torch
 
 from dashfx.cost.latency import EXPORTER, THREADS, Latency
 from dashfx.deploy.runtime import CPU
-from dashfx.ops.autotune.table import cache_file, processor
+from dashfx.ops.autotune.table import cache_file, processor, read_entries, write_entries
 from dashfx.site import Site
 from dashfx.space import Candidate, size_text
 
@@ -52,21 +50,11 @@ class LatencyTable:
     @classmethod
     def load(cls, path: Path | None) -> LatencyTable:
         """The table in a file; what is none, or no entry, is left out: it can be measured again."""
-        if path is None:
-            return cls()
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            return cls({str(key): entry for key, row in rows.items() if (entry := Entry.from_dict(row))})
-        except (OSError, ValueError, AttributeError, RecursionError):
-            return cls()
+        return cls(read_entries(path, Entry.from_dict))
 
     def save(self, path: Path) -> None:
-        """Write a neighbour of its own and rename it: readers and other writers never meet half a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        rows = {key: asdict(entry) for key, entry in self.entries.items()}
-        part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        """As `write_entries` does."""
+        write_entries(path, self.entries)
 
     def seconds(self, layer: str) -> float | None:
         """The median, where it is known."""

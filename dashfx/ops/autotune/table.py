@@ -7,18 +7,20 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.geometry import ConvSpec
 from dashfx.space import size_text
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,11 @@ class TuningTable:
     @classmethod
     def load(cls, path: Path | None) -> TuningTable:
         """The table in a file; an empty one where there is none, or none that can be read: it can be measured again."""
-        if path is None:
-            return cls()
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            return cls({key: entry for key, row in rows.items() if (entry := Entry.from_dict(row))})
-        except (OSError, ValueError, AttributeError, RecursionError):
-            return cls()
+        return cls(read_entries(path, Entry.from_dict))
 
     def save(self, path: Path) -> None:
-        """Write a neighbour of its own and rename it: readers and other writers never meet half a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps({k: asdict(e) for k, e in self.entries.items()}, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        """As `write_entries` does."""
+        write_entries(path, self.entries)
 
     def get(self, problem: Problem) -> Entry | None:
         return self.entries.get(problem.key)
@@ -119,6 +112,29 @@ class TuningTable:
         entry = Entry(choice, dict(seconds), str(problem), problem.machine)
         self.entries[problem.key] = entry
         return entry
+
+
+def read_entries(path: Path | None, read: Callable[[Any], E | None]) -> dict[str, E]:
+    """The entries in a file by their keys; none where there is no file, or none that can be read.
+
+    Args:
+        read: one entry from JSON, None for what is none: it is left out, and can be measured again.
+    """
+    if path is None:
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {key: entry for key, row in rows.items() if (entry := read(row))}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def write_entries(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write dataclasses by their keys to a neighbour and rename it: nobody who reads or writes meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps({k: asdict(e) for k, e in entries.items()}, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
 
 
 def cache_file() -> Path:
