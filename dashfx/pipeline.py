@@ -87,7 +87,7 @@ def search(
     chance = chance_of(run, supernet)
     run = budgeted(run, supernet)
     run.session.observer.planned(planned_epochs(run.config))
-    genotype = kept(run, searched(run, supernet))
+    genotype = kept(run, searched(run, supernet)[0])
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)
     decision = decided(run, finalists, start_from(supernet), program, tuning, chance)

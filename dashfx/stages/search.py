@@ -26,13 +26,13 @@ from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner
 
 
-def searched(run: Run, supernet: nn.Module) -> Genotype:
-    """The search's choice: one candidate per site."""
+def searched(run: Run, supernet: nn.Module) -> tuple[Genotype, ...]:
+    """What the search proposes, the likeliest first: one candidate per site, in each of them."""
     strategy = run.strategy
     with ExitStack() as stage:
         stage.enter_context(run.stage("search", strategy.plan(run.config)))
-        genotype = strategy.search(Searching(run, supernet, stage))
-    return run.session.agree(genotype)
+        proposals = strategy.proposals(Searching(run, supernet, stage))
+    return tuple(map(run.session.agree, proposals))
 
 
 class Searching:

@@ -119,6 +119,10 @@ class Strategy(ABC):
     def search(self, context: Context) -> Genotype:
         """One candidate a site; every process of a run must come to the same."""
 
+    def proposals(self, context: Context) -> tuple[Genotype, ...]:
+        """What may be handed back, the likeliest first: trainings tell which is the best; by default its one choice."""
+        return (self.search(context),)
+
     @property
     def origin(self) -> str:
         """The name under which what it finds stands in the result."""

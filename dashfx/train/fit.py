@@ -249,11 +249,12 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
-    metric = _judge(learner, data, fitted, epoch)
+    metric, valid_loss = _judge(learner, data, fitted, epoch)
     lr, seconds = learning_rate(config, (epoch + 0.5) / config.epochs), time.perf_counter() - started
     (lost, spent), fitted.lost, best = fitted.lost, (0, 0.0), fitted.best
     mixtures = learner.mixtures()
-    facts = Epoch(stage, epoch, config.epochs, loss, metric, best, lr, seconds + spent, rate, mixtures, steps + lost)
+    seconds, steps = seconds + spent, steps + lost
+    facts = Epoch(stage, epoch, config.epochs, loss, metric, best, lr, seconds, rate, mixtures, steps, valid_loss)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
     fitted.stopped = learner.finished(epoch, fitted.history) or learner.stalled(best_for) or ""
@@ -261,16 +262,16 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
     return facts
 
 
-def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> float:
-    """The metric on the validation part; `fitted` takes it, and the weights, where it is the best so far."""
+def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> tuple[float, float]:
+    """Metric and loss on the validation part; `fitted` takes the metric, and the weights, where it is the best yet."""
     with learner.judged():
-        metric = validate(learner, data)
+        metric, loss = validate_with_loss(learner, data)
         # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
         if not learner.task.better(fitted.best, metric):
             fitted.best, fitted.best_epoch = metric, epoch
             if learner.keeps_best:
                 fitted.best_weights = cpu_copy(learner.plain.state_dict())
-    return metric
+    return metric, loss
 
 
 def _train_epoch(
@@ -317,10 +318,24 @@ def _block(stage: str) -> str:
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:
     """The task's metric over a whole part, in eval mode."""
+    return validate_with_loss(learner, data, part)[0]
+
+
+def validate_with_loss(learner: Learner, data: Data, part: str = "valid") -> tuple[float, float]:
+    """The task's metric over a whole part, in eval mode, and the mean loss of its rows."""
     learner.model.eval()
-    return metric_over(
-        learner.predict, data.loader(part, 4 * learner.config.batch_size), learner.task, learner.accelerator
-    )
+    task, losses, rows = learner.task, 0.0, 0
+
+    def tallied(pair: Batch) -> Batch:
+        nonlocal losses, rows
+        output, y = learner.accelerator.gather_for_metrics(pair)
+        losses += len(y) * float(task.loss(output, y))
+        rows += len(y)
+        return output, y
+
+    loader = learner.accelerator.prepare_data_loader(data.loader(part, 4 * learner.config.batch_size))
+    metric = evaluate(learner.predict, loader, task, tallied)
+    return metric, losses / rows
 
 
 def metric_over(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ class Epoch:
         steps_per_second: training steps only.
         mixtures: site name -> its largest coefficient and the candidate that has it; empty outside a search.
         steps: of training, in each process; 0 in the logs of earlier versions.
+        valid_loss: mean loss over the validation part; NaN in the logs of earlier versions.
     """
 
     stage: str
@@ -38,6 +40,7 @@ class Epoch:
     steps_per_second: float
     mixtures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     steps: int = 0
+    valid_loss: float = math.nan
 
 
 class Observer:
