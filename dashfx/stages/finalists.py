@@ -202,7 +202,8 @@ def train_finalists(
         model = start(by_recipe, finalist)
         try:
             with run.stage(finalist.stage, plan(finalist.plan, finalist.recipe.retrain.epochs)):
-                trained.append(Trained(finalist, *retrain(by_recipe.for_retraining(), model, finalist.stage)))
+                done = retrain(by_recipe.for_retraining(), model, finalist.stage)
+            trained.append(Trained(finalist, done.model, done.valid))
         except DivergedError:
             if finalist is finalists[-1] and all(each.model is None for each in trained):
                 raise

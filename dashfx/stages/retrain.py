@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from dashfx.frontend.tracing import trace
@@ -11,6 +13,7 @@ from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
 from dashfx.supernet import as_plain, lowering_passes
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
+from dashfx.train.progress import Epoch
 
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
@@ -33,8 +36,25 @@ def specialised(run: Run, genotype: Genotype) -> nn.Module:
         return specialised_by(inputs, genotype, "lower")
 
 
-def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Module, float]:
-    """The model with the weights of its best epoch on the validation part, and its metric there.
+@dataclass(frozen=True)
+class Retrained:
+    """A model after its training, with the weights of its best epoch on the validation part.
+
+    Attributes:
+        valid: its metric on the validation part.
+        judged: the mean metric of the last epochs there, by which models are told apart; `loss` the mean loss.
+        history: its epochs.
+    """
+
+    model: nn.Module
+    valid: float
+    judged: float
+    loss: float
+    history: tuple[Epoch, ...]
+
+
+def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
+    """The model after its training by the run's recipe.
 
     A trained model may be at its best already: then it stays as it came.
     """
@@ -50,7 +70,8 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> tuple[nn.Modu
         run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
-    return unwrapped(learner, fitted), fitted.best
+    model = unwrapped(learner, fitted)
+    return Retrained(model, fitted.best, fitted.judged, fitted.valid_loss, tuple(fitted.history))
 
 
 def unwrapped(learner: Learner, fitted: Fitted) -> nn.Module:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +17,8 @@ from torch import Tensor
 from dashfx.errors import RunFolderError, TrainingError, first_line
 from dashfx.task import Task
 from dashfx.train.progress import Epoch, Observer
+
+LAST = 3  # epochs that a finished training is judged by
 
 
 class Resumable(Protocol):
@@ -54,6 +58,16 @@ class Fitted:
     @property
     def seconds(self) -> float:
         return sum(epoch.seconds for epoch in self.history)
+
+    @property
+    def judged(self) -> float:
+        """The mean metric of the last epochs, less noisy than the best; `best` where training only did harm."""
+        return self.best if self.best_epoch < 0 else fmean(epoch.metric for epoch in self.history[-LAST:])
+
+    @property
+    def valid_loss(self) -> float:
+        """The mean validation loss of the last epochs; NaN without any."""
+        return fmean(epoch.valid_loss for epoch in self.history[-LAST:]) if self.history else math.nan
 
 
 def keep_or_go_back(learner: Resumable, fitted: Fitted, stage: str, observer: Observer) -> None:

@@ -46,7 +46,7 @@ def named(model: nn.Module) -> list[tuple[str, nn.Module]]:
 )
 def test_no_wrapper_is_left(options: dict[str, Any]) -> None:
     run = run_with(**options)
-    trained, _ = retrain(run, ToyNet())
+    trained = retrain(run, ToyNet()).model
     assert traces(trained) == traces(ToyNet())
     assert all(p.grad is None and p.is_contiguous() and p.dtype == torch.float32 for p in trained.parameters())
 
@@ -54,7 +54,7 @@ def test_no_wrapper_is_left(options: dict[str, Any]) -> None:
 def test_a_forward_of_the_users_own_stays() -> None:
     model = ToyNet()
     own = model.forward = lambda x: ToyNet.forward(model, x)  # type: ignore[method-assign]
-    trained, _ = retrain(run_with("bf16"), model)
+    trained = retrain(run_with("bf16"), model).model
     assert vars(trained)["forward"] is own and "_original_forward" not in vars(trained)
 
 
