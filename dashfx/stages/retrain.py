@@ -13,6 +13,7 @@ from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
 from dashfx.supernet import as_plain, lowering_passes
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
+from dashfx.train.length import Bounds, bounds_of
 from dashfx.train.progress import Epoch
 
 
@@ -100,6 +101,11 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
     return fitted
 
 
-def plan(what: str, epochs: int) -> str:
-    """What a stage says of itself when it begins."""
-    return f"{what}, {epochs} epochs"
+def epochs_of(run: Run) -> Bounds:
+    """The least and the most epochs of a retraining by the run's recipe, and what is reckoned with."""
+    return bounds_of(run.config.retrain, len(run.inputs.data.train), run.session.accelerator.num_processes)
+
+
+def plan(what: str, run: Run) -> str:
+    """What a stage that retrains says of itself when it begins."""
+    return f"{what}, {epochs_of(run)}"
