@@ -12,6 +12,7 @@ from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
 from dashfx.supernet import as_plain, lowering_passes
+from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
 from dashfx.train.length import Bounds, bounds_of
 from dashfx.train.progress import Epoch
@@ -45,6 +46,7 @@ class Retrained:
         valid: its metric on the validation part.
         judged: the mean metric of the last epochs there, by which models are told apart; `loss` the mean loss.
         history: its epochs.
+        convergence: whether it has converged, as far as these tell; None of fewer than five.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class Retrained:
     judged: float
     loss: float
     history: tuple[Epoch, ...]
+    convergence: Convergence | None = None
 
 
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
@@ -72,7 +75,8 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
     model = unwrapped(learner, fitted)
-    return Retrained(model, fitted.best, fitted.judged, fitted.valid_loss, tuple(fitted.history))
+    found = convergence(fitted.history, run.inputs.task.maximise, run.inputs.task.metric_name)
+    return Retrained(model, fitted.best, fitted.judged, fitted.valid_loss, tuple(fitted.history), found)
 
 
 def unwrapped(learner: Learner, fitted: Fitted) -> nn.Module:

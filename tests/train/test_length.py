@@ -35,7 +35,10 @@ def history(metrics: Sequence[float], losses: Sequence[float] | None = None) -> 
     ]
 
 
-def after(epochs: Sequence[Epoch], maximise: bool = True, bounds: Bounds = Bounds(10, 25, 60)) -> Plan:
+LONG = Bounds(10, 25, 60)
+
+
+def after(epochs: Sequence[Epoch], maximise: bool = True, bounds: Bounds = LONG) -> Plan:
     """Of epochs of 100 steps: validation is averaged over three of them."""
     return UntilPlateau(bounds, 100, maximise).plan(epochs)
 
