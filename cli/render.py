@@ -235,7 +235,7 @@ def _figures(facts: Epoch) -> list[str]:
 
 def _bar(stage: str, last: Epoch | None, step: int, steps: int, whole: float | None) -> Table:
     epoch = min(last.epoch + 2, last.epochs) if last else 1
-    of = f"{' of at most ' if last.open else '/'}{last.epochs}" if last else ""
+    of = last.of if last else ""
     row = Table.grid(padding=(0, 1))
     about = "at most" if last and last.open else "about"
     left = f"{about} {_clock((last.epochs - last.epoch - 1) * last.seconds)} left" if last else ""

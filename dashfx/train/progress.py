@@ -46,8 +46,12 @@ class Epoch:
 
     @property
     def counted(self) -> str:
-        """Its number and how many there are, such as "3/60", or "3 of at most 600"."""
-        return f"{self.epoch + 1}{' of at most ' if self.open else '/'}{self.epochs}"
+        """Its number and how many there are, such as "3/60", or "3/<=600" where 600 are the most."""
+        return f"{self.epoch + 1}{self.of}"
+
+    @property
+    def of(self) -> str:
+        return f"/{'<=' if self.open else ''}{self.epochs}"
 
 
 class Observer:
