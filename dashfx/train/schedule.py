@@ -57,9 +57,8 @@ def constant(progress: float, config: FitConfig) -> float:
     return 1.0
 
 
-@published("Hägele et al., Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations, 2024", "1")
 def warmup_stable_decay(progress: float, config: FitConfig, *, rise: Share = 0.05, fall: Share = 0.2) -> float:
-    """Rises over the first share, stays at the peak, and falls over the last share as 1 minus a square root."""
+    """Rises over the first 5 %, stays, and falls over the last 20 % as 1 minus a square root (Hägele et al., 2024)."""
     return rising(progress / rise) if progress < 1 - fall else falling((progress - 1 + fall) / fall)
 
 
@@ -86,7 +85,7 @@ def rising(share: float, start: float = 1 / 25) -> float:
 
 
 def falling(share: float) -> float:
-    """A cool-down: 1 - sqrt(share), which ends below a straight line (Hägele et al. 2024, eq. 1)."""
+    """A cool-down: 1 - sqrt(share), which ends below a straight line (Hägele et al., 2024)."""
     return 1 - math.sqrt(min(max(share, 0.0), 1.0))
 
 
