@@ -60,11 +60,13 @@ class RetrainConfig(FitConfig):
     @model_validator(mode="after")
     def _auto_ends_by_itself(self) -> RetrainConfig:
         """What needs to know the length, or sets it, does not go with `auto`."""
-        remedy = "which retrain.epochs=auto finds while it trains: give retrain.epochs a number, or leave it out"
-        if self.epochs == AUTO and self.schedule != AUTO:
-            raise ValueError(f"schedule {self.schedule} needs to know the length of a training, {remedy}")
-        if self.epochs == AUTO and self.patience:
-            raise ValueError(f"patience {self.patience} ends a training before its given length, {remedy}")
+        if self.epochs != AUTO:
+            return self
+        found = "which retrain.epochs=auto finds while it trains: give retrain.epochs a number, or set"
+        if self.schedule != AUTO:
+            raise ValueError(f"schedule {self.schedule} needs the length of a training, {found} retrain.schedule=auto")
+        if self.patience:
+            raise ValueError(f"patience {self.patience} cuts a given length short, {found} retrain.patience=0")
         return self
 
     @field_validator("model_args")

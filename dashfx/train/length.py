@@ -23,7 +23,7 @@ from dashfx.train.schedule import falling, rising, schedule_of
 # close to it after 1,500, and gain hardly anything beyond 4,500.
 LEAST, USUAL, MOST = (500, 10), (1500, 25), (6000, 60)
 WARM_UP = 100  # steps, but no more than a tenth of the least that is trained
-COOL_DOWN = 0.25  # of what was trained before: a fifth of all, from which on longer ones gained little there
+COOL_DOWN = 0.25  # of what was trained before: a fifth of all, about where the paper's cool-downs come up to a cosine
 WINDOW = 200  # steps that validation is averaged over, and at least SMOOTHED epochs
 SMOOTHED = 3
 RECENT = 1 / 3  # of a training: what it gained is compared with what all of it gained

@@ -164,8 +164,8 @@ def test_a_given_number_of_epochs_keeps_its_schedule() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"schedule": "cosine"}, "option 'retrain': schedule cosine needs to know the length"),
-        ({"patience": 3}, "option 'retrain': patience 3 ends a training before its given length"),
+        ({"schedule": "cosine"}, "option 'retrain': schedule cosine needs the length .*, or set retrain.schedule=auto"),
+        ({"patience": 3}, "option 'retrain': patience 3 cuts a given length short, .*, or set retrain.patience=0"),
         ({"epochs": 0}, "option 'retrain.epochs': give a number of epochs, 1 or more, or auto, got 0"),
         ({"epochs": "many"}, "option 'retrain.epochs': give a number .*got 'many'"),
         ({"epochs": True}, "option 'retrain.epochs': give a number .*got True"),
