@@ -78,7 +78,7 @@ def test_a_small_gain_is_none() -> None:
     """From .0 to .8 in sixteen epochs, then .01 a epoch: .04 of about .7 is more than a twentieth, .02 is less."""
     for step, converged in ((0.01, False), (0.005, True)):
         assert found(history(lambda i, s=step: min(i, 16) / 20 + max(0, i - 16) * s, flat, 0.8)).converged is converged
-    for step, converged in ((0.01, False), (0.002, True)):  # of a loss of about .2
+    for step, converged in ((0.002, False), (0.0005, True)):  # 4 % and 1 % of a loss of about .2
         assert found(history(flat, lambda i, s=step: 0.2 - max(0, i - 16) * s, 0.8)).converged is converged
 
 
