@@ -29,6 +29,8 @@ def retrain(
     seed: options.Seed = None,
     device: options.Device = None,
     amp: options.Amp = None,
+    seeds: options.Seeds = None,
+    refit: options.Refit = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
