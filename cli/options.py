@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dashfx.cli.finalist_options import wider_values
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -168,53 +169,6 @@ RandomControl = Annotated[
         show_default=False,
     ),
 ]
-FinalistCount = Annotated[
-    int | None,
-    typer.Option(
-        "--finalists",
-        help="how many of the search's proposals are trained in full beside the controls",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
-Seeds = Annotated[
-    int | None,
-    typer.Option(
-        "--seeds",
-        help="train each of the last models so often, and judge it by the mean",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
-Longer = Annotated[
-    bool | None,
-    typer.Option(
-        "--longer/--no-longer",
-        help="also train the untouched model for as long as all that led to the searched one; by default where its "
-        "usual training has not converged",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
-Wider = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--wider",
-        help="also train a wider untouched model: width=12, or width for as many parameters as the searched one",
-        metavar="NAME[=VALUE]",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
-Refit = Annotated[
-    bool | None,
-    typer.Option(
-        "--refit",
-        help="train the model that is kept once more, on train and validation together",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Input = Annotated[
@@ -311,22 +265,6 @@ def named_values(texts: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"--model-args {pair!r}: write name=value, for example --model-args depth=16")
         values[name] = parse_value(value)
     return values
-
-
-def wider_values(texts: Iterable[str]) -> dict[str, Any]:
-    """The arguments of a wider model; a name alone is looked for.
-
-    >>> wider_values(["width=12"]), wider_values(["width", "depth=20"])
-    ({'width': 12}, {'width': 'auto', 'depth': 20})
-
-    Raises:
-        ConfigError: neither a name nor name=value.
-    """
-    pairs = [text if "=" in text else f"{text}=auto" for text in texts]
-    for pair in pairs:
-        if not pair.partition("=")[0].strip().isidentifier():
-            raise ConfigError(f"--wider {pair.removesuffix('=auto')!r}: write a name or name=value, such as width=12")
-    return named_values(pairs)
 
 
 def globs(texts: Iterable[str]) -> list[str]:

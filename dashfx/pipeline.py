@@ -32,6 +32,7 @@ from dashfx.stages.finalists import (
     Lineup,
     chance_of,
     decided,
+    epoch_ratio,
     lined_up,
     planned_epochs,
     raced,
@@ -100,7 +101,7 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance, step, start = chance_of(run, supernet), step_work(run, supernet), start_from(supernet)
     run = budgeted(run, supernet)
-    run.session.observer.planned(planned_epochs(run.config, run.strategy.proposed))
+    run.session.observer.planned(planned_epochs(run.config, run.strategy.proposed, epoch_ratio(run, supernet)))
     proposals = searched(run, supernet)
     search = search_work(run, step)
     race = raced(run, proposals, program.sites, start)

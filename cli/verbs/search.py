@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import finalist_tables, options, render, tables
+from dashfx.cli import finalist_options, finalist_tables, options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -59,11 +59,11 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
-    finalists: options.FinalistCount = None,
-    seeds: options.Seeds = None,
-    longer: options.Longer = None,
-    wider: options.Wider = None,
-    refit: options.Refit = None,
+    finalists: finalist_options.FinalistCount = None,
+    seeds: finalist_options.Seeds = None,
+    longer: finalist_options.Longer = None,
+    wider: finalist_options.Wider = None,
+    refit: finalist_options.Refit = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,

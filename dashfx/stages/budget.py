@@ -138,8 +138,9 @@ def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> 
     least = max(needed / (1 - RESERVE), needed + CLOSING)
     if budget < least:
         raise ConfigError(
-            f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, with {spent:.0f} s "
-            f"spent already and {kept_back(budget):.0f} s kept back for the export; "
+            f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, so that not "
+            f"one finalist is trained: {spent:.0f} s are spent already and {kept_back(budget):.0f} s kept back for the "
+            "export; "
             f"the smallest that works here is {np.ceil(1.1 * least):.0f}s"
         )
     epochs = divided(budget - kept_back(budget) - fixed, stages)

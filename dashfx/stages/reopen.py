@@ -327,6 +327,15 @@ def _searched(paths: RunFolder) -> Genotype:
     return load_genotype(paths.searched) if paths.searched.is_file() else _chosen(paths)
 
 
+def with_kept_width(paths: RunFolder, config: RunConfig) -> RunConfig:
+    """The options with the arguments of the model that was handed back, where that is a wider untouched one."""
+    args = retrained_config(paths, config).retrain.model_args
+    if args == config.retrain.model_args:
+        return config
+    retrain = config.retrain.model_copy(update={"model_args": args, "weights": "fresh"})
+    return config.model_copy(update={"retrain": retrain})
+
+
 def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:
     """The run, its supernet as training left it, all candidates in their mixtures, and how it was trained.
 
