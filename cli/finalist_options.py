@@ -29,6 +29,15 @@ Seeds = Annotated[
         show_default=False,
     ),
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        help="for few validation rows: judge each of the last models on so many splits of train and validation",
+        rich_help_panel=COMPARED,
+        show_default=False,
+    ),
+]
 Longer = Annotated[
     bool | None,
     typer.Option(

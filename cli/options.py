@@ -370,6 +370,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "random_control": ("random_control", _as_it_is),
     "finalists": ("finalists.count", _as_it_is),
     "seeds": ("finalists.seeds", _as_it_is),
+    "folds": ("finalists.folds", _as_it_is),
     "longer": ("finalists.longer", _as_it_is),
     "wider": ("finalists.wider", wider_values),
     "refit": ("finalists.refit", _as_it_is),

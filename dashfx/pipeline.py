@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.config.run import RunConfig
+from dashfx.data.folds import check_folds
 from dashfx.frontend.tracing import Program, copy_model, trace
 from dashfx.genotype import Genotype
 from dashfx.run.folder import write_text
@@ -136,6 +137,7 @@ def retrain_genotype(
     run = prepare(
         model, data, task=task, out=out, config=config, observer=observer, resume=resume, check=check_training
     ).for_retraining()
+    check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
     with run.stage("trace"):
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
@@ -157,13 +159,14 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     """Whether what the options name is there and fits the traced model; nothing is written before.
 
     Raises:
-        DashfxError: an evaluator, a space of tuning, or a width of a retrained or wider model that cannot be used.
+        DashfxError: an evaluator, a space of tuning, a width or folds that cannot be used.
     """
     check_strategy(run, supernet)
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)
     check_wider(run, program)
+    check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

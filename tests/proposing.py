@@ -68,3 +68,12 @@ def stages(result: Result) -> list[str]:
 
 def names(result: Result) -> Sequence[str]:
     return [each.name for each in result.finalists]
+
+
+def everything() -> dict[str, Any]:
+    """What one process comes to of a run with all that can be asked for."""
+    wanted: dict[str, Any] = {"count": 2, "seeds": 2, "longer": True, "wider": {"width": "auto"}, "refit": True}
+    result = run(K5, D2, K5D2, **wanted)
+    facts = result.to_dict()
+    told = ("verdict", "finalists", "race", "refit", "valid", "test", "kept")
+    return {**{name: facts[name] for name in told}, "weights": sum(float(p.sum()) for p in result.model.parameters())}

@@ -30,6 +30,7 @@ def retrain(
     device: options.Device = None,
     amp: options.Amp = None,
     seeds: finalist_options.Seeds = None,
+    folds: finalist_options.Folds = None,
     refit: finalist_options.Refit = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,

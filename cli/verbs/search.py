@@ -61,6 +61,7 @@ def search(
     random_control: options.RandomControl = None,
     finalists: finalist_options.FinalistCount = None,
     seeds: finalist_options.Seeds = None,
+    folds: finalist_options.Folds = None,
     longer: finalist_options.Longer = None,
     wider: finalist_options.Wider = None,
     refit: finalist_options.Refit = None,

@@ -41,8 +41,8 @@ def _recipe(result: Result, config: RunConfig) -> str:
 def _seeds(result: Result) -> str:
     seeds = max((each.seeds for each in result.finalists), default=1)
     if seeds == 1:
-        return "one seed each, so that small differences may be chance"
-    return f"{seeds} seeds each, and beside the mean the deviation between them"
+        return "one training each, so that small differences may be chance"
+    return f"{seeds} trainings each, and beside the mean the deviation between them"
 
 
 def models_table(result: Result) -> Html:

@@ -27,12 +27,12 @@ class Standing:
         stage: the stage that trained it.
         valid: the task's metric on the validation part of the weights that stand for it; NaN where its training
             diverged.
-        steps: of its training, over all seeds; `search_steps` of the search that led to it.
+        steps: of all its trainings; `search_steps` of the search that led to it.
         figures: also on the test part, with its size and latency; None for what was not measured there.
         kept: whether it is the model that is handed back.
-        judged: what it was told from the others by: the mean metric of the last epochs, over the seeds.
-        spread: the standard deviation of that over the seeds; None for one seed.
-        seeds: how often it was trained.
+        judged: what it was told from the others by: the mean metric of the last epochs, over its trainings.
+        spread: the standard deviation of that over its trainings; None for a single one.
+        seeds: how often it was trained, each time with another seed or on another fold.
         cost: the work of all training that led to it, over that of the untouched model's training; None without one.
         lead: how far the searched model is ahead of it on the validation part; None for searched ones.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dashfx.run.standing import LONGER, UNTOUCHED, WIDER, Standing
 from dashfx.task.lead import Lead
 
-ALIKE = 0.05  # of the untouched model's training: costs that are nearer than this are called equal
+ALIKE = 0.1  # of the untouched model's training: costs that are nearer than this are called equal
 NOBODY = "the search chose every conv's own kernel, so there is one model, and nobody has won"
 
 
@@ -41,8 +41,8 @@ def verdict(searched: Standing, controls: dict[str, Standing], kept: Standing | 
 
 
 def told(standing: Standing) -> str:
-    """What it was judged by, with the spread over its seeds."""
-    spread = "" if standing.spread is None else f" ± {standing.spread:.4f} ({standing.seeds} seeds)"
+    """What it was judged by, with the spread over its trainings."""
+    spread = "" if standing.spread is None else f" ± {standing.spread:.4f} ({standing.seeds} trainings)"
     return f"{standing.value:.4f}{spread}"
 
 

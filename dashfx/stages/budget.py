@@ -207,7 +207,7 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs = trial_epochs(config.tune, config.retrain.epochs)
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
-    together = (config.finalists.seeds + config.finalists.refit) * seconds
+    together = (config.finalists.trainings + config.finalists.refit) * seconds
     if supernet is not None:  # the searched ones, by the tuned recipe and the plain one, and their controls
         proposals, ratio = run.strategy.proposed, epoch_ratio(run, supernet)
         together = trainings(config, proposals) * seconds

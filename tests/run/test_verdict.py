@@ -76,7 +76,7 @@ def test_an_unchanged_model_has_not_won() -> None:
 
 def test_seeds_show_their_spread() -> None:
     text = said(UNTOUCHED, searched=replace(SEARCHED, spread=0.012, seeds=3))
-    assert "searched 0.9000 ± 0.0120 (3 seeds)" in text
+    assert "searched 0.9000 ± 0.0120 (3 trainings)" in text
 
 
 def test_a_standing_is_read_as_it_was_written() -> None:

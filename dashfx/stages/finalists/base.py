@@ -41,14 +41,14 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finalist after its trainings, one a seed.
+    """A finalist after its trainings, one a seed and fold.
 
     Attributes:
-        model: of the seed that is judged best; None where a training diverged.
+        model: of the training on the run's own split that is judged best; None where a training diverged.
         valid: its metric on the validation part; NaN without a model.
-        judged: what it is told from others by: the mean over the seeds of the mean metric of the last epochs.
-        spread: the standard deviation of that over the seeds; None for one seed.
-        loss: the mean validation loss of the last epochs, over the seeds.
+        judged: what it is told from others by: the mean over the trainings of the mean metric of the last epochs.
+        spread: the standard deviation of that over the trainings; None for a single one.
+        loss: the mean validation loss of the last epochs, over the trainings.
         seeds: every training.
         work: multiply-adds of all its training steps, forward only: a step costs what the model does for its rows.
         failure: why there is no model.
@@ -66,7 +66,7 @@ class Trained:
 
     @property
     def steps(self) -> int:
-        """Of training, over all seeds."""
+        """Of all trainings."""
         return sum(epoch.steps for done in self.seeds for epoch in done.history)
 
 

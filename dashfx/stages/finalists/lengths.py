@@ -74,7 +74,7 @@ def planned_longer(config: RunConfig, proposals: int, supernet: float = PLAIN_EP
     Args:
         supernet: what an epoch of the search costs in those of the untouched model.
     """
-    seeds, others = config.finalists.seeds, min(config.finalists.count, proposals) - 1
+    seeds, others = config.finalists.trainings, min(config.finalists.count, proposals) - 1
     search = supernet * config.search.epochs if config.trains_supernet else 0.0
     return (1 + others) * full_epochs(config) + (search + race_epochs(config, proposals)) / seeds
 
@@ -84,7 +84,7 @@ def trainings(config: RunConfig, proposals: int = 1) -> float:
     options = config.finalists
     models = min(options.count, proposals) + (config.tune.wanted and config.tune.finalist) + config.random_control
     models += config.control and bool(options.wider)
-    return options.seeds * models + race_epochs(config, proposals) / full_epochs(config) + options.refit
+    return options.trainings * models + race_epochs(config, proposals) / full_epochs(config) + options.refit
 
 
 def untouched_trainings(config: RunConfig, proposals: int = 1, supernet: float = PLAIN_EPOCHS) -> float:
@@ -96,7 +96,7 @@ def untouched_trainings(config: RunConfig, proposals: int = 1, supernet: float =
     if not config.control:
         return 0.0
     longer = planned_longer(config, proposals, supernet) / full_epochs(config) if config.finalists.longer else 0.0
-    return config.finalists.seeds * (1 + longer * (longer > 1))
+    return config.finalists.trainings * (1 + longer * (longer > 1))
 
 
 def planned_epochs(
@@ -119,12 +119,12 @@ def planned_epochs(
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * full)
-    stages: dict[str, float] = {RETRAIN: options.seeds * full * min(options.count, proposals)}
-    stages |= {PLAIN: options.seeds * full} if config.tune.wanted and config.tune.finalist else {}
+    stages: dict[str, float] = {RETRAIN: options.trainings * full * min(options.count, proposals)}
+    stages |= {PLAIN: options.trainings * full} if config.tune.wanted and config.tune.finalist else {}
     if not config.search.is_control:
-        stages |= {CONTROL: options.seeds * full} if config.control else {}
-        stages |= {RANDOM: options.seeds * full} if config.random_control else {}
-        stages |= {WIDER_STAGE: options.seeds * full} if config.control and options.wider else {}
-        stages |= {LONGER_STAGE: options.seeds * longer} if config.control and longer else {}
+        stages |= {CONTROL: options.trainings * full} if config.control else {}
+        stages |= {RANDOM: options.trainings * full} if config.random_control else {}
+        stages |= {WIDER_STAGE: options.trainings * full} if config.control and options.wider else {}
+        stages |= {LONGER_STAGE: options.trainings * longer} if config.control and longer else {}
     stages |= {REFIT: full} if options.refit else {}
     return {**epochs, **stages}

@@ -50,7 +50,7 @@ def raced(run: Run, proposals: Sequence[Genotype], sites: Mapping[str, Site], st
     left = distinct(run, proposals, sites)
     short, work = list[Short](), 0.0
     for rung in rungs(run.config, len(left)):
-        done = train_finalists(run, entrants(run, rung, left), start, seeds=1)
+        done = train_finalists(run, entrants(run, rung, left), start, trainings=1)
         left, work = best_by_loss(done, rung.kept), work + sum(each.work for each in done)
         short += [_short(each, rung, each.finalist.name in left) for each in done]
         run.note(f"{RACE}-{rung.number}: {told(done, left)}")

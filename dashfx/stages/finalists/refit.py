@@ -15,7 +15,7 @@ from dashfx.data.both import trained_on_both
 from dashfx.run.run import Run
 from dashfx.stages.finalists.base import Decision, Start
 from dashfx.stages.finalists.lengths import REFIT
-from dashfx.stages.finalists.training import with_seed
+from dashfx.stages.finalists.training import as_trained
 from dashfx.stages.retrain import fit_stage, plan, unwrapped
 from dashfx.stages.rewrite import accelerated
 from dashfx.train.checkpoints import cpu_copy
@@ -34,7 +34,7 @@ def refitted(decision: Decision, start: Start) -> Decision:
         return decision
     kept = decision.kept
     number = next(i for i, done in enumerate(kept.seeds) if done.model is kept.model)
-    run = for_both_parts(with_seed(decision.run, number + 1), len(kept.seeds[number].history))
+    run = for_both_parts(as_trained(decision.run, number + 1), len(kept.seeds[number].history))
     rows = len(run.inputs.data.train)
     with run.stage(REFIT, plan(f"the {kept.finalist.name} model on {rows} rows", run.config.retrain.epochs)):
         model = refit(run, start(run, kept.finalist))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
+from dashfx.data.folds import fold
 from dashfx.errors import DivergedError
 from dashfx.run.run import Run
 from dashfx.stages.finalists.base import NAN, Finalist, Start, Trained
@@ -15,18 +16,18 @@ from dashfx.train.fit import derive_seed
 
 
 def train_finalists(
-    run: Run, finalists: Sequence[Finalist], start: Start, seeds: int | None = None, needed: bool = True
+    run: Run, finalists: Sequence[Finalist], start: Start, trainings: int | None = None, needed: bool = True
 ) -> list[Trained]:
     """Each of `finalists`; one that diverges with any seed has lost.
 
     Args:
-        seeds: how many trainings each has; by default as the options say.
+        trainings: how many each has; by default as the options say.
         needed: whether the run cannot go on where all of them diverge.
 
     Raises:
         DivergedError: all of them have diverged, and one is needed.
     """
-    count = run.config.finalists.seeds if seeds is None else seeds
+    count = run.config.finalists.trainings if trainings is None else trainings
     trained = [train_finalist(run, finalist, start, count) for finalist in finalists]
     failures = [each.failure for each in trained if each.failure]
     if needed and trained and len(failures) == len(trained):
@@ -37,13 +38,13 @@ def train_finalists(
     return trained
 
 
-def train_finalist(run: Run, finalist: Finalist, start: Start, seeds: int) -> Trained:
-    """One model's trainings: another seed draws other weights and another order of the rows."""
+def train_finalist(run: Run, finalist: Finalist, start: Start, trainings: int) -> Trained:
+    """One model's trainings: another seed draws other weights and another order of the rows, a fold other rows."""
     by_recipe, done = run.with_config(finalist.recipe), list[Retrained]()
-    for number in range(1, seeds + 1):
-        seeded, stage = with_seed(by_recipe, number), stage_of(finalist.stage, number)
+    for number in range(1, trainings + 1):
+        seeded, stage = as_trained(by_recipe, number), stage_of(by_recipe, finalist.stage, number)
         model = start(seeded, finalist)
-        said = finalist.plan if seeds == 1 else f"{finalist.plan}, seed {number} of {seeds}"
+        said = finalist.plan if trainings == 1 else f"{finalist.plan}, training {number} of {trainings}"
         try:
             with run.stage(stage, plan(said, finalist.recipe.retrain.epochs)):
                 done.append(retrain(seeded.for_retraining(), model, stage))
@@ -53,9 +54,9 @@ def train_finalist(run: Run, finalist: Finalist, start: Start, seeds: int) -> Tr
 
 
 def judged(run: Run, finalist: Finalist, done: Sequence[Retrained]) -> Trained:
-    """The trainings together: the best seed's model, and what all of them say of it."""
-    best = done[0]
-    for each in done[1:]:
+    """The trainings together: what all of them say, and the model of the best one on the run's own split."""
+    best, *others = done[:: run.config.finalists.folds] if len(done) > 1 else done
+    for each in others:
         best = each if run.inputs.task.better(each.judged, best.judged) else best
     values = [each.judged for each in done]
     macs, rows = macs_of(best.model, run.inputs.example[:1]), finalist.recipe.retrain.batch_size
@@ -71,14 +72,26 @@ def judged(run: Run, finalist: Finalist, done: Sequence[Retrained]) -> Trained:
     )
 
 
-def with_seed(run: Run, number: int) -> Run:
-    """The run as training `number` of a finalist has it, from 1 on; the first has the run's own seed."""
-    if number == 1:
-        return run
-    seed = derive_seed(run.config.seed, "finalists", number)
-    return replace(run, inputs=run.inputs.with_config(run.config.model_copy(update={"seed": seed})))
+def as_trained(run: Run, number: int) -> Run:
+    """The run as training `number` of a finalist has it, from 1 on: all folds with one seed, then with the next.
+
+    The first has the run's own seed and split.
+    """
+    seed, fold_number = seed_and_fold(run, number)
+    options, inputs = run.config.finalists, run.inputs
+    data = fold(inputs.data, fold_number, options.folds, run.config.seed)
+    drawn = run.config.seed if seed == 1 else derive_seed(run.config.seed, "finalists", seed)
+    config = run.config.model_copy(update={"seed": drawn})
+    return replace(run, inputs=replace(inputs, data=data)).with_config(config)
 
 
-def stage_of(stage: str, number: int) -> str:
+def seed_and_fold(run: Run, number: int) -> tuple[int, int]:
+    """Of training `number`, all from 1 on."""
+    seed, fold_number = divmod(number - 1, run.config.finalists.folds)
+    return seed + 1, fold_number + 1
+
+
+def stage_of(run: Run, stage: str, number: int) -> str:
     """The stage's name for training `number`."""
-    return stage if number == 1 else f"{stage}-seed-{number}"
+    seed, fold_number = seed_and_fold(run, number)
+    return stage + f"-seed-{seed}" * (seed > 1) + f"-fold-{fold_number}" * (fold_number > 1)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from proposing import D2, K3, K5, names, run, stages
+from proposing import D2, DATA, K3, K5, names, run, stages
+from toys import FAST, ToyNet
 
+import dashfx
 from dashfx.run.result import Result
 from dashfx.stages import retrain as retraining
 from dashfx.stages.finalists import training
@@ -71,6 +75,15 @@ def test_a_choice_that_is_the_untouched_model_is_trained_once_and_wins_nothing()
     assert entry["cost"] == 1.0 and entry["lead"] is None and result.to_dict()["control"] is None
 
 
+def test_a_search_that_had_nothing_to_choose_announces_no_winner() -> None:
+    one = {"kernels": [3], "dilations": [1]}
+    result = dashfx.search(ToyNet, DATA, config={**FAST, "control": True, "space": one})
+    assert stages(result) == ["search", "retrain"] and names(result) == ["searched"]
+    assert "nobody has won" in result.verdict and "is kept" not in result.verdict
+    searched = result.finalist("searched")
+    assert searched is not None and searched.cost is not None and searched.cost > 1  # it inherits what the search did
+
+
 def test_beside_an_unchanged_choice_a_wider_model_may_still_be_kept(judge: Judge) -> None:
     judge({"retrain": (0.5, 0.5), "control-wider": (0.6, 0.6)})
     result = run(K3, wider={"width": 6})
@@ -110,9 +123,8 @@ def test_a_longer_untouched_model_has_all_the_training_that_led_to_the_searched_
     searched, untouched, longer = (result.finalist(origin) for origin in ("searched", "untouched", "longer"))
     assert searched and untouched and longer and searched.figures and untouched.figures
     ratio = searched.figures.flops / untouched.figures.flops
-    other = {"k5 d1": 25 / 9, "k3 d2": 1.0}
     assert untouched.cost == 1 and searched.cost is not None and work["untouched, longer"] == longer.cost
-    assert searched.cost > ratio * (1 + 1 / 6) > 0 and other  # its training, its rung and that of the other one
+    assert searched.cost > ratio * (1 + 1 / 6) > 0  # its training, its rung and that of the other one
     assert abs(longer.cost - searched.cost) <= 1 / 12 + 1e-9  # half an epoch of six
     epochs = [epoch for epoch in result.history if epoch.stage == "control-longer"]
     assert len(epochs) == round(6 * searched.cost) == epochs[0].epochs  # a complete schedule
@@ -131,7 +143,7 @@ def test_by_default_only_what_has_not_converged_is_trained_longer(
     monkeypatch.setattr("dashfx.stages.finalists.decision.has_converged", lambda _: converged)
     result = run(K5, longer="auto")
     assert ("untouched, longer" in names(result)) == trained
-    assert ("times the untouched model's training" in result.verdict) == (not trained)
+    assert ("more training may explain such a difference" in result.verdict) == (not trained)
 
 
 def test_a_model_that_was_trained_more_is_said_to_be(judge: Judge) -> None:
@@ -144,3 +156,33 @@ def test_a_model_that_was_trained_more_is_said_to_be(judge: Judge) -> None:
 
 def result_rows() -> range:
     return range(15)  # of the toys' validation part
+
+
+def test_folds_judge_on_other_rows_and_the_runs_own_split_gives_the_weights(judge: Judge) -> None:
+    judge({"retrain": (0.6, 0.3), "retrain-fold-2": (0.9, 0.6), "retrain-fold-3": (0.9, 0.9), "control": (0.7, 0.7)})
+    result = run(K5, folds=3)
+    searched = result.finalist("searched")
+    assert searched is not None and searched.judged == pytest.approx(0.6) and searched.seeds == 3
+    assert searched.valid == 0.6 and kept(result) == "searched"  # the untouched one has 0 on its other folds
+    assert stages(result)[:3] == ["retrain", "retrain-fold-2", "retrain-fold-3"] and len(stages(result)) == 6
+
+
+def test_seeds_and_folds_go_together(judge: Judge) -> None:
+    judge({"retrain-seed-2": (0.4, 0.4), "retrain-seed-2-fold-2": (0.9, 0.9)})
+    result = run(K5, folds=2, seeds=2, more={"control": False})
+    assert stages(result) == ["retrain", "retrain-fold-2", "retrain-seed-2", "retrain-seed-2-fold-2"]
+    searched = result.finalist("searched")
+    assert searched is not None and searched.valid == 0.4 and searched.judged == pytest.approx(1.3 / 4)
+
+
+def test_folds_that_leave_a_class_out_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    from toys import arrays
+
+    from dashfx.data import load_data
+    from dashfx.errors import DataError
+
+    rows = arrays(90)
+    rows["y"] = np.where((rows["y"] == 2) & (np.arange(90) > 24), 0, rows["y"])
+    with pytest.raises(DataError, match=r"finalists.folds 9: fold \d would have no row of class 2"):
+        run(K5, folds=9, data=load_data(rows), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

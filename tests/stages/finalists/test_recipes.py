@@ -37,7 +37,8 @@ def options(lr: float, space: dict[str, Any], **changes: Any) -> dict[str, Any]:
     tune = {"trials": 9, "epochs": 1, "sampler": "grid", "space": space, **changes.pop("tune", {})}
     retrain = {"epochs": 6, "batch_size": 16, "weights": "fresh", "lr": lr}
     search = {**FAST["search"], "epochs": 1, "autotune": False}
-    return {**FAST, "search": search, "retrain": retrain, "tune": tune, **changes}
+    other = {"kernels": [5, 7], "dilations": [1, 2], "keep_original": False}  # so that no choice is the untouched model
+    return {**FAST, "space": other, "search": search, "retrain": retrain, "tune": tune, **changes}
 
 
 def search(out: Path | None = None, *args: Any, observer: Observer | None = None, **more: Any) -> Result:
