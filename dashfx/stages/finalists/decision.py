@@ -33,7 +33,7 @@ def decided(run: Run, lineup: Lineup, start: Start, program: Program, tuned: Tun
     decision = Decision(run, (*trained, *others), searched, searched, {}, tuned, short, lineup.before)
     decision = _with_controls(decision, lineup, start, retrained_sites(run, program), program)
     kept = best_of(run, [searched, *_controls_of(decision)])
-    return _written(replace(decision, kept=kept), lineup, program)
+    return _written(replace(decision, kept=kept), program)
 
 
 def _with_controls(
@@ -71,7 +71,7 @@ def _controls_of(decision: Decision) -> list[Trained]:
     return [each for each in decision.trained if each.finalist.origin != decision.searched.finalist.origin]
 
 
-def _written(decision: Decision, lineup: Lineup, program: Program) -> Decision:
+def _written(decision: Decision, program: Program) -> Decision:
     """The decision with the recipe and the sites of the kept model; its recipe and the search's choice on the disk."""
     kept, searched = decision.kept, decision.searched
     run = decision.run.with_config(kept.finalist.recipe).for_retraining()

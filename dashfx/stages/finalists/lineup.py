@@ -133,12 +133,16 @@ def longer(run: Run, untouched: Trained, total: float) -> Finalist | None:
 
 
 def wider(run: Run, arguments: Mapping[str, object], genotype: Genotype) -> Finalist:
-    """The untouched model of a wider class, from fresh weights."""
+    """The untouched model with more channels, from fresh weights.
+
+    Under a budget, which is counted for the narrower model, it is only compared.
+    """
     merged = {**run.config.retrain.model_args, **arguments}
     retrain = run.config.retrain.model_copy(update={"model_args": merged, "weights": "fresh"})
     recipe = run.config.model_copy(update={"retrain": retrain})
     said = " ".join(f"{name}={value}" for name, value in arguments.items())
-    return Finalist("untouched, wider", WIDER, genotype, recipe, WIDER_STAGE, f"the untouched model with {said}")
+    plan, limited = f"the untouched model with {said}", run.limits is not None
+    return Finalist("untouched, wider", WIDER, genotype, recipe, WIDER_STAGE, plan, only_compared=limited)
 
 
 def chance_of(run: Run, supernet: nn.Module) -> Genotype | None:
