@@ -16,11 +16,16 @@ class Pace:
     def __init__(self) -> None:
         self._plan: dict[str, float] = {}
         self._done: dict[str, float] = {}
+        self._lengths: dict[str, int] = {}  # of the trainings that have begun
+        self._most: dict[str, int] = {}  # of those whose length validation has yet to tell
         self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of an epoch, by whether of a supernet
         self._at_most = False
 
     def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
-        """How many epochs each stage is to have; fractions where a stage sees a share of the data."""
+        """How many epochs each stage is to have; fractions where a stage sees a share of the data.
+
+        One may stand for several trainings: `race` for `race-1-k7 d1`, `retrain` for `retrain-seed-2`.
+        """
         self._plan, self._at_most = dict(epochs), at_most
 
     @property
@@ -29,14 +34,19 @@ class Pace:
         return "at most" if self._at_most else "about"
 
     def epoch(self, facts: Epoch) -> None:
+        if facts.open:
+            self._most[facts.stage] = facts.epochs
+        elif facts.stage in self._most and (planned := self._planned_as(facts.stage)) is not None:
+            self._plan[planned] -= self._most.pop(facts.stage) - facts.epochs  # by now its length is known
         self._done[facts.stage] = facts.epoch + 1
-        if facts.stage in self._plan and not facts.open:  # by now its length is known
-            self._plan[facts.stage] = min(self._plan[facts.stage], facts.epochs)
+        self._lengths[facts.stage] = facts.epochs
         self._seconds[facts.stage in SUPERNET].append(facts.seconds)
 
     def finished(self, stage: str) -> None:
         """A stage that ended early has nothing left."""
-        if stage in self._plan:
+        if stage in self._lengths:
+            self._done[stage] = self._lengths[stage]
+        elif stage in self._plan:
             self._done[stage] = self._plan[stage]
 
     def left(self) -> float | None:
@@ -47,8 +57,17 @@ class Pace:
         plain = supernet / PLAIN_EPOCHS if plain is None and supernet is not None else plain
         supernet = plain * PLAIN_EPOCHS if supernet is None and plain is not None else supernet
         cost = {True: supernet or 0.0, False: plain or 0.0}
-        rest = {stage: max(0.0, epochs - self._done.get(stage, 0)) for stage, epochs in self._plan.items()}
+        done = dict.fromkeys(self._plan, 0.0)
+        for stage, epochs in self._done.items():
+            if (planned := self._planned_as(stage)) is not None:
+                done[planned] += epochs
+        rest = {stage: max(0.0, epochs - done[stage]) for stage, epochs in self._plan.items()}
         return sum(epochs * cost[stage in SUPERNET] for stage, epochs in rest.items())
+
+    def _planned_as(self, stage: str) -> str | None:
+        """The planned stage that this one is part of: its own name, or the longest that it begins with."""
+        names = [name for name in self._plan if stage == name or stage.startswith(f"{name}-")]
+        return max(names, key=len, default=None)
 
     def _mean(self, supernet: bool) -> float | None:
         seconds = self._seconds[supernet]

@@ -1,0 +1,97 @@
+"""Training of finalists, one after the other, each with all its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+
+from dashfx.data.folds import fold
+from dashfx.errors import DivergedError
+from dashfx.run.run import Run
+from dashfx.stages.finalists.base import NAN, Finalist, Start, Trained
+from dashfx.stages.finalists.work import macs_of, work_of
+from dashfx.stages.retrain import Retrained, plan, retrain
+from dashfx.train.fit import derive_seed
+
+
+def train_finalists(
+    run: Run, finalists: Sequence[Finalist], start: Start, trainings: int | None = None, needed: bool = True
+) -> list[Trained]:
+    """Each of `finalists`; one that diverges with any seed has lost.
+
+    Args:
+        trainings: how many each has; by default as the options say.
+        needed: whether the run cannot go on where all of them diverge.
+
+    Raises:
+        DivergedError: all of them have diverged, and one is needed.
+    """
+    count = run.config.finalists.trainings if trainings is None else trainings
+    trained = [train_finalist(run, finalist, start, count) for finalist in finalists]
+    failures = [each.failure for each in trained if each.failure]
+    if needed and trained and len(failures) == len(trained):
+        raise failures[-1]
+    for each in trained:
+        if each.failure:
+            run.note(f"{each.finalist.stage}: the {each.finalist.name} model's training diverges, so it is out")
+    return trained
+
+
+def train_finalist(run: Run, finalist: Finalist, start: Start, trainings: int) -> Trained:
+    """One model's trainings: another seed draws other weights and another order of the rows, a fold other rows."""
+    by_recipe, done = run.with_config(finalist.recipe), list[Retrained]()
+    for number in range(1, trainings + 1):
+        seeded, stage = as_trained(by_recipe, number), stage_of(by_recipe, finalist.stage, number)
+        model = start(seeded, finalist)
+        said = finalist.plan if trainings == 1 else f"{finalist.plan}, training {number} of {trainings}"
+        try:
+            with run.stage(stage, plan(said, seeded)):
+                done.append(retrain(seeded.for_retraining(), model, stage))
+        except DivergedError as error:
+            return Trained(finalist, None, NAN, failure=error)
+    return judged(run, finalist, done)
+
+
+def judged(run: Run, finalist: Finalist, done: Sequence[Retrained]) -> Trained:
+    """The trainings together: what all of them say, and the model of the best one on the run's own split."""
+    best, *others = done[:: run.config.finalists.folds] if len(done) > 1 else done
+    for each in others:
+        best = each if run.inputs.task.better(each.judged, best.judged) else best
+    values = [each.judged for each in done]
+    macs, rows = macs_of(best.model, run.inputs.example[:1]), finalist.recipe.retrain.batch_size
+    return Trained(
+        finalist,
+        best.model,
+        best.valid,
+        fmean(values),
+        stdev(values) if len(values) > 1 else None,
+        fmean(each.loss for each in done),
+        tuple(done),
+        sum(work_of(each.history, rows, macs) for each in done),
+    )
+
+
+def as_trained(run: Run, number: int) -> Run:
+    """The run as training `number` of a finalist has it, from 1 on: all folds with one seed, then with the next.
+
+    The first has the run's own seed and split.
+    """
+    seed, fold_number = seed_and_fold(run, number)
+    options, inputs = run.config.finalists, run.inputs
+    data = fold(inputs.data, fold_number, options.folds, run.config.seed)
+    drawn = run.config.seed if seed == 1 else derive_seed(run.config.seed, "finalists", seed)
+    config = run.config.model_copy(update={"seed": drawn})
+    return replace(run, inputs=replace(inputs, data=data)).with_config(config)
+
+
+def seed_and_fold(run: Run, number: int) -> tuple[int, int]:
+    """Of training `number`, all from 1 on."""
+    seed, fold_number = divmod(number - 1, run.config.finalists.folds)
+    return seed + 1, fold_number + 1
+
+
+def stage_of(run: Run, stage: str, number: int) -> str:
+    """The stage's name for training `number`."""
+    seed, fold_number = seed_and_fold(run, number)
+    return stage + f"-seed-{seed}" * (seed > 1) + f"-fold-{fold_number}" * (fold_number > 1)
