@@ -15,7 +15,7 @@ from torch import nn
 
 from dashfx.errors import ModelError, SpaceError
 from dashfx.frontend.tracing import Program, trace
-from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops import TuningTable, sites_of, tie, tune
 from dashfx.ops.autotune.choose import BUDGET
 from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
@@ -49,7 +49,9 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
         with run.stage(step.name):
             run.session.observer.passed(step(program.graph_module))
     _note_frozen(run, program)
-    return program, as_supernet(program)
+    supernet = as_supernet(program)
+    tie(sites_of(supernet), config.search.tie)
+    return program, supernet
 
 
 def _note_frozen(run: Run, program: Program) -> None:

@@ -19,7 +19,7 @@ from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
-from dashfx.ops import drop_residuals
+from dashfx.ops import decisions_of, drop_residuals
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.plugins import split
 from dashfx.strategies.base import Context, Strategy, evaluator_of
@@ -98,7 +98,7 @@ class Gradient(Strategy):
         engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
         judge = Judge(engine, context.data) if rule.judged else None
         if context.config.search.discretise == "one-by-one":
-            context.turn_to(STAGE, f"one of {len(context.sites)} sites at a time")
+            context.turn_to(STAGE, f"one of {len(decisions_of(context.sites))} sites at a time")
             if undecided(engine.sites):
                 learner = OneByOne(engine, rule, judge, context.limits)
                 context.train(learner, STAGE)
