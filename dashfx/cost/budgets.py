@@ -187,8 +187,8 @@ class Limits:
                 why = "" if limit.is_chosen else " (no choice of kernels changes it)"
                 tied = " with tied choices (search.tie)" if least > alone.least(choices) else ""
                 raise ConfigError(
-                    f"budget {limit.budget.text}: the least that this model and space can have{tied} is {say(least)}{why}, "
-                    f"the limit is {say(limit.most)}; allow more, give smaller kernels, or a smaller model"
+                    f"budget {limit.budget.text}: the least that this model and space can have{tied} is {say(least)}"
+                    f"{why}, the limit is {say(limit.most)}; allow more, give smaller kernels, or a smaller model"
                 )
         values = "; ".join(limit.said(limit.total(closest)) for limit in self.each)
         raise ConfigError(

@@ -3,8 +3,8 @@
 1. Sites are tied all together ("all"), with those of the same output size ("stage"), or with those whose weight has the
    same shape and that have the same stride and groups ("shape").
 2. The logit of a candidate (kernel and dilation) is the mean of the `alpha` of all tied sites that have this candidate
-   and still have a choice. So every one of these alphas gets the mean of the sites' gradients, and a learning rate means
-   the same with ties as without.
+   and still have a choice. So each of these alphas gets the mean of the sites' gradients, and a learning rate means the
+   same with ties as without.
 3. Each site draws noise of its own: a step gathers as many draws of one mixture as there are sites.
 4. Tied sites with the same candidates make one decision: they always choose alike. Where lists differ, because a conv's
    own kernel is in one alone or a candidate does not fit everywhere, rule 2 is what they share, and sites with the same
@@ -37,12 +37,12 @@ class Tie:
     def logits(self) -> dict[int, Tensor]:
         """id of a site -> (n_candidates,), with gradient for the alphas of all; its own where it has no choice left."""
         free = [site for site in self.sites if len(site.candidates) > 1]
-        found = {id(site): site.alpha for site in self.sites}
+        found: dict[int, Tensor] = {id(site): site.alpha for site in self.sites}
         if not free:
             return found
         own = torch.cat([site.alpha for site in free])
         self._prepare(free, own)
-        # No matrix product: autocast would round its terms. A sum and a look-up have the same bits for equal candidates.
+        # No matrix product: autocast would round its terms. Sums that are looked up are the same bits at every site.
         shared = (self._share * own).sum(-1)[self._index]
         parts = shared.split([len(site.candidates) for site in free])
         return found | {id(site): part for site, part in zip(free, parts, strict=True)}

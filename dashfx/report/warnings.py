@@ -30,6 +30,7 @@ def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
         *_cheapest(result, config),
         *_undecided(result, config, epochs),
         *_moving(epochs),
+        *_apart(result),
         *_retraining(result),
         *_metrics(result),
         *_little_data(result, config, data),
@@ -144,6 +145,22 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
     return [
         f"{_sites(names)} still changing the leading candidate in the last {period} of the search: search longer "
         "(search.epochs)."
+    ]
+
+
+def _apart(result: Result) -> list[str]:
+    """Searches that differ by their seeds alone and chose differently."""
+    agreement = result.agreement
+    if agreement is None or agreement.seeds < 2 or agreement.verdict == "the same":
+        return []
+    apart = len(agreement.decisions) - agreement.agreed
+    if agreement.verdict == "open":
+        said = "agree no more than chance may do, so that the choice is open"
+    else:
+        said = f"differ at {apart} of {len(agreement.decisions)} decisions, where the choice is not one"
+    return [
+        f"{agreement.seeds} searches that only their seeds tell apart {said}: tie choices (search.tie), search longer "
+        "(search.epochs), or compare with --strategy random."
     ]
 
 

@@ -198,7 +198,8 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         def engine(size: Mapping[str, Any]) -> Learner:
             return training.engine(copied, task, config.search.model_copy(update=size), accelerator)
 
-        stages["search"] = StageCost(epoch_seconds(run, engine, config.search, limit), config.search.epochs)
+        seconds = config.search.seeds * epoch_seconds(run, engine, config.search, limit)
+        stages["search"] = StageCost(seconds, config.search.epochs)
         _check_bound(run, stages)
     if genotype is None and supernet is not None:
         genotype = RandomChoice(config.seed).select(sites_of(supernet))  # as large as what will be chosen, on average

@@ -14,9 +14,9 @@ from dashfx.cost.latency import compare
 from dashfx.run.result import SEARCHED, Standing
 from dashfx.run.run import Run
 from dashfx.stages.finalists import Decision
-from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.task import output_errors, scores_by_class
 from dashfx.train.fit import metric_over
+from dashfx.train.pace import of_supernet
 
 
 def compared(decision: Decision) -> list[Standing]:
@@ -27,7 +27,7 @@ def compared(decision: Decision) -> list[Standing]:
     with run.stage("compare", f"{len(models)} models"):
         metrics = {origin: (measured[origin].valid, metric_of(run, model, "test")) for origin, model in models.items()}
         figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
-    search = steps_of(run, "search", ONE_BY_ONE)
+    search = steps_of(run, *{epoch.stage for epoch in run.ledger.history if of_supernet(epoch.stage)})
     return [
         Standing(
             each.finalist.name,

@@ -19,7 +19,7 @@ from dashfx.space import size_text
 from dashfx.stages.finalists import planned_epochs
 from dashfx.stages.retrain import epochs_of
 from dashfx.train.fit import Batch, Learner, Supervised
-from dashfx.train.pace import SUPERNET
+from dashfx.train.pace import of_supernet
 
 STEPS = 3  # timed of each learner, after one that is not
 PATIENCE = 20.0  # seconds for the steps of one learner; one step is always timed
@@ -80,7 +80,7 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
         search_step = step_seconds(run, engine, config.search.batch_size)
     seconds, bounds = {}, epochs_of(run)
     for stage, epochs in planned_epochs(config, bounds).items():
-        options, step = (config.search, search_step) if stage in SUPERNET else (config.retrain, plain_step)
+        options, step = (config.search, search_step) if of_supernet(stage) else (config.retrain, plain_step)
         steps = math.ceil(options.fraction * len(inputs.data.train) / options.batch_size)
         seconds[stage] = VALIDATION * epochs * steps * (step or 0.0)
     memory = peak_memory(accelerator.device)

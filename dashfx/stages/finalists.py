@@ -109,7 +109,8 @@ def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | No
 
 def planned_epochs(config: RunConfig, retraining: Bounds) -> dict[str, float]:
     """The epochs of each stage that trains, at most; a trial's count by its share of the data."""
-    epochs: dict[str, float] = {"search": config.search.epochs} if config.trains_supernet else {}
+    seeds = config.search.seeds if config.trains_supernet else 0
+    epochs: dict[str, float] = {f"search-{n}" if n > 1 else "search": config.search.epochs for n in range(1, seeds + 1)}
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * retraining.usual)

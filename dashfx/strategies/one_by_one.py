@@ -29,8 +29,8 @@ STAGE = "one-by-one"  # in the log, the report, and the names of checkpoints
 class OneByOne(Engine):
     """The search goes on for an epoch of `search.recovery` times the usual size per decision that is still open.
 
-    Before each, one site, or all that are tied to it, is left with its choice. So when the last epoch is done nothing is mixed any more, and an
-    interrupted run goes on with the site that comes next.
+    Before each, one site, or all that choose together, is left with its choice. So when the last epoch is done nothing
+    is mixed any more, and an interrupted run goes on with the site that comes next.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class OneByOne(Engine):
     def decide_next(self) -> str:
         """Leave the next of the mixed sites, by the rule's order, with the rule's choice; its name.
 
-        Tied sites that make one decision with it are decided too. The choice starts from the mixed kernel on its own taps, so only what the mixture has elsewhere is lost.
+        Sites that choose together with it are decided too. The choice starts from the mixed kernel on its own taps, so
+        only what the mixture has elsewhere is lost.
         """
         sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))

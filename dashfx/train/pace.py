@@ -10,6 +10,12 @@ PLAIN_EPOCHS = 4.0  # what an epoch of a supernet takes in those of a plain mode
 SUPERNET = ("search", "one-by-one")  # stages that train a supernet; all others train a plain model
 
 
+def of_supernet(stage: str) -> bool:
+    """Whether a stage trains a supernet; those of a second search are called "search-2" and so on."""
+    name, dash, number = stage.rpartition("-")
+    return stage in SUPERNET or (bool(dash) and number.isdigit() and name in SUPERNET)
+
+
 class Pace:
     """Counts epochs as they are done."""
 
@@ -32,7 +38,7 @@ class Pace:
         self._done[facts.stage] = facts.epoch + 1
         if facts.stage in self._plan and not facts.open:  # by now its length is known
             self._plan[facts.stage] = min(self._plan[facts.stage], facts.epochs)
-        self._seconds[facts.stage in SUPERNET].append(facts.seconds)
+        self._seconds[of_supernet(facts.stage)].append(facts.seconds)
 
     def finished(self, stage: str) -> None:
         """A stage that ended early has nothing left."""
@@ -48,7 +54,7 @@ class Pace:
         supernet = plain * PLAIN_EPOCHS if supernet is None and plain is not None else supernet
         cost = {True: supernet or 0.0, False: plain or 0.0}
         rest = {stage: max(0.0, epochs - self._done.get(stage, 0)) for stage, epochs in self._plan.items()}
-        return sum(epochs * cost[stage in SUPERNET] for stage, epochs in rest.items())
+        return sum(epochs * cost[of_supernet(stage)] for stage, epochs in rest.items())
 
     def _mean(self, supernet: bool) -> float | None:
         seconds = self._seconds[supernet]

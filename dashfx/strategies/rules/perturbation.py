@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Perturbation(SelectionRule):
     """The candidate whose coefficient, set to 0 and nothing else changed, raises the held-out loss most.
 
-    Sites come in a random order, and each is decided before the next is looked at, tied ones as one. With `search.discretise=one-by-one`
-    the supernet is trained on in between, as in the paper. It looks once at every candidate of every site.
+    Sites come in a random order, those that choose together at once, and each is decided before the next is looked at.
+    With `search.discretise=one-by-one` the supernet is trained on in between, as in the paper. It looks once at every
+    candidate of every decision.
     """
 
     seed: int = 0
