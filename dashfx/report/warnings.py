@@ -66,7 +66,7 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
             "longer (search.epochs)."
         ]
     choices = set(map(str, result.chosen.values()))
-    if len(choices) > 1 or len(result.chosen) == 1:
+    if len(choices) > 1 or len(result.chosen) == 1 or config.search.tie != "none":
         return []
     cheap, left = _at_the_lowest_cost(result, config)
     penalty = f"the cost penalty (search.cost_weight={config.search.cost_weight:g}) or " if 2 * cheap > left else ""
