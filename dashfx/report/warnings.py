@@ -30,7 +30,7 @@ def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
         *_cheapest(result, config),
         *_undecided(result, config, epochs),
         *_moving(epochs),
-        *_apart(result),
+        *_apart(result, config),
         *_retraining(result),
         *_metrics(result),
         *_little_data(result, config, data),
@@ -148,7 +148,7 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
     ]
 
 
-def _apart(result: Result) -> list[str]:
+def _apart(result: Result, config: RunConfig) -> list[str]:
     """Searches that differ by their seeds alone and chose differently."""
     agreement = result.agreement
     if agreement is None or agreement.seeds < 2 or agreement.verdict == "the same":
@@ -158,9 +158,10 @@ def _apart(result: Result) -> list[str]:
         said = "agree no more than chance may do, so that the choice is open"
     else:
         said = f"differ at {apart} of {len(agreement.decisions)} decisions, where the choice is not one"
+    tie = "tie choices (search.tie), " if config.search.tie == "none" else ""
     return [
-        f"{agreement.seeds} searches that only their seeds tell apart {said}: tie choices (search.tie), search longer "
-        "(search.epochs), or compare with --strategy random."
+        f"{agreement.seeds} searches that only their seeds tell apart {said}: {tie}search longer (search.epochs), or "
+        "compare with --strategy random."
     ]
 
 

@@ -44,8 +44,8 @@ def supernet(model: nn.Module | None = None, by: Any = "all") -> Any:
 def pair(*lists: tuple[int, ...]) -> dict[str, AggConv]:
     """Sites by hand, a list of kernel sizes each."""
     sites = {str(i): AggConv(1, 1, map(Candidate, kernels)) for i, kernels in enumerate(lists)}
-    for site in sites.values():
-        site.alpha.data.copy_(torch.randn(len(site.candidates), generator=torch.Generator().manual_seed(len(sites))))
+    for number, site in enumerate(sites.values()):
+        site.alpha.data.copy_(torch.randn(len(site.candidates), generator=torch.Generator().manual_seed(number)))
     return sites
 
 
