@@ -104,6 +104,7 @@ class Gradient(Strategy):
                 context.train(learner, STAGE)
                 rule = learner.rule
         genotype = rule.within(context.sites, context.limits, judge)
+        check_alike(context, genotype, rule)
         if judge:
             context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
         return genotype
@@ -139,6 +140,21 @@ class Gradient(Strategy):
         for site in context.sites.values():
             with torch.no_grad():
                 site.alpha.copy_(self.relaxation.start(len(site.candidates)))
+
+
+def check_alike(context: Context, genotype: Genotype, rule: SelectionRule) -> None:
+    """Whether sites that make one decision have one choice, as a rule of a user's may not know.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    for first, *others in decisions_of(context.sites):
+        for other in others:
+            if genotype[other] != genotype[first]:
+                raise ConfigError(
+                    f"rule {rule.name!r} chose {genotype[first]} at {first!r} and {genotype[other]} at {other!r}, and "
+                    "search.tie has them choose alike; let it be a ScoreRule, or go by dashfx.ops.decisions_of"
+                )
 
 
 def favour(context: Context) -> None:

@@ -15,7 +15,7 @@ from ranks import Smooth, in_ranks, searched
 from toys import FAST, ToyNet, arrays, toy_data
 
 import dashfx
-from dashfx import Candidate
+from dashfx import Candidate, Genotype, Gradient
 from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.cost.budgets import limits_of, read_budgets
 from dashfx.errors import ConfigError
@@ -26,7 +26,7 @@ from dashfx.strategies.engine import Engine
 from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Action, Drop, Monitor
 from dashfx.strategies.one_by_one import OneByOne
-from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, RandomChoice
+from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, RandomChoice, SelectionRule
 from dashfx.train.fit import fit
 
 
@@ -214,6 +214,21 @@ def test_a_killed_tied_search_resumes_bit_for_bit(name: str, tmp_path: Path) -> 
 
 def run_options(**search: Any) -> dict[str, Any]:
     return {**FAST, "search": {**FAST["search"], "tie": "all", **search}}
+
+
+@dataclass(frozen=True)
+class Apart(SelectionRule):
+    """Another candidate at each site."""
+
+    name = "apart"
+
+    def select(self, sites: Mapping[str, Any]) -> Genotype:
+        return Genotype({name: site.candidates[place] for place, (name, site) in enumerate(sites.items())}, self.name)
+
+
+def test_a_rule_that_does_not_know_of_ties_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"rule 'apart' chose k3 d1 at 'conv1' and k3 d2 at 'conv2', and"):
+        dashfx.search(ToyNet, toy_data(), config=run_options(epochs=1), strategy=Gradient(rule=Apart()))
 
 
 def test_a_run_has_one_choice_and_says_how_clearly(tmp_path: Path) -> None:
