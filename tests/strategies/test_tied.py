@@ -26,7 +26,7 @@ from dashfx.strategies.engine import Engine
 from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Action, Drop, Monitor
 from dashfx.strategies.one_by_one import OneByOne
-from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, RandomChoice, SelectionRule
+from dashfx.strategies.rules import RULES, Argmax, Contribution, Energy, Perturbation, RandomChoice, SelectionRule
 from dashfx.train.fit import fit
 
 
@@ -72,6 +72,29 @@ def test_every_rule_chooses_alike(name: str) -> None:
     assert len(set(genotype.values())) == 1 and list(genotype) == list(made.sites)
     if judge is not None:
         assert judge.looks == 4  # once a candidate of the decision
+
+
+class Recording:
+    """A judge that keeps the mixtures that it is asked about, and dislikes the loss of the third candidate most."""
+
+    def __init__(self, made: Engine) -> None:
+        self.sites, self.asked = made.sites, list[dict[str, list[float]]]()
+
+    def coefficients(self) -> dict[str, torch.Tensor]:
+        return {name: torch.full((4,), 0.25) for name in self.sites}
+
+    def loss(self, coef: Mapping[str, torch.Tensor]) -> float:
+        self.asked.append({name: row.tolist() for name, row in coef.items()})
+        return float(coef["conv2"][2] == 0)
+
+
+def test_a_candidate_is_tried_without_at_all_sites_of_a_decision() -> None:
+    made = tied()
+    judge: Any = Recording(made)
+    genotype = Perturbation().judged_by(judge, made.sites)
+    tried = [[0.25 * (i != gone) for i in range(4)] for gone in range(4)]
+    assert judge.asked == [{"conv1": row, "conv2": row} for row in tried]
+    assert set(genotype.values()) == {made.sites["conv1"].candidates[2]}
 
 
 def test_a_score_that_depends_on_weights_is_summed_over_the_sites() -> None:
