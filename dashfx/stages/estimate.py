@@ -85,7 +85,7 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
         seconds[stage] = VALIDATION * epochs * steps * (step or 0.0)
     memory = peak_memory(accelerator.device)
     given, searched = parameters_of(plain.plain), parameters_of(supernet)
-    ended = () if bounds.given else tuple(stage for stage in seconds if stage not in (*SUPERNET, "tune"))
+    ended = () if bounds.given else tuple(stage for stage in seconds if not of_supernet(stage) and stage != "tune")
     return Estimate(given, searched, memory, search_step, plain_step, seconds, ended)
 
 

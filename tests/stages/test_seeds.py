@@ -23,6 +23,7 @@ from dashfx.stages.finalists import planned_epochs
 from dashfx.stages.reopen import lowered_of, result_of
 from dashfx.stages.rewrite import rewritten
 from dashfx.stages.search import reseeded, searched
+from dashfx.train.length import Bounds
 from dashfx.train.pace import of_supernet
 from dashfx.train.progress import Epoch, Observer
 
@@ -168,8 +169,9 @@ def test_a_control_is_not_repeated() -> None:
 
 def test_every_search_is_planned_for() -> None:
     config = RunConfig.parse(options(3))
-    assert planned_epochs(config)["search-3"] == planned_epochs(config)["search"] == 3
-    assert "search-2" not in planned_epochs(RunConfig.parse(options(1)))
+    planned = planned_epochs(config, Bounds(2, 2, 2))
+    assert planned["search-3"] == planned["search-2"] == planned["search"] == 3
+    assert "search-2" not in planned_epochs(RunConfig.parse(options(1)), Bounds(2, 2, 2))
 
 
 @pytest.mark.parametrize("stage", ["search", "search-2", "one-by-one", "one-by-one-12"])
