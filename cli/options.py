@@ -111,6 +111,14 @@ Max = Annotated[
 ]
 Init = Annotated[str | None, typer.Option(help="grow (from the model's weights) or fresh", rich_help_panel=SEARCH)]
 Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy", rich_help_panel=SEARCH)]
+Tie = Annotated[
+    str | None,
+    typer.Option(help="convs that choose alike: none, all, stage (of one size) or shape", rich_help_panel=SEARCH),
+]
+SearchSeeds = Annotated[
+    int | None,
+    typer.Option(help="searches by so many seeds; what they agree on is reported", rich_help_panel=SEARCH),
+]
 Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
 BatchSize = Annotated[int | None, typer.Option(help="of search and retraining", rich_help_panel=SEARCH)]
 RETRAIN_EPOCHS = "epochs of the retraining; auto, the default: until validation has reached a plateau"
@@ -355,6 +363,8 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "max": ("search.budgets", list),
     "init": ("search.init", _as_it_is),
     "rule": ("search.rule", _as_it_is),
+    "tie": ("search.tie", _as_it_is),
+    "search_seeds": ("search.seeds", _as_it_is),
     "epochs": ("search.epochs", _as_it_is),
     "batch_size": ("search.batch_size retrain.batch_size", _as_it_is),
     "retrain_epochs": ("retrain.epochs", _as_it_is),

@@ -46,7 +46,7 @@ from dashfx.stages.finalists.widths import check_wider
 from dashfx.stages.limits import limited
 from dashfx.stages.retrain import epochs_of, specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
-from dashfx.stages.search import check_strategy, searched
+from dashfx.stages.search import check_strategy, proposed, searched
 from dashfx.stages.tune import check_space, tuned
 from dashfx.strategies.base import Strategy
 from dashfx.task import Task
@@ -103,7 +103,7 @@ def search(
     chance, step, start = chance_of(run, supernet), step_work(run, supernet), start_from(supernet)
     run = budgeted(run, supernet)
     bounds, ratio = epochs_of(run), epoch_ratio(run, supernet)
-    planned = planned_epochs(run.config, bounds, run.strategy.proposed, ratio)
+    planned = planned_epochs(run.config, bounds, proposed(run), ratio)
     run.session.observer.planned(planned, at_most=not bounds.given)
     proposals = searched(run, supernet)
     search = search_work(run, step)

@@ -17,7 +17,7 @@ from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.frontend.inputs import mapped
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
-from dashfx.ops import SoftGumbel, Softmax, drop_residuals, sites_of
+from dashfx.ops import SoftGumbel, Softmax, Tying, drop_residuals, sites_of, tie
 from dashfx.ops.relaxations.base import geometric
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
@@ -70,6 +70,16 @@ class Supernet(nn.Module):
     def arch_parameters(self) -> list[nn.Parameter]:
         """The architecture logits, one (n_candidates,) per site."""
         return [site.alpha for site in sites_of(self).values()]
+
+    def tie(self, by: Tying) -> None:
+        """Have sites share their logits candidate by candidate: "all", "stage", "shape"; "none" unties them.
+
+        The logits of `arch_parameters` stay one a site; tied ones all get the mean of their sites' gradients.
+
+        Raises:
+            ConfigError: as of `dashfx.ops.tie`.
+        """
+        tie(sites_of(self), by)
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """All parameters but the architecture logits."""

@@ -43,6 +43,8 @@ def search(
     max: options.Max = None,
     init: options.Init = None,
     rule: options.Rule = None,
+    tie: options.Tie = None,
+    search_seeds: options.SearchSeeds = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     retrain_epochs: options.RetrainEpochs = None,
@@ -116,7 +118,8 @@ def show_result(result: Result, folder: Path) -> None:
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
     render.show(*finalist_tables.trained(facts))
-    said = [*([result.verdict] if result.verdict else []), *(each.sentence for each in result.budgets)]
+    agreed = [result.agreement.sentence] if result.agreement else []
+    said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]
     render.show(*said, *(f"warning: {each}" for each in result.warnings))
     if result.int8:
         render.show(f"int8: {result.int8}")

@@ -12,7 +12,8 @@ import torch
 
 from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv
+from dashfx.ops import AggConv, decisions_of
+from dashfx.ops.ties import alive
 from dashfx.space import Candidate
 
 G = TypeVar("G", bound=Hashable)
@@ -82,22 +83,26 @@ class GenotypeSpace(Space[Genotype]):
 
     Args:
         choices: site name -> its candidates.
+        alike: the sites that choose together, each in one group; by default each chooses for itself.
     """
 
-    def __init__(self, choices: Mapping[str, Sequence[Candidate]]) -> None:
+    def __init__(
+        self, choices: Mapping[str, Sequence[Candidate]], alike: Sequence[Sequence[str]] | None = None
+    ) -> None:
         self.choices = {name: tuple(candidates) for name, candidates in choices.items()}
-        self._positions = Positions(tuple(map(len, self.choices.values())))
+        self.alike = [[name] for name in self.choices] if alike is None else [list(group) for group in alike]
+        self._positions = Positions(tuple(len(self.choices[group[0]]) for group in self.alike))
 
     @classmethod
     def of(cls, sites: Mapping[str, AggConv]) -> GenotypeSpace:
-        """The candidates of a supernet that are alive."""
-        return cls({name: [site.candidates[i] for i in site.mask.nonzero().flatten()] for name, site in sites.items()})
+        """The candidates of a supernet that are alive, and its ties."""
+        return cls({name: alive(site) for name, site in sites.items()}, decisions_of(sites))
 
     def sample(self, generator: torch.Generator) -> Genotype:
         return self._genotype(self._positions.sample(generator))
 
     def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
-        places = tuple(self.choices[name].index(genome[name]) for name in self.choices)
+        places = tuple(self.choices[group[0]].index(genome[group[0]]) for group in self.alike)
         return self._genotype(self._positions.mutate(places, generator))
 
     def encode(self, genome: Genotype) -> Any:
@@ -107,8 +112,9 @@ class GenotypeSpace(Space[Genotype]):
         return Genotype({name: Candidate.from_dict(choice) for name, choice in facts.items()})
 
     def _genotype(self, places: tuple[int, ...]) -> Genotype:
-        pairs = zip(self.choices.items(), places, strict=True)
-        return Genotype({name: candidates[place] for (name, candidates), place in pairs})
+        pairs = zip(self.alike, places, strict=True)
+        chosen = {name: self.choices[group[0]][place] for group, place in pairs for name in group}
+        return Genotype({name: chosen[name] for name in self.choices})
 
 
 class Listed(Space[G]):

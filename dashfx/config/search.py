@@ -63,6 +63,11 @@ class SearchConfig(FitConfig):
         alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
         held_out: the share that "first-order" learns them on.
         warmup: the share of epochs before the architecture parameters move.
+        tie: which sites share their logits candidate by candidate and choose alike: "none" (the paper), "all", "stage"
+            (those of one output size) or "shape" (one shape of weight, stride and groups), see `dashfx.ops.ties`.
+        seeds: how many times the search is run, each time from a start drawn anew; what they agree on is reported, and
+            each proposes its choice.
+        as_retrained: search the network that is retrained, with `retrain.model_args` and `retrain.dropout`.
         tau: the temperature of the relaxation at the start and at the end; geometric in between.
         lead: the share of a grown conv's mixture that its own kernel has at the start; 0 starts even.
         fade: the share of epochs over which a grown conv's residual kernel fades away.
@@ -95,6 +100,9 @@ class SearchConfig(FitConfig):
     alpha_optimizer: str = "adam"
     held_out: float = Field(0.3, gt=0, lt=1)
     warmup: float = Field(0.2, ge=0, lt=1)
+    tie: Literal["none", "all", "stage", "shape"] = "none"
+    seeds: int = Field(1, ge=1)
+    as_retrained: bool = False
     tau: tuple[float, float] = (1.0, 1.0)
     lead: float = Field(0.0, ge=0, lt=1)
     fade: float = Field(0.6, ge=0, le=1)

@@ -15,6 +15,9 @@ from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.space import Candidate
 
+Scores = Mapping[str, Mapping[Candidate, float]]  # site -> a number a candidate
+Groups = Sequence[Sequence[str]] | None  # of sites
+
 ROUNDING = 1e-6  # of a limit, which a solver's answer may miss
 
 
@@ -147,62 +150,76 @@ class Limits:
     def hold(self, genotype: Mapping[str, Candidate]) -> bool:
         return all(limit.holds(limit.total(genotype)) for limit in self.each)
 
-    def best(self, scores: Mapping[str, Mapping[Candidate, float]]) -> Genotype:
+    def best(self, scores: Scores, alike: Groups = None) -> Genotype:
         """The choices of the largest sum of scores that hold; where none do, those that miss by the least.
 
         Args:
             scores: of every candidate that may be chosen; other sites keep their own kernels.
+            alike: the sites that choose together, each in one group; by default each chooses for itself.
         """
-        rows = {name: list(row.values()) for name, row in scores.items()}
-        costs, limits = self._tables(scores)
+        rows = _summed(scores, scores, alike)
+        costs, limits = self._tables(scores, alike)
         found = select_under(rows, costs, limits)
         found = nearest(rows, costs, limits, [limit.most for limit in self.each]) if found is None else found
-        return Genotype({name: list(scores[name])[option] for name, option in found.items()})
+        return _expanded(found, scores, alike)
 
-    def front(self, scores: Mapping[str, Mapping[Candidate, float]], points: int) -> list[Genotype]:
+    def front(self, scores: Scores, points: int, alike: Groups = None) -> list[Genotype]:
         """The best choices from the least of the first budget's cost to as much as the best of all has."""
-        costs, _ = self._tables(scores)
-        found = pareto({name: list(row.values()) for name, row in scores.items()}, costs[0], points)
-        return [Genotype({name: list(scores[name])[option] for name, option in each.items()}) for each in found]
+        costs, _ = self._tables(scores, alike)
+        found = pareto(_summed(scores, scores, alike), costs[0], points)
+        return [_expanded(each, scores, alike) for each in found]
 
-    def check(self, choices: Choices) -> None:
+    def check(self, choices: Choices, alike: Groups = None) -> None:
         """Whether any choice holds all of them.
 
         Raises:
             ConfigError: none does; with the least that can be had.
         """
         scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
-        closest = self.best(scores)
+        closest = self.best(scores, alike)
         if self.hold(closest):
             return
         for limit in self.each:
             alone = Limits((limit,))
-            least = alone.least(choices)
+            least = alone.least(choices, alike)
             if not limit.holds(least):
                 say = limit.budget.cost.say
                 why = "" if limit.is_chosen else " (no choice of kernels changes it)"
+                tied = " with tied choices (search.tie)" if least > alone.least(choices) else ""
                 raise ConfigError(
-                    f"budget {limit.budget.text}: the least that this model and space can have is {say(least)}{why}, "
-                    f"the limit is {say(limit.most)}; allow more, give smaller kernels, or a smaller model"
+                    f"budget {limit.budget.text}: the least that this model and space can have{tied} is {say(least)}"
+                    f"{why}, the limit is {say(limit.most)}; allow more, give smaller kernels, or a smaller model"
                 )
         values = "; ".join(limit.said(limit.total(closest)) for limit in self.each)
         raise ConfigError(
             f"budgets {self}: each can be held, but not all at once; the nearest choice has {values}; allow more"
         )
 
-    def least(self, choices: Choices) -> float:
+    def least(self, choices: Choices, alike: Groups = None) -> float:
         """The least of the first budget's cost that any choice has."""
         (limit, *_) = self.each
-        own = {name: min(limit.costs[name][c] for c in row) for name, row in choices.items()}
-        return limit.rest + sum(own.get(name, cost) for name, cost in limit.own.items())
+        scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
+        chosen = sum(min(row) for row in _summed(limit.costs, scores, alike).values())
+        return limit.rest + chosen + sum(cost for name, cost in limit.own.items() if name not in choices)
 
-    def _tables(
-        self, scores: Mapping[str, Mapping[Candidate, float]]
-    ) -> tuple[list[dict[str, list[float]]], list[float]]:
+    def _tables(self, scores: Scores, alike: Groups) -> tuple[list[dict[str, list[float]]], list[float]]:
         """The costs of the options, and what the limits leave for them."""
-        costs = [{name: [limit.costs[name][c] for c in row] for name, row in scores.items()} for limit in self.each]
+        costs = [_summed(limit.costs, scores, alike) for limit in self.each]
         kept = [limit.rest + sum(own for name, own in limit.own.items() if name not in scores) for limit in self.each]
         return costs, [limit.most - rest for limit, rest in zip(self.each, kept, strict=True)]
+
+
+def _summed(values: Scores, scores: Scores, alike: Groups) -> dict[str, list[float]]:
+    """The first site of each group -> the sum over the group for each candidate of `scores`."""
+    groups = [[name] for name in scores] if alike is None else alike
+    return {group[0]: [sum(values[name][c] for name in group) for c in scores[group[0]]] for group in groups}
+
+
+def _expanded(options: Mapping[str, int], scores: Scores, alike: Groups) -> Genotype:
+    """The choice of each site from the option of each group."""
+    groups = [[name] for name in scores] if alike is None else alike
+    chosen = {name: list(scores[group[0]])[options[group[0]]] for group in groups for name in group}
+    return Genotype({name: chosen[name] for name in scores})
 
 
 def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices) -> Limits:

@@ -5,6 +5,7 @@ from dashfx.ops.autotune.choose import Tuning, tune
 from dashfx.ops.autotune.table import TuningTable
 from dashfx.ops.hosted import AdaptedConv, HostedConv
 from dashfx.ops.relaxations import Relaxation, SoftGumbel, Softmax
+from dashfx.ops.ties import Tying, decisions_of, tie
 
 __all__ = [
     "AdaptedConv",
@@ -15,7 +16,10 @@ __all__ = [
     "Softmax",
     "Tuning",
     "TuningTable",
+    "Tying",
+    "decisions_of",
     "drop_residuals",
     "sites_of",
+    "tie",
     "tune",
 ]

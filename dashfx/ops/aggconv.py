@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.site import Site
 from dashfx.space import Candidate, candidate_padding
+
+if TYPE_CHECKING:
+    from dashfx.ops.ties import Tie
 
 # What a measured choice of algorithm is kept by: grown or not, the input's channels and size, the dtype computed in.
 Use = tuple[bool, tuple[int, ...], torch.dtype]
@@ -42,7 +45,8 @@ class AggConv(nn.Module):
         weights: per candidate (out, in / groups, *kernel); the bias is shared.
         alpha: architecture logits (n_candidates,); `mask` is True where a candidate is alive.
         fade: what share of `residual` counts, see `grow_from`; a 0-dim buffer to be filled in place.
-        relaxation, generator: alpha to coefficients; noise is drawn in training only, and only given a generator.
+        tie: the sites that this one shares its logits with, see `dashfx.ops.ties`; None for its own alone.
+        relaxation, generator: logits to coefficients; noise is drawn in training only, and only given a generator.
         kept: of the candidates that it was built with, the positions of those that are left; a buffer.
         given: coefficients to use instead, for an engine that draws those of all sites at once.
         name: the site's name, for error messages.
@@ -104,6 +108,7 @@ class AggConv(nn.Module):
         self.in_channels, self.out_channels, self.algorithm = in_channels, out_channels, algorithm
         self.relaxation: Relaxation = SoftGumbel(tau=1.0)
         self.generator: torch.Generator | None = None
+        self.tie: Tie | None = None
         self.given: Tensor | None = None
         self.choices: dict[Use, str] = {}
 
@@ -175,7 +180,7 @@ class AggConv(nn.Module):
         """The coefficients of this call, (n_candidates,): those given, or the relaxation's."""
         if self.given is not None:
             return self.given
-        return self.relaxation(self.alpha, self.mask, self.generator if self.training else None)
+        return self.relaxation(self.logits, self.mask, self.generator if self.training else None)
 
     def mix(self, x: Tensor, coef: Tensor, algorithm: str | None = None) -> Tensor:
         """The pure function: x (batch, in, *size) or (in, *size), coef (n_candidates,) -> (batch, out, *output_size).
@@ -201,9 +206,14 @@ class AggConv(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         return self.residual is not None, tuple(x.shape[1:]), dtype
 
+    @property
+    def logits(self) -> Tensor:
+        """What the mixture is made from, (n_candidates,): `alpha`, or what it comes to with those of tied sites."""
+        return self.alpha if self.tie is None else self.tie.logits()[id(self)]
+
     def coefficients(self) -> Tensor:
         """The mixture without noise, (n_candidates,)."""
-        return self.relaxation(self.alpha, self.mask, None)
+        return self.relaxation(self.logits, self.mask, None)
 
     def kernel(self, coef: Tensor | None = None) -> Tensor:
         """The aggregated dense kernel, residual included: (out, in / groups, *frame).
@@ -251,8 +261,12 @@ class AggConv(nn.Module):
             self.residual = None
 
     def only(self, index: int) -> AggConv:
-        """A copy that holds candidate `index` alone, without a residual."""
-        alone = copy.deepcopy(self)
+        """A copy that holds candidate `index` alone, without a residual and tied to nothing."""
+        tie, self.tie = self.tie, None  # whose sites would be copied too
+        try:
+            alone = copy.deepcopy(self)
+        finally:
+            self.tie = tie
         carry(self, alone, self.members.attributes if self.members else ())  # which may be parts of the model
         alone.keep([index])
         alone.free()

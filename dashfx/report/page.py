@@ -11,6 +11,7 @@ from dashfx.data import Data
 from dashfx.drawing.html import Html, items, page, section, table, tag
 from dashfx.drawing.kernels import common_scale, kernel
 from dashfx.genotype import Genotype
+from dashfx.report.agreement import agreement
 from dashfx.report.details import by_class, by_output
 from dashfx.report.evaluations import evaluations
 from dashfx.report.figures import curves, heat_map, limits
@@ -44,6 +45,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         by_output(result.outputs),
         _network(result),
         _sites(result),
+        agreement(result.agreement),
         _left_alone(result),
         _training(result),
         _evaluations(result, config),

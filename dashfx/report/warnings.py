@@ -30,6 +30,7 @@ def warnings_of(result: Result, config: RunConfig, data: Data) -> list[str]:
         *_cheapest(result, config),
         *_undecided(result, config, epochs),
         *_moving(epochs),
+        *_apart(result, config),
         *_retraining(result),
         *_metrics(result),
         *_little_data(result, config, data),
@@ -65,7 +66,7 @@ def _choices(result: Result, config: RunConfig) -> list[str]:
             "longer (search.epochs)."
         ]
     choices = set(map(str, result.chosen.values()))
-    if len(choices) > 1 or len(result.chosen) == 1:
+    if len(choices) > 1 or len(result.chosen) == 1 or config.search.tie != "none":
         return []
     cheap, left = _at_the_lowest_cost(result, config)
     penalty = f"the cost penalty (search.cost_weight={config.search.cost_weight:g}) or " if 2 * cheap > left else ""
@@ -144,6 +145,23 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
     return [
         f"{_sites(names)} still changing the leading candidate in the last {period} of the search: search longer "
         "(search.epochs)."
+    ]
+
+
+def _apart(result: Result, config: RunConfig) -> list[str]:
+    """Searches that differ by their seeds alone and chose differently."""
+    agreement = result.agreement
+    if agreement is None or agreement.seeds < 2 or agreement.verdict == "the same":
+        return []
+    apart = len(agreement.decisions) - agreement.agreed
+    if agreement.verdict == "open":
+        said = "agree no more than chance may do, so that the choice is open"
+    else:
+        said = f"differ at {apart} of {len(agreement.decisions)} decisions, where the choice is not one"
+    tie = "tie choices (search.tie), " if config.search.tie == "none" else ""
+    return [
+        f"{agreement.seeds} searches that only their seeds tell apart {said}: {tie}search longer (search.epochs), or "
+        "compare with --strategy random."
     ]
 
 

@@ -85,6 +85,10 @@ class Inputs:
         same = config.augment == self.config.augment
         return replace(self, config=config, data=self.data if same else augmented(self.data, config.augment))
 
+    def for_search(self) -> Inputs:
+        """The inputs of what searches: as they are, or with `search.as_retrained` those of what trains a choice."""
+        return self.for_retraining() if self.config.search.as_retrained else self
+
     def for_retraining(self) -> Inputs:
         """The inputs of what trains a choice: with the model that `retrain.model_args` make, where there are any.
 

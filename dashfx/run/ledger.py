@@ -9,6 +9,7 @@ import torch
 
 from dashfx.blackbox.base import Row
 from dashfx.genotype import Genotype
+from dashfx.strategies.agreement import Found
 from dashfx.train.progress import Epoch
 
 try:
@@ -26,6 +27,7 @@ class Ledger:
         memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
+        found: what each search by trained mixtures came to, one a seed.
         notes: what a user should know, in the order in which it came up.
     """
 
@@ -33,6 +35,7 @@ class Ledger:
     memory: dict[str, int] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def apart(self) -> Ledger:

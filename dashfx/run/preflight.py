@@ -81,6 +81,7 @@ def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
     find("alpha optimiser", search.alpha_optimizer)
     find("cost", search.cost)
     strategy.check(config)
+    _check_repeats(config, strategy)
     if search.warm_start:
         if not strategy.judges_mixtures:
             raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
@@ -90,6 +91,22 @@ def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
         raise ConfigError(
             f"--budget divides epochs, and strategy {search.strategy} by {config.blackbox.evaluator} counts "
             "evaluations; leave it out and set blackbox.evaluations, or search by dash"
+        )
+
+
+def _check_repeats(config: RunConfig, strategy: Strategy) -> None:
+    """What is repeated or searched at another width has to be of use."""
+    search = config.search
+    if search.seeds > 1 and not strategy.is_control and (not strategy.judges_mixtures or search.warm_start):
+        why = f"--warm-start {search.warm_start}" if strategy.judges_mixtures else f"strategy {search.strategy}"
+        raise ConfigError(
+            f"search.seeds={search.seeds} trains mixtures again from other starts, which {why} does not allow; "
+            "leave it out, or run the search again with another --seed"
+        )
+    if search.as_retrained and config.checkpoint and config.retrain.model_args:
+        raise ConfigError(
+            "search.as_retrained searches the network that retrain.model_args make, which the checkpoint does not fit; "
+            "leave one of the three out"
         )
 
 

@@ -19,6 +19,7 @@ from dashfx.genotype import Genotype
 from dashfx.run import verdict
 from dashfx.run.standing import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
+from dashfx.strategies.agreement import Agreement
 from dashfx.task import ClassScores, OutputError, Task
 from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.progress import Epoch
@@ -67,6 +68,7 @@ class Result:
         evaluations: the rows of a black-box search or a warm start, in order.
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
         budgets: what `model` costs beside each budget.
+        agreement: what several searches, or tied ones, agree on; None where there was one search without ties.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
         html: the models and the search's choices for a notebook, as the report has them.
@@ -94,6 +96,7 @@ class Result:
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     tuned: Tuned | None = None
     budgets: tuple[Spent, ...] = ()
+    agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
     folder: Path | None = None
@@ -181,6 +184,7 @@ class Result:
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "budgets": [asdict(each) for each in self.budgets],
+            "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,

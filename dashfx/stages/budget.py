@@ -30,6 +30,7 @@ from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.finalists import epoch_ratio, trainings, untouched_trainings
 from dashfx.stages.retrain import epochs_of
 from dashfx.stages.rewrite import take_algorithms
+from dashfx.stages.search import proposed
 from dashfx.stages.tune import trial_epochs
 from dashfx.strategies.rules import RandomChoice
 from dashfx.train.fit import Learner, Supervised, fit
@@ -200,7 +201,8 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         def engine(size: Mapping[str, Any]) -> Learner:
             return training.engine(copied, task, config.search.model_copy(update=size), accelerator)
 
-        stages["search"] = StageCost(epoch_seconds(run, engine, config.search, limit), config.search.epochs)
+        seconds = config.search.seeds * epoch_seconds(run, engine, config.search, limit)
+        stages["search"] = StageCost(seconds, config.search.epochs)
         _check_bound(run, stages)
     if genotype is None and supernet is not None:
         genotype = RandomChoice(config.seed).select(sites_of(supernet))  # as large as what will be chosen, on average
@@ -220,7 +222,7 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
     together, bounds = (config.finalists.trainings + config.finalists.refit) * seconds, epochs_of(run)
     if supernet is not None:  # the searched ones, by the tuned recipe and the plain one, and their controls
-        proposals, ratio = run.strategy.proposed, epoch_ratio(run, supernet)
+        proposals, ratio = proposed(run), epoch_ratio(run, supernet)
         together = trainings(config, bounds, proposals) * seconds
         untouched = untouched_trainings(config, bounds, proposals, ratio)
         together += untouched * retrained(None) if config.control else 0.0

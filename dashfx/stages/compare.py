@@ -19,7 +19,7 @@ from dashfx.task import output_errors, scores_by_class
 from dashfx.task.lead import Answers, Lead, answers, lead
 from dashfx.task.voting import voters
 from dashfx.train.fit import metric_over
-from dashfx.train.pace import SUPERNET
+from dashfx.train.pace import of_supernet
 
 MOST_VALUES = 2**26  # answers of one model that are kept for an interval: 256 MiB
 
@@ -33,7 +33,7 @@ def compared(decision: Decision) -> list[Standing]:
         figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
-    search = steps_of(run, *SUPERNET)
+    search = steps_of(run, *{epoch.stage for epoch in run.ledger.history if of_supernet(epoch.stage)})
     return [_standing(decision, each, found.get(id(each)), leads.get(id(each)), search) for each in decision.trained]
 
 

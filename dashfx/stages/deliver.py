@@ -19,6 +19,7 @@ from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
 from dashfx.stages.limits import spent
 from dashfx.stages.quantise import int8
+from dashfx.stages.search import agreement_of
 
 
 def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
@@ -63,6 +64,7 @@ def finished(run: Run, result: Result) -> Result:
         memory=ledger.memory,
         history=ledger.history,
         evaluations=ledger.evaluations,
+        agreement=agreement_of(run),
         notes=ledger.notes,
         folder=folder.root if folder else None,
         network=network(run.inputs, result) if folder else None,

@@ -18,8 +18,9 @@ from dashfx.run.run import Run
 from dashfx.space import size_text
 from dashfx.stages.finalists import epoch_ratio, planned_epochs
 from dashfx.stages.retrain import epochs_of
+from dashfx.stages.search import proposed
 from dashfx.train.fit import Batch, Learner, Supervised
-from dashfx.train.pace import SUPERNET
+from dashfx.train.pace import of_supernet
 
 STEPS = 3  # timed of each learner, after one that is not
 PATIENCE = 20.0  # seconds for the steps of one learner; one step is always timed
@@ -79,13 +80,13 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
         engine.training_data(inputs.data)
         search_step = step_seconds(run, engine, config.search.batch_size)
     seconds, bounds, ratio = {}, epochs_of(run), epoch_ratio(run, supernet)
-    for stage, epochs in planned_epochs(config, bounds, run.strategy.proposed, ratio).items():
-        options, step = (config.search, search_step) if stage in SUPERNET else (config.retrain, plain_step)
+    for stage, epochs in planned_epochs(config, bounds, proposed(run), ratio).items():
+        options, step = (config.search, search_step) if of_supernet(stage) else (config.retrain, plain_step)
         steps = math.ceil(options.fraction * len(inputs.data.train) / options.batch_size)
         seconds[stage] = VALIDATION * epochs * steps * (step or 0.0)
     memory = peak_memory(accelerator.device)
     given, searched = parameters_of(plain.plain), parameters_of(supernet)
-    ended = () if bounds.given else tuple(stage for stage in seconds if stage not in (*SUPERNET, "tune"))
+    ended = () if bounds.given else tuple(stage for stage in seconds if not of_supernet(stage) and stage != "tune")
     return Estimate(given, searched, memory, search_step, plain_step, seconds, ended)
 
 

@@ -13,7 +13,7 @@ from dashfx.cost.latency_model import MeasuredLatency
 from dashfx.cost.latency_table import LatencyTable
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.ops import sites_of
+from dashfx.ops import decisions_of, sites_of
 from dashfx.run.folder import RunFolder
 from dashfx.run.run import Run
 from dashfx.train.processes import first_does
@@ -41,7 +41,7 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run
         for cost in [budget.cost for budget in budgets if isinstance(budget.cost, MeasuredLatency)]:
             cost.times.entries.update(LatencyTable.load(kept).entries)
         limits = limits_of(budgets, trace(inputs.given_model(), inputs.example), choices)
-        limits.check(choices)
+        limits.check(choices, decisions_of(sites_of(supernet)))
         return limits
 
     with run.stage(STAGE, ", ".join(texts)):

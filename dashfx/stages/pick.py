@@ -11,7 +11,7 @@ from torch import nn
 from dashfx.cost.budgets import Spent, limits_of, read_budgets
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.ops import sites_of
+from dashfx.ops import decisions_of, sites_of
 from dashfx.stages.limits import choices_of, limited, spent
 from dashfx.stages.reopen import mixtures_of
 from dashfx.supernet import lower
@@ -57,7 +57,7 @@ def front(folder: str | Path, cost: str, points: int, data: str | None = None) -
     scores, (limit,) = training.rule.preferred(sites_of(supernet)), limits.each
     return [
         Point(each, budget.cost.say(limit.total(each)), sum(scores[name][choice] for name, choice in each.items()))
-        for each in limits.front(scores, points)
+        for each in limits.front(scores, points, decisions_of(sites_of(supernet)))
     ]
 
 

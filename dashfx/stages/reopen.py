@@ -36,6 +36,7 @@ from dashfx.space import Candidate
 from dashfx.stages.retrain import lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
+from dashfx.strategies.agreement import Agreement
 from dashfx.strategies.base import Training
 from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
@@ -133,6 +134,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "evaluations": evaluations,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
         "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
+        "agreement": Agreement.from_dict(facts["agreement"]) if facts.get("agreement") else None,
         "notes": list(map(str, facts["notes"])),
         "warnings": tuple(map(str, facts.get("warnings", ()))),
         "classes": _classes(facts.get("classes")),

@@ -13,9 +13,10 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
+from dashfx.config.run import RunConfig
 from dashfx.errors import ModelError, SpaceError
 from dashfx.frontend.tracing import Program, trace
-from dashfx.ops import TuningTable, sites_of, tune
+from dashfx.ops import TuningTable, sites_of, tie, tune
 from dashfx.ops.autotune.choose import BUDGET
 from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
@@ -28,6 +29,7 @@ from dashfx.space import SearchSpace
 from dashfx.strategies.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
+from dashfx.train.recipe import dropouts
 
 
 def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program, nn.Module]:
@@ -36,9 +38,9 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     Args:
         alone: sites that are not searched, each with the reason.
     """
-    config, space_config = run.config, run.config.space
+    config, space_config, inputs = run.config, run.config.space, run.inputs.for_search()
     with run.stage("trace"):
-        program = trace(run.inputs.given_model(), run.inputs.example)
+        program = trace(with_dropout(inputs.given_model(), config), inputs.example)
     space = space_config.build(program.ndim)
     if config.search.init == "grow":
         check_growth(program, space)
@@ -49,7 +51,17 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
         with run.stage(step.name):
             run.session.observer.passed(step(program.graph_module))
     _note_frozen(run, program)
-    return program, as_supernet(program)
+    supernet = as_supernet(program)
+    tie(sites_of(supernet), config.search.tie)
+    return program, supernet
+
+
+def with_dropout(model: nn.Module, config: RunConfig) -> nn.Module:
+    """The model, with the dropout of retraining where that is what is searched, in place."""
+    if config.search.as_retrained and config.retrain.dropout is not None:
+        for module in dropouts(model):
+            module.p = config.retrain.dropout
+    return model
 
 
 def _note_frozen(run: Run, program: Program) -> None:

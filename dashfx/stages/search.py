@@ -1,9 +1,10 @@
-"""Search, the stage: one candidate per site of a run's supernet, by whichever strategy."""
+"""Search, the stage: one candidate per site of a run's supernet, by whichever strategy, and once for each seed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import zip_longest
 
 from accelerate import Accelerator
 from torch import nn
@@ -14,32 +15,95 @@ from dashfx.config.run import RunConfig
 from dashfx.config.search import BlackBoxConfig
 from dashfx.cost.budgets import Limits
 from dashfx.data import Data
+from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv, sites_of
+from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
+from dashfx.space import Candidate
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.limits import choices_of
 from dashfx.stages.retrain import fit_stage
-from dashfx.stages.rewrite import take_algorithms
+from dashfx.stages.rewrite import rewritten, take_algorithms
+from dashfx.strategies.agreement import Agreement, Found, shares_of
 from dashfx.strategies.base import evaluator_of
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
-from dashfx.train.fit import Learner
+from dashfx.train.fit import Learner, derive_seed
 
 
 def searched(run: Run, supernet: nn.Module) -> tuple[Genotype, ...]:
-    """What the search proposes, the likeliest first: one candidate per site, in each of them."""
+    """What the search proposes, the likeliest first, and each once: one candidate per site, in each of them.
+
+    With `search.seeds` it is run again from starts drawn anew, in stages "search-2" and so on; the ledger learns what
+    each came to. Later stages go on from the first one's supernet.
+    """
+    seeds = 1 if run.strategy.is_control else run.config.search.seeds
+    left = set(sites_of(supernet))
+    proposals = [_once(run, supernet)]
+    for number in range(1, seeds):
+        again = reseeded(run, number)
+        alone = dict.fromkeys(set(sites_of_model(again)) - left, "the first search leaves it alone")
+        proposals.append(_once(again, rewritten(again.silent(), alone)[1], f"-{number + 1}"))
+    if agreement := agreement_of(run):
+        run.note(agreement.sentence)
+    turns = zip_longest(*proposals)
+    return tuple(dict.fromkeys(each for turn in turns for each in turn if each is not None))
+
+
+def proposed(run: Run) -> int:
+    """How many genotypes the search is going to propose, at most."""
+    return run.strategy.proposed * (1 if run.strategy.is_control else run.config.search.seeds)
+
+
+def agreement_of(run: Run) -> Agreement | None:
+    """What the run's searches agree on; None where there was one, without ties."""
+    found = Agreement.of(run.ledger.found)
+    return found if found and (found.seeds > 1 or run.config.search.tie != "none") else None
+
+
+def reseeded(run: Run, number: int) -> Run:
+    """The run as one of its further searches has it: other weights, noise and order, the same data and split."""
+    seed = derive_seed(run.config.seed, "search", number)
+    return run.with_config(run.config.model_copy(update={"seed": seed}))
+
+
+def sites_of_model(run: Run) -> list[str]:
+    """The convs of the model that could be searched."""
+    inputs = run.inputs.for_search()
+    return list(trace(inputs.given_model(), inputs.example).sites)
+
+
+def _once(run: Run, supernet: nn.Module, suffix: str = "") -> tuple[Genotype, ...]:
+    """The proposals of one search, of which the ledger keeps the first with its coefficients."""
     strategy = run.strategy
     with ExitStack() as stage:
-        stage.enter_context(run.stage("search", strategy.plan(run.config)))
-        proposals = strategy.proposals(Searching(run, supernet, stage))
-    return tuple(map(run.session.agree, proposals))
+        stage.enter_context(run.stage("search" + suffix, strategy.plan(run.config)))
+        context = Searching(run, supernet, stage, suffix)
+        proposals = tuple(map(run.session.agree, strategy.proposals(context)))
+    if strategy.judges_mixtures:
+        run.ledger.found.append(context.found(proposals[0]))
+    return proposals
 
 
 class Searching:
-    """A run as a strategy sees it, see `dashfx.strategies.base.Context`."""
+    """A run as a strategy sees it, see `dashfx.strategies.base.Context`.
 
-    def __init__(self, run: Run, supernet: nn.Module, stage: ExitStack | None = None) -> None:
-        self.supernet, self._run, self._stage = supernet, run, stage or ExitStack()
+    Args:
+        suffix: what stands behind the names of its stages, where it is not the run's first search.
+    """
+
+    def __init__(self, run: Run, supernet: nn.Module, stage: ExitStack | None = None, suffix: str = "") -> None:
+        self.supernet, self._run, self._stage, self._suffix = supernet, run, stage or ExitStack(), suffix
+        self._begun, self._shares = self._open(), dict[str, dict[Candidate, float]]()
+
+    def _open(self) -> tuple[list[list[str]], dict[str, int]]:
+        """What there is to decide now, and among how many candidates."""
+        counts = {name: len(row) for name, row in choices_of(self.supernet).items()}
+        return decisions_of(self.sites), counts
+
+    def found(self, genotype: Genotype) -> Found:
+        """What the search came to, by the candidates that it began with and the mixtures that it ended with."""
+        return Found(genotype, *self._begun, shares_of(self._shares, genotype))
 
     @property
     def sites(self) -> Mapping[str, AggConv]:
@@ -66,13 +130,17 @@ class Searching:
         return self._run.session.accelerator
 
     def train(self, learner: Learner, stage: str = "search") -> Fitted:
-        return fit_stage(self._run, learner, stage)
+        fitted = fit_stage(self._run, learner, stage + self._suffix)
+        if stage == "search":
+            self._shares = coefficients_of(self.sites)
+        return fitted
 
     def take_algorithms(self) -> None:
+        self._begun = self._open()  # edits have been made
         take_algorithms(self._run, self.supernet)
 
     def model_of(self, genotype: Genotype) -> nn.Module:
-        return specialised_by(self._run.inputs, genotype, "evaluate")
+        return specialised_by(self._run.inputs.for_search(), genotype, "evaluate")
 
     def history(self, space: Space[Genotype]) -> History[Genotype]:
         session = self._run.session
@@ -92,7 +160,13 @@ class Searching:
 
     def turn_to(self, stage: str, detail: str) -> None:
         self._stage.close()
-        self._stage.enter_context(self._run.stage(stage, detail))
+        self._stage.enter_context(self._run.stage(stage + self._suffix, detail))
+
+
+def coefficients_of(sites: Mapping[str, AggConv]) -> dict[str, dict[Candidate, float]]:
+    """The noise-free mixtures as they stand."""
+    rows = {name: site.coefficients().tolist() for name, site in sites.items()}
+    return {name: dict(zip(site.candidates, rows[name], strict=True)) for name, site in sites.items()}
 
 
 def check_strategy(run: Run, supernet: nn.Module) -> None:

@@ -21,6 +21,7 @@ from dashfx.data import Data
 from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
+from dashfx.ops.ties import alike, logits_of
 from dashfx.plugins import find
 from dashfx.strategies.derivatives import Derivatives
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
@@ -127,7 +128,7 @@ class Engine(Derivatives):
     def coefficients(self) -> dict[str, Tensor]:
         """Fresh coefficients of every site, drawn in one batch: site name -> (n_candidates,), with gradient."""
         width = max(len(alpha) for alpha in self.alphas)
-        logits = torch.stack([nn.functional.pad(a, (0, width - len(a))) for a in self.alphas])
+        logits = torch.stack([nn.functional.pad(a, (0, width - len(a))) for a in logits_of(self.sites)])
         mask = torch.stack([nn.functional.pad(s.mask, (0, width - len(s.mask))) for s in self.sites.values()])
         noise = self._generator if self.model.training else None
         rows = self.relaxation(logits, mask, noise)
@@ -168,6 +169,7 @@ class Engine(Derivatives):
     def step_alphas(self) -> None:
         """Descend on the architecture parameters with the gradients that they hold; nothing during the warm-up."""
         if self.warm:
+            self.update.before_alphas(self)
             self._alpha_optimiser.step()
             self.relaxation.after_step(self)
 
@@ -241,7 +243,8 @@ class Engine(Derivatives):
         if back is not None and stop is None:
             self._plan_return(back)
             return None
-        gone = {(action.site, action.candidate) for action in actions if isinstance(action, Drop)}
+        drops = [action for action in actions if isinstance(action, Drop)]
+        gone = {(name, drop.candidate) for drop in drops for name in alike(self.sites, drop.site)}
         for name in sorted({name for name, _ in gone}):
             candidates = self.sites[name].candidates
             self.keep(name, [i for i, candidate in enumerate(candidates) if (name, candidate) not in gone])

@@ -19,7 +19,7 @@ from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
-from dashfx.ops import drop_residuals
+from dashfx.ops import decisions_of, drop_residuals
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.plugins import split
 from dashfx.strategies.base import Context, Strategy, evaluator_of
@@ -98,12 +98,13 @@ class Gradient(Strategy):
         engine, rule = self.train(context, favoured=True), copy.deepcopy(self.rule)
         judge = Judge(engine, context.data) if rule.judged else None
         if context.config.search.discretise == "one-by-one":
-            context.turn_to(STAGE, f"one of {len(context.sites)} sites at a time")
+            context.turn_to(STAGE, f"one of {len(decisions_of(context.sites))} sites at a time")
             if undecided(engine.sites):
                 learner = OneByOne(engine, rule, judge, context.limits)
                 context.train(learner, STAGE)
                 rule = learner.rule
         genotype = rule.within(context.sites, context.limits, judge)
+        check_alike(context, genotype, rule)
         if judge:
             context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
         return genotype
@@ -139,6 +140,21 @@ class Gradient(Strategy):
         for site in context.sites.values():
             with torch.no_grad():
                 site.alpha.copy_(self.relaxation.start(len(site.candidates)))
+
+
+def check_alike(context: Context, genotype: Genotype, rule: SelectionRule) -> None:
+    """Whether sites that make one decision have one choice, as a rule of a user's may not know.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    for first, *others in decisions_of(context.sites):
+        for other in others:
+            if genotype[other] != genotype[first]:
+                raise ConfigError(
+                    f"rule {rule.name!r} chose {genotype[first]} at {first!r} and {genotype[other]} at {other!r}, and "
+                    "search.tie has them choose alike; let it be a ScoreRule, or go by dashfx.ops.decisions_of"
+                )
 
 
 def favour(context: Context) -> None:

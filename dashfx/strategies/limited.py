@@ -28,7 +28,7 @@ class Limited(Space[Genotype]):
             name: dict(zip(row, torch.rand(len(row), generator=generator).tolist(), strict=True))
             for name, row in self._inner.choices.items()
         }
-        return self._limits.best(scores)
+        return self._limits.best(scores, self._inner.alike)
 
     def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
         for _ in range(TRIES):

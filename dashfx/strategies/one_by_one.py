@@ -15,8 +15,9 @@ import torch
 
 from dashfx.config.search import SearchConfig
 from dashfx.cost.budgets import Limits
-from dashfx.ops import AggConv
+from dashfx.ops import AggConv, decisions_of
 from dashfx.ops.relaxations import Progress
+from dashfx.ops.ties import alike
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.judge import Judge
 from dashfx.strategies.rules import SelectionRule
@@ -26,10 +27,10 @@ STAGE = "one-by-one"  # in the log, the report, and the names of checkpoints
 
 
 class OneByOne(Engine):
-    """The search goes on for an epoch of `search.recovery` times the usual size per site that still mixes.
+    """The search goes on for an epoch of `search.recovery` times the usual size per decision that is still open.
 
-    Before each, one site is left with its choice. So when the last epoch is done nothing is mixed any more, and an
-    interrupted run goes on with the site that comes next.
+    Before each, one site, or all that choose together, is left with its choice. So when the last epoch is done nothing
+    is mixed any more, and an interrupted run goes on with the site that comes next.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class OneByOne(Engine):
             judge: whom the rule asks, where it does.
             limits: what the choices may cost together; each is made beside those that would be made now elsewhere.
         """
-        epochs = len(undecided(searched.sites))
+        epochs = len(decisions_of(undecided(searched.sites)))
         super().__init__(
             searched.plain,
             searched.task,
@@ -75,17 +76,21 @@ class OneByOne(Engine):
     def decide_next(self) -> str:
         """Leave the next of the mixed sites, by the rule's order, with the rule's choice; its name.
 
-        The choice starts from the mixed kernel on its own taps, so only what the mixture has elsewhere is lost.
+        Sites that choose together with it are decided too. The choice starts from the mixed kernel on its own taps, so
+        only what the mixture has elsewhere is lost.
         """
         sites = undecided(self.sites)
         name = max(sites, key=lambda each: certainty(sites[each]))
         if self.rule.order == "random":
             name = sorted(sites)[derive_seed("one-by-one", *sorted(sites)) % len(sites)]
-        site = sites[name]
-        together = {name: site} if self._limits is None else self.sites
-        index = site.candidates.index(self.rule.within(together, self._limits, self.judge)[name])
-        site.weights[index].copy_(site.restricted(index))
-        self.keep(name, [index])
+        group = alike(sites, name)
+        together = {each: sites[each] for each in group} if self._limits is None else self.sites
+        chosen = self.rule.within(together, self._limits, self.judge)[name]
+        kernels = {each: sites[each].restricted(sites[each].candidates.index(chosen)) for each in group}
+        for each, kernel in kernels.items():
+            index = sites[each].candidates.index(chosen)
+            sites[each].weights[index].copy_(kernel)
+            self.keep(each, [index])
         return name
 
 

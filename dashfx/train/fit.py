@@ -26,7 +26,7 @@ from dashfx.task import Task, evaluate
 from dashfx.train.averaging import Average
 from dashfx.train.checkpoints import Fitted, cpu_copy, keep_or_go_back, resumed, save
 from dashfx.train.length import Plan, length_of
-from dashfx.train.pace import SUPERNET
+from dashfx.train.pace import of_supernet
 from dashfx.train.processes import (
     DDP,
     check_agreement,
@@ -323,7 +323,7 @@ def _train_loader(learner: Learner, data: Data, stage: str, seed: int) -> DataLo
 
 def _block(stage: str) -> str:
     """The block of options that a stage is set by."""
-    return "search" if stage in SUPERNET else "retrain"
+    return "search" if of_supernet(stage) else "retrain"
 
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:

@@ -10,6 +10,12 @@ PLAIN_EPOCHS = 4.0  # what an epoch of a supernet takes in those of a plain mode
 SUPERNET = ("search", "one-by-one")  # stages that train a supernet; all others train a plain model
 
 
+def of_supernet(stage: str) -> bool:
+    """Whether a stage trains a supernet; those of a second search are called "search-2" and so on."""
+    name, dash, number = stage.rpartition("-")
+    return stage in SUPERNET or (bool(dash) and number.isdigit() and name in SUPERNET)
+
+
 class Pace:
     """Counts epochs as they are done."""
 
@@ -40,7 +46,7 @@ class Pace:
             self._plan[planned] -= self._most.pop(facts.stage) - facts.epochs  # by now its length is known
         self._done[facts.stage] = facts.epoch + 1
         self._lengths[facts.stage] = facts.epochs
-        self._seconds[facts.stage in SUPERNET].append(facts.seconds)
+        self._seconds[of_supernet(facts.stage)].append(facts.seconds)
 
     def finished(self, stage: str) -> None:
         """A stage that ended early has nothing left."""
@@ -62,7 +68,7 @@ class Pace:
             if (planned := self._planned_as(stage)) is not None:
                 done[planned] += epochs
         rest = {stage: max(0.0, epochs - done[stage]) for stage, epochs in self._plan.items()}
-        return sum(epochs * cost[stage in SUPERNET] for stage, epochs in rest.items())
+        return sum(epochs * cost[of_supernet(stage)] for stage, epochs in rest.items())
 
     def _planned_as(self, stage: str) -> str | None:
         """The planned stage that this one is part of: its own name, or the longest that it begins with."""

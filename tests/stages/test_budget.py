@@ -241,3 +241,13 @@ def test_a_measurement_takes_as_many_steps_as_its_share_allows(
     monkeypatch.setattr("dashfx.stages.budget._timed", timed)
     run = prepare(ToyNet, DATA, config=config())
     assert epoch_seconds(run, lambda _: None, run.config.retrain, limit) == 30 and seen == steps  # type: ignore[arg-type,return-value]
+
+
+def test_every_search_of_several_seeds_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 2.0)
+
+    def seconds(seeds: int) -> float:
+        run = prepare(ToyNet, DATA, config=config(search={**FAST["search"], "seeds": seeds, "autotune": False}))
+        return measured(run, rewritten(run)[1], None)["search"].seconds
+
+    assert seconds(3) == 3 * seconds(1) == 6.0

@@ -76,7 +76,7 @@ def planned_longer(config: RunConfig, full: Bounds, proposals: int, supernet: fl
         supernet: what an epoch of the search costs in those of the untouched model.
     """
     seeds, others = config.finalists.trainings, min(config.finalists.count, proposals) - 1
-    search = supernet * config.search.epochs if config.trains_supernet else 0.0
+    search = supernet * config.search.seeds * config.search.epochs if config.trains_supernet else 0.0
     return (1 + others) * full.most + (search + race_epochs(config, full, proposals)) / seeds
 
 
@@ -119,7 +119,8 @@ def planned_epochs(
     if longer is None:
         most = planned_longer(config, retraining, proposals, supernet) if options.longer else 0.0
         longer = round(most) if most > full else 0.0
-    epochs: dict[str, float] = {"search": config.search.epochs} if config.trains_supernet else {}
+    searches = range(1, config.search.seeds + 1) if config.trains_supernet else ()
+    epochs: dict[str, float] = {f"search-{n}" if n > 1 else "search": config.search.epochs for n in searches}
     if race := race_epochs(config, retraining, proposals):
         epochs[RACE] = race
     if config.tune.trials:

@@ -17,7 +17,7 @@ from dashfx.ops import AggConv, sites_of
 from dashfx.ops.autotune.estimate import estimates
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import ByTraining
-from dashfx.train.pace import SUPERNET
+from dashfx.train.pace import of_supernet
 from dashfx.train.progress import Epoch
 
 
@@ -66,7 +66,7 @@ def search_work(run: Run, supernet: float) -> float:
         supernet: multiply-adds of the supernet for one row.
     """
     config, inputs = run.config, run.inputs
-    history = [epoch for epoch in run.ledger.history if epoch.stage.startswith(SUPERNET)]
+    history = [epoch for epoch in run.ledger.history if of_supernet(epoch.stage)]
     work = work_of(history, config.search.batch_size, supernet)
     if isinstance(run.strategy.evaluator, ByTraining):
         steps = int(config.retrain.fraction * len(inputs.data.train)) // config.retrain.batch_size

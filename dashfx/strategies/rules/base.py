@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from dashfx.cost.budgets import Limits
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv
+from dashfx.ops import AggConv, decisions_of
+from dashfx.ops.ties import alive
 from dashfx.space import Candidate
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class SelectionRule(ABC):
         found = self.judged_by(judge, sites) if judge else self.select(sites)
         if limits is None or limits.hold(found):
             return found
-        return Genotype(limits.best(self.preferred(sites)), f"{found.rule} within {limits}")
+        best = limits.best(self.preferred(sites), decisions_of(sites))
+        return Genotype(best, f"{found.rule} within {limits}")
 
     @torch.no_grad()
     def preferred(self, sites: Mapping[str, AggConv]) -> dict[str, dict[Candidate, float]]:
@@ -71,7 +74,11 @@ class SelectionRule(ABC):
 
 
 class ScoreRule(SelectionRule):
-    """A score per candidate; the highest is chosen. Candidates that left the search are never chosen."""
+    """A score per candidate; the highest is chosen. Candidates that left the search are never chosen.
+
+    Of sites that make one decision, the candidate is chosen that the fewest of them rule out (by minus infinity), and
+    of these the one of the largest sum of scores.
+    """
 
     @abstractmethod
     def scores(self, aggconv: AggConv) -> Tensor:
@@ -79,8 +86,19 @@ class ScoreRule(SelectionRule):
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         with torch.no_grad():
-            picks = {n: self.scores(a).masked_fill(~a.mask, -torch.inf).argmax() for n, a in sites.items()}
-        return Genotype({n: sites[n].candidates[int(pick)] for n, pick in picks.items()}, self.name)
+            scores = {n: self.scores(a).masked_fill(~a.mask, -torch.inf) for n, a in sites.items()}
+        decided = {n: _best(group, sites, scores) for group in decisions_of(sites) for n in group}
+        return Genotype({n: decided[n] for n in sites}, self.name)
 
     def preferences(self, aggconv: AggConv) -> Tensor:
         return self.scores(aggconv)
+
+
+def _best(group: Sequence[str], sites: Mapping[str, AggConv], scores: Mapping[str, Tensor]) -> Candidate:
+    """What the sites of one decision choose."""
+    first, *others = group
+    if not others:
+        return sites[first].candidates[int(scores[first].argmax())]
+    rows = [dict(zip(sites[name].candidates, scores[name].tolist(), strict=True)) for name in group]
+    known = {c: [row[c] for row in rows if math.isfinite(row[c])] for c in alive(sites[first])}
+    return max(known, key=lambda c: (len(known[c]), sum(known[c])))

@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomChoice(SelectionRule):
-    """A uniform draw per site among what is alive: the control that every search has to beat."""
+    """A uniform draw per decision among what is alive, tied sites alike: the control that every search has to beat."""
 
     seed: int = 0
     name: ClassVar[str] = "random"
 
     def select(self, sites: Mapping[str, AggConv]) -> Genotype:
         generator = torch.Generator().manual_seed(self.seed)
-        alive = {name: aggconv.mask.nonzero().flatten().tolist() for name, aggconv in sites.items()}
-        picks = {n: left[int(torch.randint(len(left), (), generator=generator))] for n, left in alive.items()}
-        return Genotype({n: sites[n].candidates[pick] for n, pick in picks.items()}, f"random, seed {self.seed}")
+        return Genotype(GenotypeSpace.of(sites).sample(generator), f"random, seed {self.seed}")
 
     def within(self, sites: Mapping[str, AggConv], limits: Limits | None, judge: Judge | None = None) -> Genotype:
         """The first draw that costs no more than the limits allow."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
-from dashfx.ops import AggConv
+from dashfx.ops import AggConv, decisions_of
+from dashfx.space import Candidate
 from dashfx.strategies.rules.base import SelectionRule
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class Perturbation(SelectionRule):
     """The candidate whose coefficient, set to 0 and nothing else changed, raises the held-out loss most.
 
-    Sites come in a random order, and each is decided before the next is looked at. With `search.discretise=one-by-one`
-    the supernet is trained on in between, as in the paper. It looks once at every candidate of every site.
+    Sites come in a random order, those that choose together at once, and each is decided before the next is looked at.
+    With `search.discretise=one-by-one` the supernet is trained on in between, as in the paper. It looks once at every
+    candidate of every decision.
     """
 
     seed: int = 0
@@ -45,15 +47,18 @@ class Perturbation(SelectionRule):
         return Genotype({name: site.candidates[alive(site)[0]] for name, site in sites.items()}, self.name)
 
     def judged_by(self, judge: Judge, sites: Mapping[str, AggConv]) -> Genotype:
-        coef, picks, names = judge.coefficients(), dict[str, int](), list(sites)
-        order = torch.randperm(len(names), generator=torch.Generator().manual_seed(self.seed)).tolist()
-        for name in (names[place] for place in order):
-            left = alive(sites[name])
-            losses = [judge.loss({**coef, name: without(coef[name], i)}) for i in left] if len(left) > 1 else [0.0]
-            picks[name] = left[max(range(len(left)), key=lambda place: losses[place])]
-            coef[name] = torch.zeros_like(coef[name])
-            coef[name][picks[name]] = 1.0
-        return Genotype({name: site.candidates[picks[name]] for name, site in sites.items()}, self.name)
+        coef, picks, groups = judge.coefficients(), dict[str, Candidate](), decisions_of(sites)
+        order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(self.seed)).tolist()
+        for group in (groups[place] for place in order):
+            left = [sites[group[0]].candidates[i] for i in alive(sites[group[0]])]
+            places = {name: {c: sites[name].candidates.index(c) for c in left} for name in group}
+            tried = [{**coef, **{n: without(coef[n], places[n][c]) for n in group}} for c in left] if left[1:] else []
+            losses = [judge.loss(each) for each in tried] or [0.0]
+            chosen = left[max(range(len(left)), key=lambda place: losses[place])]
+            for name in group:
+                picks[name], coef[name] = chosen, torch.zeros_like(coef[name])
+                coef[name][places[name][chosen]] = 1.0
+        return Genotype({name: picks[name] for name in sites}, self.name)
 
 
 def alive(site: AggConv) -> list[int]:

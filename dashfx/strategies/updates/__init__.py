@@ -9,6 +9,7 @@ from dashfx.strategies.updates.amended import Amended
 from dashfx.strategies.updates.base import Update
 from dashfx.strategies.updates.expgrad import expgrad
 from dashfx.strategies.updates.first_order import FirstOrder
+from dashfx.strategies.updates.normalised import Normalised
 from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.relaxed import Relaxed
 from dashfx.strategies.updates.unrolled import Unrolled
@@ -19,6 +20,7 @@ UPDATES: dict[str, type[Update]] = {
     "unrolled": Unrolled,
     "amended": Amended,
     "relaxed": Relaxed,
+    "normalised": Normalised,
 }
 ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam, "expgrad": expgrad}
 
@@ -27,6 +29,7 @@ __all__ = [
     "UPDATES",
     "Amended",
     "FirstOrder",
+    "Normalised",
     "OneLevel",
     "Relaxed",
     "Unrolled",

@@ -29,6 +29,9 @@ class Update(ABC):
     def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
         """One step; returns the training loss, detached. `valid_batch` is given where `uses_held_out`."""
 
+    def before_alphas(self, engine: Engine) -> None:
+        """A last look at the gradients of the architecture parameters, before these take a step."""
+
     def state_dict(self) -> dict[str, Any]:
         """What it remembers from step to step, as tensors and plain values."""
         return {}
