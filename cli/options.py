@@ -169,6 +169,23 @@ RandomControl = Annotated[
         show_default=False,
     ),
 ]
+Ensemble = Annotated[
+    int | None,
+    typer.Option(
+        help="also average so many of the best trained models, in one ONNX file",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
+Distil = Annotated[
+    bool | None,
+    typer.Option(
+        "--distil",
+        help="train the model once more on the ensemble's answers, and keep the better one on validation",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Input = Annotated[
@@ -368,5 +385,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limit": ("limit", _as_it_is),
     "control": ("control", _as_it_is),
     "random_control": ("random_control", _as_it_is),
+    "ensemble": ("ensemble.count", _as_it_is),
+    "distil": ("ensemble.distil", _as_it_is),
     "int8": ("export.int8", _as_it_is),
 }

@@ -25,6 +25,9 @@ from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
 from dashfx.stages.deliver import delivered
+from dashfx.stages.ensemble.average import averaged
+from dashfx.stages.ensemble.distil import distilled
+from dashfx.stages.ensemble.members import check_ensemble
 from dashfx.stages.export import opened
 from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
 from dashfx.stages.limits import limited
@@ -92,7 +95,8 @@ def search(
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)
     decision = decided(run, finalists, start_from(supernet), program, tuning, chance)
-    return delivered(decision, compared(decision), program.skips)
+    decision = distilled(decision, start_from(supernet))
+    return delivered(decision, compared(decision), program.skips, averaged(decision))
 
 
 @releasing
@@ -128,19 +132,20 @@ def retrain_genotype(
     run = budgeted(run, None, kept(run, genotype))
     finalist = Finalist(SEARCHED, SEARCHED, genotype, run.config, RETRAIN, f"{run.config.retrain.weights} weights")
     decision = decided(run, [finalist], lambda *_: plain, program, alone=True)
-    return delivered(decision, compared(decision), program.skips)
+    return delivered(decision, compared(decision), program.skips, averaged(decision))
 
 
 def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     """Whether what the options name is there and fits the traced model; nothing is written before.
 
     Raises:
-        DashfxError: an evaluator, a space of tuning or a width for retraining that cannot be used.
+        DashfxError: an evaluator, a space of tuning, a width for retraining or an ensemble that cannot be used.
     """
     check_strategy(run, supernet)
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)
+    check_ensemble(run)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

@@ -59,6 +59,8 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
+    ensemble: options.Ensemble = None,
+    distil: options.Distil = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
@@ -111,6 +113,8 @@ def show_result(result: Result, folder: Path) -> None:
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts), tables.run_metrics(facts))
     said = [*([result.verdict] if result.verdict else []), *(each.sentence for each in result.budgets)]
     render.show(*said, *(f"warning: {each}" for each in result.warnings))
+    if result.ensemble:
+        render.show(result.ensemble.sentence(result.task.metric_name))
     if result.int8:
         render.show(f"int8: {result.int8}")
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from dashfx.config import presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
+from dashfx.config.ensemble import EnsembleConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
@@ -133,6 +134,7 @@ class RunConfig(Strict):
     blackbox: BlackBoxConfig = BlackBoxConfig()
     tune: TuneConfig = TuneConfig()
     retrain: RetrainConfig = RetrainConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
     random_control: bool = False

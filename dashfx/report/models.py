@@ -9,7 +9,7 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
-from dashfx.run.result import Result
+from dashfx.run.result import DISTILLED, Result
 
 HOW = {"searched": "", "untouched": "--control", "random": "--random-control"}  # the flag that trains each
 
@@ -24,6 +24,8 @@ def models(result: Result, config: RunConfig) -> Html:
             "All were trained by the same recipe, the searched one from the weights that its search had left, which "
             "may be its whole lead (--weights fresh compares the choices alone); "
         )
+    if DISTILLED in result.models:
+        same = f"{same}the distilled one on the ensemble's answers too; "
     text = (
         f"{same}one seed each, so that small differences may be chance: "
         f"{result.task.metric_name}, {'higher' if result.task.maximise else 'lower'} is better. A multiply-add is two "

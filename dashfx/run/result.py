@@ -16,13 +16,14 @@ from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
+from dashfx.run.ensemble import Ensemble
 from dashfx.site import Site, Skip
 from dashfx.task import ClassScores, OutputError, Task
 from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
-SEARCHED, UNTOUCHED, RANDOM = "searched", "untouched", "random"  # origins of finalists
+SEARCHED, UNTOUCHED, RANDOM, DISTILLED = "searched", "untouched", "random", "distilled"  # origins of finalists
 
 ReceptiveField = tuple[float, ...] | None  # positions of the input per axis; None where it is not known
 
@@ -50,10 +51,10 @@ class Standing:
 
     Attributes:
         name: what tells it from the others; its origin, where there is one of that origin.
-        origin: "searched", "untouched" or "random"; a run that only retrains is named by its strategy.
+        origin: "searched", "untouched", "random" or "distilled"; a run that only retrains is named by its strategy.
         stage: the stage that trained it.
         valid: the task's metric on the validation part; NaN where its training diverged.
-        steps: of its training; `search_steps` of the search that led to it.
+        steps: of its training; `search_steps` of the search that led to it, or of all that a distilled one learnt from.
         figures: also on the test part, with its size and latency; None for what was not measured there.
         kept: whether it is the model that is handed back.
     """
@@ -107,6 +108,7 @@ class Result:
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
+        ensemble: the average of the best trained models, or why there is none; None where none was asked for.
         budgets: what `model` costs beside each budget.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
@@ -132,6 +134,7 @@ class Result:
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     tuned: Tuned | None = None
+    ensemble: Ensemble | None = None
     budgets: tuple[Spent, ...] = ()
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
@@ -176,9 +179,11 @@ class Result:
         if searched is None or untouched is None:
             return ""
         values = f"validation: searched {searched.valid:.4f}, untouched {untouched.valid:.4f}"
-        return (
-            f"{values}; {SEARCHED if searched.kept else UNTOUCHED} is kept" if self.changed else f"{values}; unchanged"
-        )
+        if not self.changed:
+            return f"{values}; unchanged"
+        distilled = self.kept is not None and self.kept.origin == DISTILLED
+        won = searched.kept or (distilled and self.genotype == searched.genotype)
+        return f"{values}; {SEARCHED if won else UNTOUCHED} is kept{', distilled' if distilled else ''}"
 
     @property
     def verdict(self) -> str:
@@ -212,7 +217,7 @@ class Result:
             "onnx_valid": self.onnx_valid,
             "verdict": self.verdict,
             "control": control,
-            "kept": self.kept.origin if control and self.kept else None,
+            "kept": self.kept.origin if self.kept and (control or self.kept.origin == DISTILLED) else None,
             "finalists": [each.to_dict(untouched) | self._ended(each.stage) for each in self.finalists],
             "tuned": dict(self.tuned.values) if self.tuned else None,
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
@@ -222,6 +227,7 @@ class Result:
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,
             "int8": self.int8.to_dict() if self.int8 else None,
+            "ensemble": self.ensemble.to_dict() if self.ensemble else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
             "notes": self.notes,

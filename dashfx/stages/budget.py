@@ -220,6 +220,8 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
     if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
         together += ((config.tune.wanted and config.tune.finalist) + config.random_control) * seconds
         together += retrained(None) if config.control else 0.0
+        # Distilling also asks every member: a forward pass of each, about a third of a step.
+        together += config.ensemble.distil * (1 + config.ensemble.count / 3) * seconds
     stages["retrain"] = StageCost(together, epochs_of(run).usual)
     return stages
 

@@ -11,8 +11,9 @@ from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
 from dashfx.cost.latency import compare
-from dashfx.run.result import SEARCHED, Standing
+from dashfx.run.result import DISTILLED, SEARCHED, Standing
 from dashfx.run.run import Run
+from dashfx.stages.ensemble.members import members_of, steps_to
 from dashfx.stages.finalists import Decision
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.task import output_errors, scores_by_class
@@ -27,7 +28,9 @@ def compared(decision: Decision) -> list[Standing]:
     with run.stage("compare", f"{len(models)} models"):
         metrics = {origin: (measured[origin].valid, metric_of(run, model, "test")) for origin, model in models.items()}
         figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
-    search = steps_of(run, "search", ONE_BY_ONE)
+    before = {SEARCHED: steps_of(run, "search", ONE_BY_ONE)}
+    if any(each.finalist.origin == DISTILLED for each in decision.trained):
+        before[DISTILLED] = steps_to(run, members_of(decision))
     return [
         Standing(
             each.finalist.name,
@@ -36,7 +39,7 @@ def compared(decision: Decision) -> list[Standing]:
             each.finalist.stage,
             each.valid,
             steps_of(run, each.finalist.stage),
-            search if each.finalist.origin == SEARCHED else 0,
+            before.get(each.finalist.origin, 0),
             figures[each.finalist.origin] if each is measured.get(each.finalist.origin) else None,
             each is decision.kept,
         )

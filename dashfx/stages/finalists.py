@@ -6,6 +6,7 @@ the options as they were are another recipe of the searched one: a few short tri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ from dashfx.train.length import Bounds
 from dashfx.tune import Tuned, is_plain, with_values
 
 RETRAIN, PLAIN, CONTROL = "retrain", "retrain-plain", "control"  # stages, one a finalist, as the log names them
+DISTIL = "distil"  # and that of a model which learns from the ensemble
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,16 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finalist after its training: its model and the metric on validation; None and NaN where training diverged."""
+    """A finalist after its training: its model and the metric on validation; None and NaN where training diverged.
+
+    Attributes:
+        judged: see `dashfx.stages.retrain.Retrained`.
+    """
 
     finalist: Finalist
     model: nn.Module | None
     valid: float
+    judged: float
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ def planned_epochs(config: RunConfig, retraining: Bounds) -> dict[str, float]:
     if not config.search.is_control:
         stages += [CONTROL] if config.control else []
         stages += [RANDOM] if config.random_control else []
+    stages += [DISTIL] if config.ensemble.distil else []
     return {**epochs, **dict.fromkeys(stages, retraining.most)}
 
 
@@ -204,12 +212,12 @@ def train_finalists(
         try:
             with run.stage(finalist.stage, plan(finalist.plan, by_recipe)):
                 done = retrain(by_recipe.for_retraining(), model, finalist.stage)
-            trained.append(Trained(finalist, done.model, done.valid))
+            trained.append(Trained(finalist, done.model, done.valid, done.judged))
         except DivergedError:
             if finalist is finalists[-1] and all(each.model is None for each in trained):
                 raise
             run.note(f"{finalist.stage}: the {finalist.name} model's training diverges, so it is out")
-            trained.append(Trained(finalist, None, float("nan")))
+            trained.append(Trained(finalist, None, math.nan, math.nan))
     return trained
 
 

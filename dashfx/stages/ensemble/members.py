@@ -1,0 +1,93 @@
+"""Members of the ensemble: the best trained models of a run that may be handed back, each another training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cmp_to_key
+
+import torch
+from torch import nn
+
+from dashfx.config.run import RunConfig
+from dashfx.deploy.averaged import AVERAGES
+from dashfx.errors import ConfigError, TaskError
+from dashfx.run.result import DISTILLED, SEARCHED
+from dashfx.run.run import Run
+from dashfx.stages.finalists import Decision, Trained
+
+SEARCHES = ("search", "one-by-one")  # stages of training before the searched model's own
+
+
+def check_ensemble(run: Run) -> None:
+    """Whether the ensemble that the options ask for can be made; nothing is trained before.
+
+    Raises:
+        TaskError: a task that does not say how outputs are averaged.
+        ConfigError: more members than the run trains models.
+    """
+    count, task = run.config.ensemble.count, run.inputs.task
+    if not count:
+        return
+    if task.average not in AVERAGES:
+        raise TaskError(
+            f"--ensemble {count}: task {task.name} does not say how the outputs of several models become one; let its "
+            f"Task say average= {' or '.join(map(repr, AVERAGES))}, or leave --ensemble away"
+        )
+    if count > (most := most_members(run.config, run.strategy.is_control)):
+        raise ConfigError(
+            f"--ensemble {count}: this run trains {most} model{'s' * (most != 1)} that may be handed back; average no "
+            "more than those, or let it train more of them (--control)"
+        )
+
+
+def most_members(config: RunConfig, is_control: bool) -> int:
+    """How many models the options train that may be handed back."""
+    if is_control:
+        return 1
+    return 1 + (config.tune.wanted and config.tune.finalist) + config.control
+
+
+def members_of(decision: Decision) -> list[Trained]:
+    """The best on validation, no more than the options ask for; of equals those that were trained last come first.
+
+    What is only compared, what a budget does not allow (unless it allows none) and what has the weights of a better one
+    is no member; nor is a model that was trained on the ensemble's answers.
+    """
+    rivals = [each for each in decision.trained if may_be_averaged(each)]
+    limits = decision.run.limits
+    held = [each for each in rivals if limits is None or limits.hold(each.finalist.genotype)]
+    found: list[Trained] = []
+    for each in ranked(decision.run, held or rivals):
+        if not any(same_weights(each.model, other.model) for other in found):
+            found.append(each)
+    return found[: decision.run.config.ensemble.count]
+
+
+def may_be_averaged(each: Trained) -> bool:
+    return each.model is not None and not each.finalist.only_compared and each.finalist.origin != DISTILLED
+
+
+def ranked(run: Run, trained: Sequence[Trained]) -> list[Trained]:
+    """The best first by what finalists are judged by; what has no metric last."""
+
+    def order(a: Trained, b: Trained) -> int:
+        better = run.inputs.task.better
+        return better(b.judged, a.judged) - better(a.judged, b.judged)
+
+    return sorted(reversed(trained), key=cmp_to_key(order))
+
+
+def same_weights(a: nn.Module | None, b: nn.Module | None) -> bool:
+    """Whether two models are one: the same names, and bit for bit the same tensors."""
+    if a is None or b is None:
+        return False
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def steps_to(run: Run, trained: Sequence[Trained]) -> int:
+    """Steps of all training that led to these models together, the search's included where it found one of them."""
+    stages = {each.finalist.stage for each in trained}
+    if any(each.finalist.origin == SEARCHED for each in trained):
+        stages |= set(SEARCHES)
+    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage in stages)
