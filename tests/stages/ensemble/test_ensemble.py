@@ -19,6 +19,7 @@ from toys import FAST, SIZE, ToyNet, arrays, toy_data
 from typer.testing import CliRunner
 
 import dashfx
+import dashfx.pipeline
 from dashfx.cli.main import app
 from dashfx.deploy.averaged import Averaged
 from dashfx.deploy.runtime import OnnxModel, read_metadata
@@ -307,3 +308,34 @@ def test_an_instance_from_python_has_a_loader_that_takes_one(tmp_path: Path, mon
     whole = runpy.run_path(str(tmp_path / "run" / "load_ensemble.py"))["load"](ToyNet())
     assert type(whole).__name__ == Averaged.__name__ and len(whole.members) == 2
     assert sum(p.numel() for p in whole.parameters()) == ensemble_of(result).figures.parameters  # type: ignore[union-attr]
+
+
+def test_members_of_other_widths_are_rebuilt_each_as_it_is(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After tuning, the recipe that lost is a member too, with the width that its options say."""
+    monkeypatch.setattr("dashfx.stages.ensemble.average.write_onnx", lambda *_: (None, 0.5))
+    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    tune = {"trials": 9, "epochs": 1, "sampler": "grid", "space": {"lr": [0.01], "model_args.width": [6]}}
+    result = search(user, tmp_path / "run", tune=tune, ensemble={"count": 3, "distil": False})
+    found = ensemble_of(result)
+    assert found.why == "" and {each.name for each in found.members} == {"tuned", "plain", "untouched"}
+    files = sorted((tmp_path / "run" / "ensemble").glob("*.safetensors"))
+    widths = dict(zip([each.name for each in found.members], map(width_of, files), strict=True))
+    finals = result.tuned and result.tuned.finals
+    assert finals and widths == {"tuned": 6, "plain": 4, "untouched": 6 if finals["kept"] == "tuned" else 4}
+    torch.save(torch.zeros(2, 2, SIZE), tmp_path / "run" / "x.pt")
+    assert answers_of(tmp_path / "run").shape == (2, 3)
+
+
+def width_of(file: Path) -> int:
+    return load_file(file)["conv1.bias"].numel()
+
+
+def test_a_retraining_makes_no_ensemble_and_says_so(user: Path) -> None:
+    genotype = Genotype({name: dashfx.Candidate(5) for name in ("conv1", "conv2")})
+    spec, data = f"{user / 'net.py'}:ToyNet", str(user / "waves.npz")
+    result = dashfx.pipeline.retrain_genotype(spec, data, genotype, config=options())
+    assert ensemble_of(result).figures is None
+    assert ensemble_of(result).sentence("accuracy").startswith("no ensemble: 1 model that may be handed back")
+    assert result.to_dict()["ensemble"]["why"] and any(note.startswith("ensemble: 1 model") for note in result.notes)

@@ -18,9 +18,9 @@ from dashfx.run.prepare import prepare
 from dashfx.run.result import DISTILLED, RANDOM, SEARCHED, UNTOUCHED
 from dashfx.run.run import Run
 from dashfx.space import Candidate
-from dashfx.stages.ensemble.average import unfit
+from dashfx.stages.ensemble.average import part_of, unfit
 from dashfx.stages.ensemble.members import check_ensemble, members_of, most_members, ranked, steps_to
-from dashfx.stages.finalists import Decision, Finalist, Trained
+from dashfx.stages.finalists import Decision, Finalist, Trained, planned_epochs
 from dashfx.task import classify
 from dashfx.train.progress import Epoch
 
@@ -125,6 +125,12 @@ def test_how_many_models_a_run_trains() -> None:
     assert most_members(run_of(**tuned).config, is_control=True) == 1
 
 
+def test_distilling_is_one_more_training_in_the_plan() -> None:
+    config = run_of(ensemble={"count": 2, "distil": True}).config
+    assert planned_epochs(config)["distil"] == config.retrain.epochs
+    assert "distil" not in planned_epochs(run_of().config)
+
+
 def test_more_members_than_models_are_refused() -> None:
     check_ensemble(run_of(2))
     check_ensemble(run_of(0, control=False))
@@ -146,6 +152,18 @@ def test_a_task_that_says_no_average_is_refused(average: Any) -> None:
         ToyNet, DATA, task=replace(own, average="mean"), config={**FAST, "control": True, "ensemble": {"count": 2}}
     )
     check_ensemble(said)
+
+
+def test_each_member_is_built_by_its_own_recipe() -> None:
+    """The run that goes on has the winner's recipe, here with a wider model."""
+    wide = run_of(retrain={**FAST["retrain"], "weights": "fresh", "model_args": {"width": 6}}).for_retraining()
+    for run in (wide, run_of()):
+        own = part_of(run, trained("a", 0.9, 0), ToyNet())
+        assert own.args == {} and own.reference.conv1.out_channels == 4 and own.names == ["conv1"]
+        one = trained("b", 0.9, 0)
+        one = replace(one, finalist=replace(one.finalist, recipe=wide.config))
+        other = part_of(run, one, ToyNet(width=6))
+        assert other.args == {"width": 6} and other.reference.conv1.out_channels == 6
 
 
 class Two(ToyNet):
