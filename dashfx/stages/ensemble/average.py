@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from dashfx.cost.latency import compare
 from dashfx.deploy.averaged import Averaged
@@ -18,9 +17,9 @@ from dashfx.run.ensemble import Ensemble, Member
 from dashfx.run.result import DISTILLED
 from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of
-from dashfx.stages.ensemble.members import members_of, steps_to
+from dashfx.stages.ensemble.members import Training, members_of, steps_to, trainings_of
 from dashfx.stages.export import metadata, write_onnx
-from dashfx.stages.finalists import Decision, Trained
+from dashfx.stages.finalists import Decision
 
 STAGE = "ensemble"
 IN_FLOAT = "int8: the ensemble's file stays in float; the int8 file is the single model's"
@@ -41,7 +40,7 @@ def averaged(decision: Decision) -> Ensemble | None:
         return Ensemble(why=why)
     if len(members) < wanted:
         run.note(f"{STAGE}: {len(members)} models instead of {wanted}; the run has no more to average")
-    models = [each.model for each in members if each.model is not None]
+    models = [each.model for each in members]
     with run.stage(STAGE, f"{len(models)} models"):
         whole = Averaged(models, str(average)).eval()
         pair = {"alone": kept.model, STAGE: whole}
@@ -50,7 +49,7 @@ def averaged(decision: Decision) -> Ensemble | None:
         }
         figures = compare(pair, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
         found = Ensemble(
-            tuple(Member(m.finalist.name, m.finalist.stage, m.valid, steps_to(run, [m])) for m in members),
+            tuple(Member(m.name, m.stage, m.valid, steps_to(run, [m])) for m in members),
             whole.average,
             figures[STAGE],
             figures["alone"],
@@ -64,7 +63,7 @@ def averaged(decision: Decision) -> Ensemble | None:
     return found
 
 
-def unfit(run: Run, members: Sequence[Trained]) -> str:
+def unfit(run: Run, members: Sequence[Training]) -> str:
     """Why these models cannot be averaged, in a line; "" where they can."""
     if len(members) < 2:
         return (
@@ -75,35 +74,33 @@ def unfit(run: Run, members: Sequence[Trained]) -> str:
     x, shapes = run.inputs.example, dict[str, str]()
     with torch.no_grad():
         for each in members:
-            output = each.model(x) if each.model else None
-            shapes[each.finalist.name] = (
-                f"{tuple(output.shape[1:])}" if isinstance(output, torch.Tensor) else "no tensor"
-            )
+            output = each.model(x)
+            shapes[each.name] = f"{tuple(output.shape[1:])}" if isinstance(output, torch.Tensor) else "no tensor"
     if len(set(shapes.values())) > 1:
         said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         return f"the models give different outputs ({said}), which have no average"
     return ""
 
 
-def steps_to_kept(decision: Decision, members: Sequence[Trained]) -> int:
+def steps_to_kept(decision: Decision, members: Sequence[Training]) -> int:
     """Steps of all training that led to the model that is handed back, those of its teachers included."""
     kept = decision.kept
-    return steps_to(decision.run, [kept, *(members if kept.finalist.origin == DISTILLED else ())])
+    return steps_to(decision.run, [*trainings_of(kept), *(members if kept.finalist.origin == DISTILLED else ())])
 
 
-def written(decision: Decision, members: Sequence[Trained], whole: Averaged, found: Ensemble) -> Ensemble:
+def written(decision: Decision, members: Sequence[Training], whole: Averaged, found: Ensemble) -> Ensemble:
     """With the files in the run's folder: the ONNX file, checked as any, and what rebuilds the average in PyTorch."""
     run, folder = decision.run, decision.run.session.writes
     if folder is None or found.figures is None:
         return found
-    genotypes = {each.finalist.name: json.loads(each.finalist.genotype.to_json()) for each in members}
+    genotypes = {each.name: json.loads(each.finalist.genotype.to_json()) for each in members}
     facts = metadata(run.inputs.data, run.inputs.task, decision.kept.finalist.genotype)
     del facts["genotype"]  # it has several
     facts[STAGE] = json.dumps({"average": whole.average, "members": genotypes})
     if run.config.export.int8:
         run.note(IN_FLOAT)
     try:
-        parts = [part_of(run, each, each.model) for each in members if each.model is not None]
+        parts = [part_of(run, each) for each in members]
         write_ensemble(folder.ensemble_loader, folder.members, parts, whole.average)
         report, valid = write_onnx(run.inputs, whole, facts, folder.ensemble, found.figures.valid)
     except (ExportError, VerifyError) as error:
@@ -111,9 +108,9 @@ def written(decision: Decision, members: Sequence[Trained], whole: Averaged, fou
     return replace(found, exported=report, onnx_valid=valid)
 
 
-def part_of(run: Run, each: Trained, model: nn.Module) -> Part:
+def part_of(run: Run, each: Training) -> Part:
     """What the member's loader is written from."""
-    recipe, modules = each.finalist.recipe, dict(model.named_modules(remove_duplicate=False))
+    recipe, modules = each.finalist.recipe, dict(each.model.named_modules(remove_duplicate=False))
     names = [name for name in each.finalist.genotype if name in modules]
     source = run.inputs.source.with_only({**recipe.model_args, **recipe.retrain.model_args})
-    return Part(model, build(source, recipe.seed), source.spec, source.args, names)
+    return Part(each.model, build(source, recipe.seed), source.spec, source.args, names)

@@ -26,7 +26,7 @@ def distilled(decision: Decision, start: Start) -> Decision:
     members = members_of(decision) if options.distil else []
     if len(members) < 2 or run.inputs.task.average is None:
         return decision
-    teacher = Averaged([copy_model(each.model) for each in members if each.model], run.inputs.task.average)
+    teacher = Averaged([copy_model(each.model) for each in members], run.inputs.task.average)
     by_recipe = run.with_config(kept.finalist.recipe)
     what = f"the {kept.finalist.name} model on the answers of {len(members)}"
     finalist = Finalist(DISTILLED, DISTILLED, kept.finalist.genotype, kept.finalist.recipe, DISTIL, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cmp_to_key
 
 import torch
@@ -13,7 +14,7 @@ from dashfx.deploy.averaged import AVERAGES
 from dashfx.errors import ConfigError, TaskError
 from dashfx.run.result import DISTILLED, SEARCHED
 from dashfx.run.run import Run
-from dashfx.stages.finalists import Decision, Trained
+from dashfx.stages.finalists import Decision, Finalist, Trained
 
 SEARCHES = ("search", "one-by-one")  # stages of training before the searched model's own
 
@@ -47,47 +48,64 @@ def most_members(config: RunConfig, is_control: bool) -> int:
     return 1 + (config.tune.wanted and config.tune.finalist) + config.control
 
 
-def members_of(decision: Decision) -> list[Trained]:
+@dataclass(frozen=True)
+class Training:
+    """A training of a finalist, which may be a member: its name and stage, the model, and what that is worth."""
+
+    name: str
+    stage: str
+    finalist: Finalist
+    model: nn.Module
+    valid: float
+    judged: float
+
+
+def trainings_of(each: Trained) -> list[Training]:
+    """Those of a finalist that have a model, all of them on the run's own training part."""
+    if each.model is None:
+        return []
+    return [Training(each.finalist.name, each.finalist.stage, each.finalist, each.model, each.valid, each.judged)]
+
+
+def members_of(decision: Decision) -> list[Training]:
     """The best on validation, no more than the options ask for; of equals those that were trained last come first.
 
     What is only compared, what a budget does not allow (unless it allows none) and what has the weights of a better one
     is no member; nor is a model that was trained on the ensemble's answers.
     """
-    rivals = [each for each in decision.trained if may_be_averaged(each)]
+    rivals = [each for each in decision.trained if each.model is not None and may_be_averaged(each.finalist)]
     limits = decision.run.limits
     held = [each for each in rivals if limits is None or limits.hold(each.finalist.genotype)]
-    found: list[Trained] = []
-    for each in ranked(decision.run, held or rivals):
-        if not any(same_weights(each.model, other.model) for other in found):
-            found.append(each)
+    found: list[Training] = []
+    for training in ranked(decision.run, [one for each in held or rivals for one in trainings_of(each)]):
+        if not any(same_weights(training.model, other.model) for other in found):
+            found.append(training)
     return found[: decision.run.config.ensemble.count]
 
 
-def may_be_averaged(each: Trained) -> bool:
-    return each.model is not None and not each.finalist.only_compared and each.finalist.origin != DISTILLED
+def may_be_averaged(finalist: Finalist) -> bool:
+    return not finalist.only_compared and finalist.origin != DISTILLED
 
 
-def ranked(run: Run, trained: Sequence[Trained]) -> list[Trained]:
+def ranked(run: Run, trainings: Sequence[Training]) -> list[Training]:
     """The best first by what finalists are judged by; what has no metric last."""
 
-    def order(a: Trained, b: Trained) -> int:
+    def order(a: Training, b: Training) -> int:
         better = run.inputs.task.better
         return better(b.judged, a.judged) - better(a.judged, b.judged)
 
-    return sorted(reversed(trained), key=cmp_to_key(order))
+    return sorted(reversed(trainings), key=cmp_to_key(order))
 
 
-def same_weights(a: nn.Module | None, b: nn.Module | None) -> bool:
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
     """Whether two models are one: the same names, and bit for bit the same tensors."""
-    if a is None or b is None:
-        return False
     ours, theirs = a.state_dict(), b.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def steps_to(run: Run, trained: Sequence[Trained]) -> int:
+def steps_to(run: Run, trainings: Sequence[Training]) -> int:
     """Steps of all training that led to these models together, the search's included where it found one of them."""
-    stages = {each.finalist.stage for each in trained}
-    if any(each.finalist.origin == SEARCHED for each in trained):
+    stages = {each.stage for each in trainings}
+    if any(each.finalist.origin == SEARCHED for each in trainings):
         stages |= set(SEARCHES)
     return sum(epoch.steps for epoch in run.ledger.history if epoch.stage in stages)

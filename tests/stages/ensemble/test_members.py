@@ -19,7 +19,15 @@ from dashfx.run.result import DISTILLED, RANDOM, SEARCHED, UNTOUCHED
 from dashfx.run.run import Run
 from dashfx.space import Candidate
 from dashfx.stages.ensemble.average import part_of, unfit
-from dashfx.stages.ensemble.members import check_ensemble, members_of, most_members, ranked, steps_to
+from dashfx.stages.ensemble.members import (
+    Training,
+    check_ensemble,
+    members_of,
+    most_members,
+    ranked,
+    steps_to,
+    trainings_of,
+)
 from dashfx.stages.finalists import Decision, Finalist, Trained, planned_epochs
 from dashfx.task import classify
 from dashfx.train.progress import Epoch
@@ -36,7 +44,7 @@ def trained(name: str, judged: float, seed: int, *, origin: str = SEARCHED, **mo
     torch.manual_seed(seed)
     model = more.pop("model", ToyNet())
     finalist = Finalist(name, origin, more.pop("genotype", GENOTYPE), run_of().config, name, "", **more)
-    return Trained(finalist, model, judged - 0.1, judged)
+    return Trained(finalist, model, 1 - judged, judged)  # whose best epochs would say the opposite
 
 
 def decision(run: Run, *each: Trained) -> Decision:
@@ -44,7 +52,11 @@ def decision(run: Run, *each: Trained) -> Decision:
 
 
 def names(run: Run, *each: Trained) -> list[str]:
-    return [member.finalist.name for member in members_of(decision(run, *each))]
+    return [member.name for member in members_of(decision(run, *each))]
+
+
+def of(*each: Trained) -> list[Training]:
+    return [training for one in each for training in trainings_of(one)]
 
 
 def test_the_best_by_the_finalists_judge_come_first() -> None:
@@ -103,7 +115,7 @@ def test_members_hold_the_budgets_where_any_does() -> None:
 def test_ranks_do_not_depend_on_the_order_of_training_but_for_equals() -> None:
     a, b, c = trained("a", 0.7, 0), trained("b", 0.9, 1), trained("c", math.nan, 2)
     for order in ([a, b, c], [c, b, a], [b, c, a]):
-        assert [each.finalist.name for each in ranked(run_of(), order)] == ["b", "a", "c"]
+        assert [each.name for each in ranked(run_of(), of(*order))] == ["b", "a", "c"]
 
 
 def test_steps_count_the_search_where_it_found_a_member_and_no_stage_twice() -> None:
@@ -111,9 +123,9 @@ def test_steps_count_the_search_where_it_found_a_member_and_no_stage_twice() -> 
     for stage, steps in (("search", 100), ("a", 10), ("a", 10), ("untouched", 7), ("random", 3), ("one-by-one", 5)):
         run.ledger.history.append(Epoch(stage, 0, 1, 1.0, 1.0, 1.0, 0.1, 1.0, 1.0, {}, steps))
     searched, untouched = trained("a", 0.7, 0), trained("untouched", 0.6, 1, origin=UNTOUCHED)
-    assert steps_to(run, [untouched]) == 7
-    assert steps_to(run, [searched]) == 125
-    assert steps_to(run, [searched, untouched, searched]) == 132
+    assert steps_to(run, of(untouched)) == 7
+    assert steps_to(run, of(searched)) == 125
+    assert steps_to(run, of(searched, untouched, searched)) == 132
     assert steps_to(run, []) == 0
 
 
@@ -158,11 +170,11 @@ def test_each_member_is_built_by_its_own_recipe() -> None:
     """The run that goes on has the winner's recipe, here with a wider model."""
     wide = run_of(retrain={**FAST["retrain"], "weights": "fresh", "model_args": {"width": 6}}).for_retraining()
     for run in (wide, run_of()):
-        own = part_of(run, trained("a", 0.9, 0), ToyNet())
+        own = part_of(run, *of(trained("a", 0.9, 0)))
         assert own.args == {} and own.reference.conv1.out_channels == 4 and own.names == ["conv1"]
-        one = trained("b", 0.9, 0)
+        one = trained("b", 0.9, 0, model=ToyNet(width=6))
         one = replace(one, finalist=replace(one.finalist, recipe=wide.config))
-        other = part_of(run, one, ToyNet(width=6))
+        other = part_of(run, *of(one))
         assert other.args == {"width": 6} and other.reference.conv1.out_channels == 6
 
 
@@ -174,11 +186,11 @@ class Two(ToyNet):
 def test_models_with_other_outputs_have_no_average() -> None:
     run = run_of()
     pair = [trained("a", 0.9, 0), trained("b", 0.8, 1)]
-    assert unfit(run, pair) == ""
-    said = unfit(run, [*pair, trained("c", 0.7, 2, model=Two())])
+    assert unfit(run, of(*pair)) == ""
+    said = unfit(run, of(*pair, trained("c", 0.7, 2, model=Two())))
     assert said == "the models give different outputs (a (3,), b (3,), c (2,)), which have no average"
-    assert unfit(run, [*pair, trained("d", 0.7, 2, model=Pair())]).endswith("d no tensor), which have no average")
-    assert unfit(run, pair[:1]).startswith("1 model that may be handed back")
+    assert unfit(run, of(*pair, trained("d", 0.7, 2, model=Pair()))).endswith("d no tensor), which have no average")
+    assert unfit(run, of(*pair[:1])).startswith("1 model that may be handed back")
 
 
 class Pair(nn.Module):
