@@ -29,6 +29,7 @@ from dashfx.stages.ensemble.members import (
     trainings_of,
 )
 from dashfx.stages.finalists import Decision, Finalist, Trained, planned_epochs
+from dashfx.stages.retrain import epochs_of
 from dashfx.task import classify
 from dashfx.train.progress import Epoch
 
@@ -138,9 +139,9 @@ def test_how_many_models_a_run_trains() -> None:
 
 
 def test_distilling_is_one_more_training_in_the_plan() -> None:
-    config = run_of(ensemble={"count": 2, "distil": True}).config
-    assert planned_epochs(config)["distil"] == config.retrain.epochs
-    assert "distil" not in planned_epochs(run_of().config)
+    run = run_of(ensemble={"count": 2, "distil": True})
+    assert planned_epochs(run.config, epochs_of(run))["distil"] == run.config.retrain.epochs
+    assert "distil" not in planned_epochs(run_of().config, epochs_of(run))
 
 
 def test_more_members_than_models_are_refused() -> None:
