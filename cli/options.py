@@ -178,6 +178,23 @@ RandomControl = Annotated[
         show_default=False,
     ),
 ]
+Ensemble = Annotated[
+    int | None,
+    typer.Option(
+        help="also average so many of the best trained models, in one ONNX file",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
+Distil = Annotated[
+    bool | None,
+    typer.Option(
+        "--distil",
+        help="train the model once more on the ensemble's answers, and keep the better one on validation",
+        rich_help_panel=RETRAIN,
+        show_default=False,
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Input = Annotated[
@@ -385,5 +402,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "longer": ("finalists.longer", _as_it_is),
     "wider": ("finalists.wider", wider_values),
     "refit": ("finalists.refit", _as_it_is),
+    "ensemble": ("ensemble.count", _as_it_is),
+    "distil": ("ensemble.distil", _as_it_is),
     "int8": ("export.int8", _as_it_is),
 }

@@ -33,9 +33,12 @@ FILES = {
     "report.html": "the run as a page",
     "model.onnx": "the model for ONNX Runtime, checked against PyTorch",
     "model.int8.onnx": "the same in int8, with its metric checked on validation",
+    "ensemble.onnx": "the average of the best trained models, checked alike",
     "predict.py": "predicts raw arrays and images, with numpy and onnxruntime alone",
     "load_model.py": "rebuilds the PyTorch model without dashfx",
     "model.safetensors": "its weights",
+    "load_ensemble.py": "rebuilds that average in PyTorch without dashfx",
+    "ensemble": "the weights of its members",
     "genotype.json": "the choices",
     "tuned.json": "the options of retraining that tuning found best, and every trial",
     "retrain.yaml": "the options that the model was trained with, tuned or cut to a budget",
@@ -196,9 +199,15 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
 
 def not_kept(found: Mapping[str, Any]) -> Iterator[str]:
     """A line under the search's choices where the model that is handed back does not have them."""
-    kept = next((each for each in found.get("finalists", ()) if each["kept"]), {"origin": found.get("kept")})
-    if kept["origin"] in ("untouched", "longer", "wider"):
-        yield f"The {kept.get('name', kept['origin'])} model is handed back: on validation this choice did not beat it."
+    finalists = found.get("finalists") or ()
+    kept = next((each for each in finalists if each["kept"]), {"origin": found.get("kept")})
+    own = {each["origin"]: each["genotype"] for each in finalists}
+    origin, name = kept["origin"], kept.get("name", kept["origin"])
+    if origin == "distilled" and kept["genotype"] == own.get("untouched") != own.get("searched"):
+        name = "distilled untouched"
+    elif origin not in ("untouched", "longer", "wider"):
+        return
+    yield f"The {name} model is handed back: on validation this choice did not beat it."
 
 
 def drawing(chosen: Genotype, width: int) -> Table:
@@ -226,6 +235,11 @@ def run_metrics(facts: Mapping[str, Any]) -> Table:
         if name == next(iter(models)) and (finals := facts.get("finals")):
             other = "tuned" if finals["kept"] == "plain" else "plain"
             made.add_row(f"  retrained by the {other} recipe", f"{finals[other]:.4f}", "")
+    if (ensemble := facts.get("ensemble")) and (figures := ensemble["figures"]):
+        values = [f"{figures[part]:.4f}" for part in ("valid", "test")]
+        made.add_row(f"ensemble of {len(ensemble['members'])}", *values)
+        if ensemble["onnx_valid"] is not None:
+            made.add_row("  through ONNX Runtime", f"{ensemble['onnx_valid']:.4f}", "")
     return made
 
 

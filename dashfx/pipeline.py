@@ -26,6 +26,9 @@ from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
 from dashfx.stages.deliver import delivered
+from dashfx.stages.ensemble.average import averaged
+from dashfx.stages.ensemble.distil import distilled
+from dashfx.stages.ensemble.members import check_ensemble
 from dashfx.stages.export import opened
 from dashfx.stages.finalists import (
     RETRAIN,
@@ -110,8 +113,9 @@ def search(
     race = raced(run, proposals, program.sites, start)
     tuning = tuned(run, supernet, kept(run, race.first))
     lineup = lined_up(run, supernet, race, tuning, chance, search)
-    decision = refitted(decided(run, lineup, start, program, tuning), start)
-    return delivered(decision, compared(decision), program.skips)
+    decision = distilled(decided(run, lineup, start, program, tuning), start)
+    decision = refitted(decision, start)
+    return delivered(decision, compared(decision), program.skips, averaged(decision))
 
 
 @releasing
@@ -154,14 +158,14 @@ def retrain_genotype(
     run = budgeted(run, None, kept(run, genotype))
     finalist = Finalist(SEARCHED, SEARCHED, genotype, run.config, RETRAIN, f"{run.config.retrain.weights} weights")
     decision = refitted(decided(run, Lineup((finalist,), controls=False), start_of, program), start_of)
-    return delivered(decision, compared(decision), program.skips)
+    return delivered(decision, compared(decision), program.skips, averaged(decision))
 
 
 def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     """Whether what the options name is there and fits the traced model; nothing is written before.
 
     Raises:
-        DashfxError: an evaluator, a space of tuning, a width or folds that cannot be used.
+        DashfxError: an evaluator, a space of tuning, a width, folds or an ensemble that cannot be used.
     """
     check_strategy(run, supernet)
     if run.config.tune.wanted:
@@ -169,6 +173,7 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     retrained_sites(run, program)
     check_wider(run, program)
     check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
+    check_ensemble(run)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

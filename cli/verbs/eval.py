@@ -106,9 +106,10 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
     judged.check(model(data.part(parts[0]).__getitems__([0])[0]), data)
     run = replace(run, inputs=replace(inputs, task=judged))
     scores: Scores = [(each, "PyTorch", metric_of(run, model, each)) for each in parts]
-    file = RunFolder(folder).onnx
-    if file.is_file():
-        scores += [(each, "ONNX Runtime", onnx_metric(file, data, judged, each)) for each in parts]
+    paths = RunFolder(folder)
+    for file, how in ((paths.onnx, "ONNX Runtime"), (paths.ensemble, "ensemble, ONNX Runtime")):
+        if file.is_file():
+            scores += [(each, how, onnx_metric(file, data, judged, each)) for each in parts]
     return judged, data, scores
 
 

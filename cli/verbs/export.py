@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from dashfx.run.inputs import Inputs
 
-BESIDE = "model.onnx"
+BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
-    *("target_normalisation", "target_normalisation_undone"),
+    *("target_normalisation", "target_normalisation_undone", "ensemble"),
 )
 
 Source = Annotated[
@@ -52,7 +52,7 @@ def export(
         raise ConfigError(
             f"--int8 with {source}: ranges are told from training data, which a file has none of; give the run's folder"
         )
-    path = out or (source if source.is_dir() else source.parent) / "model.onnx"
+    path = out or (source / "model.onnx" if source.is_dir() else beside(source))
     if not path.parent.is_dir():
         raise ExportError(f"--out {path}: no such folder: {path.parent}")
     if path.is_dir():
@@ -107,13 +107,18 @@ def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict
     from dashfx.task import in_data_units
 
     model, facts = load(file), _facts_beside(file)
-    model = in_data_units(model, fact(file.with_name(BESIDE), facts, UNDONE, Normalisation.from_dict))
+    model = in_data_units(model, fact(beside(file), facts, UNDONE, Normalisation.from_dict))
     if shape is None and "input_shape" not in facts:
         raise ConfigError(
-            "no input: give its shape, such as --input 3x32x32 (no model.onnx of dashfx stands beside the file)"
+            f"no input: give its shape, such as --input 3x32x32 (no {beside(file).name} of dashfx stands beside it)"
         )
-    size = options.shape(shape) if shape else fact(file.with_name(BESIDE), facts, "input_shape", sizes)
+    size = options.shape(shape) if shape else fact(beside(file), facts, "input_shape", sizes)
     return model, torch.randn(2, *(size or ()), generator=torch.Generator().manual_seed(0)), facts
+
+
+def beside(loader: Path) -> Path:
+    """The ONNX file of what a loader rebuilds."""
+    return loader.with_name(BESIDE.get(loader.name, "model.onnx"))
 
 
 def load(file: Path) -> nn.Module:
@@ -141,11 +146,11 @@ def load(file: Path) -> nn.Module:
 
 
 def _facts_beside(file: Path) -> dict[str, str]:
-    """The metadata of a model.onnx in the same folder, without the versions of what wrote it."""
+    """The metadata of the ONNX file in the same folder, without the versions of what wrote it."""
     from dashfx.deploy.runtime import read_metadata
 
     try:
-        facts = read_metadata(file.with_name(BESIDE))
+        facts = read_metadata(beside(file))
     except DashfxError:
         return {}
     return {key: facts[key] for key in CARRIED if key in facts}

@@ -67,6 +67,8 @@ def search(
     longer: finalist_options.Longer = None,
     wider: finalist_options.Wider = None,
     refit: finalist_options.Refit = None,
+    ensemble: options.Ensemble = None,
+    distil: options.Distil = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
@@ -121,6 +123,8 @@ def show_result(result: Result, folder: Path) -> None:
     agreed = [result.agreement.sentence] if result.agreement else []
     said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]
     render.show(*said, *(f"warning: {each}" for each in result.warnings))
+    if result.ensemble:
+        render.show(result.ensemble.sentence(result.task.metric_name))
     if result.int8:
         render.show(f"int8: {result.int8}")
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from dashfx.config import presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
+from dashfx.config.ensemble import EnsembleConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.finalists import FinalistsConfig
 from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
@@ -135,6 +136,7 @@ class RunConfig(Strict):
     tune: TuneConfig = TuneConfig()
     retrain: RetrainConfig = RetrainConfig()
     finalists: FinalistsConfig = FinalistsConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
     random_control: bool = False
@@ -161,6 +163,15 @@ class RunConfig(Strict):
             return options
         search = {"init": "grow", "lr": 0.01, **blocks["search"]}
         return {**options, "search": search, "retrain": {"lr": 5e-4, **blocks["retrain"]}}
+
+    @model_validator(mode="after")
+    def _one_last_training(self) -> RunConfig:
+        if self.finalists.refit and self.ensemble.distil:
+            raise ValueError(
+                "--refit trains the kept model by the labels alone, which a distilled model is not: leave --refit or "
+                "--distil away"
+            )
+        return self
 
     @field_validator("amp", mode="before")
     @classmethod

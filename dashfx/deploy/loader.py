@@ -25,6 +25,7 @@ from dashfx.frontend.tracing import copy_model
 from dashfx.space import Padding
 
 LINE = 120  # columns of the generated file
+HERE = "HERE = Path(__file__).resolve().parent"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Call:
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write the weights as safetensors, shared tensors once; `path` has the old file or the new, never half of one."""
-    _write_whole(Path(path), lambda draft: save_model(model, str(draft)))
+    write_whole(Path(path), lambda draft: save_model(model, str(draft)))
 
 
 def write_loader(
@@ -62,6 +63,7 @@ def write_loader(
     *,
     names: Iterable[str],
     weights: str = "model.safetensors",
+    inside: bool = False,
 ) -> None:
     """Write a short module whose `load()` returns `plain` with its weights, in eval mode.
 
@@ -75,6 +77,7 @@ def write_loader(
             instance: then `load(model)` takes an untouched one.
         model_args: keyword arguments of the class or factory; Python literals.
         names: the searched convs, by module path.
+        inside: `path` is in a folder of the one that has the weights and sources.
 
     Raises:
         ExportError: an AggConv is left, a name is no conv, a model argument is no literal, or the generated code gives
@@ -82,13 +85,15 @@ def write_loader(
     """
     require_lowered(plain)
     source = _source(plain, list(names), model_spec, model_args or {}, weights)
+    if inside:
+        source = source.replace(HERE, f"{HERE}.parent", 1)
 
     def write(draft: Path) -> None:
         draft.write_text(source, encoding="utf-8")
         if reference is not None:
             _try(draft, reference, plain)
 
-    _write_whole(Path(path), write)
+    write_whole(Path(path), write)
 
 
 def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[str, Any], weights: str) -> str:
@@ -96,7 +101,7 @@ def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[
     modules = dict(plain.named_modules())
     own = {name: own_settings(modules[name]) for name in names if name in modules and is_own(modules[name])}
     convs, aliases = _convs(plain, [name for name in names if name not in own])
-    settings = [f"HERE = Path(__file__).resolve().parent\nWEIGHTS = HERE / {_literal(weights)}\n"]
+    settings = [f"{HERE}\nWEIGHTS = HERE / {_literal(weights)}\n"]
     if aliases:
         settings.append("# Further names of convolutions that the model uses more than once.\n")
     settings.append(_assignment("ALIASES", aliases))
@@ -245,7 +250,7 @@ def _try(draft: Path, reference: nn.Module, plain: nn.Module) -> None:
         )
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         draft = Path(folder, path.name)
         write(draft)

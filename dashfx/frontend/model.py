@@ -40,9 +40,15 @@ class ModelSource:
         """
         if self.made is None:
             raise ModelError(f"model arguments {sorted(args)} need a class or a factory, not an instance")
-        made, merged = self.made, {**self.args, **args}
+        return self.with_only({**self.args, **args})
+
+    def with_only(self, args: Mapping[str, Any]) -> ModelSource:
+        """The same class with these arguments and no others; an instance stays as it is."""
+        if self.made is None:
+            return self
+        made, exact = self.made, dict(args)
         name = self.spec or str(getattr(made, "__name__", "the model"))
-        return ModelSource(lambda: _call(made, merged, name), self.spec, merged, made)
+        return ModelSource(lambda: _call(made, exact, name), self.spec, exact, made)
 
     @property
     def file(self) -> Path | None:

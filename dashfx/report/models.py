@@ -9,7 +9,7 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
-from dashfx.run.result import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
+from dashfx.run.result import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
 
 HOW = {UNTOUCHED: "--control", LONGER: "--longer", WIDER: "--wider", RANDOM: "--random-control"}  # what trains each
 
@@ -30,12 +30,13 @@ def models(result: Result, config: RunConfig) -> Html:
 
 
 def _recipe(result: Result, config: RunConfig) -> str:
+    more = "the distilled one on the ensemble's answers too; " if DISTILLED in result.models else ""
     if config.retrain.weights == "inherit" and config.trains_supernet and len(result.models) > 1:
         return (
             "All were trained by the same recipe, the searched one from the weights that its search had left, which "
-            "may be its whole lead (--weights fresh compares the choices alone); "
+            f"may be its whole lead (--weights fresh compares the choices alone); {more}"
         )
-    return "All were trained by the same recipe; "
+    return f"All were trained by the same recipe; {more}"
 
 
 def _seeds(result: Result) -> str:

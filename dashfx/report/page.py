@@ -13,6 +13,7 @@ from dashfx.drawing.kernels import common_scale, kernel
 from dashfx.genotype import Genotype
 from dashfx.report.agreement import agreement
 from dashfx.report.details import by_class, by_output
+from dashfx.report.ensemble import ensemble
 from dashfx.report.evaluations import evaluations
 from dashfx.report.figures import curves, heat_map, limits
 from dashfx.report.models import duration, metric, models, spent, times
@@ -41,6 +42,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         _result(result, config),
         _warnings(result, config, data),
         models(result, config),
+        ensemble(result),
         by_class(result.classes),
         by_output(result.outputs),
         _network(result),

@@ -122,6 +122,20 @@ class RunFolder:
         return self.root / "model.int8.onnx"
 
     @property
+    def ensemble(self) -> Path:
+        """The average of several models, where one was asked for."""
+        return self.root / "ensemble.onnx"
+
+    @property
+    def members(self) -> Path:
+        """Weights and loaders of the models that are averaged."""
+        return self.root / "ensemble"
+
+    @property
+    def ensemble_loader(self) -> Path:
+        return self.root / "load_ensemble.py"
+
+    @property
     def predict(self) -> Path:
         """A program that asks the ONNX file about raw rows, without dashfx."""
         return self.root / "predict.py"
@@ -342,9 +356,11 @@ def _remove_drafts(folder: RunFolder) -> None:
     """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
     for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
         draft.unlink()
-    for path in (folder.weights, folder.loader, folder.onnx, folder.int8):
+    for path in (folder.weights, folder.loader, folder.onnx, folder.int8, folder.ensemble, folder.ensemble_loader):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
+    for scratch in folder.members.glob(".member_*"):
+        shutil.rmtree(scratch)
     for draft in folder.root.rglob("*.py.part"):  # of sources, which may stand in folders of their own
         draft.unlink()
 

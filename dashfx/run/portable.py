@@ -15,7 +15,7 @@ from dashfx.frontend.model import ModelSource
 from dashfx.frontend.sources import sources_of
 
 CODE = ("model", "task", "augment", "data")  # options that can name code: `file.py:Class`
-NOT_SOURCES = ("load_model.py",)  # what dashfx writes there itself
+NOT_SOURCES = ("load_model.py", "load_ensemble.py")  # what dashfx writes there itself
 
 
 def localised(config: RunConfig, root: Path, directory: Path | None) -> RunConfig:

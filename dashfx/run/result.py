@@ -17,7 +17,8 @@ from dashfx.deploy.export import ExportReport
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.run import verdict
-from dashfx.run.standing import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
+from dashfx.run.ensemble import Ensemble
+from dashfx.run.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.strategies.agreement import Agreement
 from dashfx.task import ClassScores, OutputError, Task
@@ -25,7 +26,18 @@ from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
-__all__ = ["LONGER", "RANDOM", "SEARCHED", "UNTOUCHED", "WIDER", "Network", "Result", "Short", "Standing"]
+__all__ = [
+    "DISTILLED",
+    "LONGER",
+    "RANDOM",
+    "SEARCHED",
+    "UNTOUCHED",
+    "WIDER",
+    "Network",
+    "Result",
+    "Short",
+    "Standing",
+]
 
 ReceptiveField = tuple[float, ...] | None  # positions of the input per axis; None where it is not known
 
@@ -67,6 +79,7 @@ class Result:
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
+        ensemble: the average of the best trained models, or why there is none; None where none was asked for.
         budgets: what `model` costs beside each budget.
         agreement: what several searches, or tied ones, agree on; None where there was one search without ties.
         network: what feeds what and how far each conv sees; None without an `out` folder.
@@ -95,6 +108,7 @@ class Result:
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     tuned: Tuned | None = None
+    ensemble: Ensemble | None = None
     budgets: tuple[Spent, ...] = ()
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
@@ -189,6 +203,7 @@ class Result:
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,
             "int8": self.int8.to_dict() if self.int8 else None,
+            "ensemble": self.ensemble.to_dict() if self.ensemble else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
             "notes": self.notes,

@@ -14,6 +14,7 @@ from dashfx.task.lead import Lead
 
 SEARCHED, UNTOUCHED, RANDOM = "searched", "untouched", "random"  # origins of finalists
 LONGER, WIDER = "longer", "wider"  # of the untouched model: trained longer, or with more channels
+DISTILLED = "distilled"  # of the model that would be handed back: trained on the answers of several
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Standing:
 
     Attributes:
         name: what tells it from the others; its origin, where there is one of that origin.
-        origin: "searched", "untouched", "longer", "wider" or "random"; a run that only retrains is named by its
-            strategy.
+        origin: "searched", "untouched", "longer", "wider", "random" or "distilled"; a run that only retrains is
+            named by its strategy.
         stage: the stage that trained it.
         valid: the task's metric on the validation part of the weights that stand for it; NaN where its training
             diverged.

@@ -10,6 +10,7 @@ from dashfx.report.models import notebook
 from dashfx.report.network import network
 from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
+from dashfx.run.ensemble import Ensemble
 from dashfx.run.folder import write_text
 from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
@@ -22,7 +23,9 @@ from dashfx.stages.quantise import int8
 from dashfx.stages.search import agreement_of
 
 
-def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
+def delivered(
+    decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip], ensemble: Ensemble | None = None
+) -> Result:
     """The model that is kept, with its files in the run's folder, and the finalists beside it."""
     run, kept = decision.run, decision.kept
     genotype, model = kept.finalist.genotype, decision.refit or kept.model
@@ -47,6 +50,7 @@ def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable
         exported=report,
         int8=small,
         tuned=decision.tuned,
+        ensemble=ensemble,
         budgets=spent(run, genotype, model),
         **details(run, model),
     )

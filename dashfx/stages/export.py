@@ -39,11 +39,12 @@ BATCH = 64  # rows that ONNX Runtime answers at once
 
 
 def write_onnx(
-    inputs: Inputs, model: nn.Module, genotype: Genotype, path: Path, valid: float
+    inputs: Inputs, model: nn.Module, facts: Mapping[str, str], path: Path, valid: float
 ) -> tuple[ExportReport, float]:
     """Export `model` to `path`, checked; then the metric on the validation part through ONNX Runtime.
 
     Args:
+        facts: what the file says of itself, see `metadata`.
         valid: the model's metric on that part.
 
     Raises:
@@ -54,7 +55,7 @@ def write_onnx(
         whole,
         inputs.example,
         path,
-        metadata=metadata(inputs.data, inputs.task, genotype),
+        metadata=facts,
         rows=real_rows(inputs.data),
         opset=options.opset,
         dynamic_size=options.dynamic_size,
@@ -173,7 +174,7 @@ def exported(
         write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
         if not is_users(folder.predict):
             write_text(folder.predict, PROGRAM.read_text(encoding="utf-8"))
-        report, valid = write_onnx(inputs, model, genotype, folder.onnx, valid)
+        report, valid = write_onnx(inputs, model, metadata(inputs.data, inputs.task, genotype), folder.onnx, valid)
         if VALUES in report.notes:
             run.note(f"export: {VALUES}")
     return report, valid

@@ -26,6 +26,7 @@ from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.report.network import network
+from dashfx.run.ensemble import Ensemble
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.lock import releasing
 from dashfx.run.prepare import prepare
@@ -132,6 +133,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
         "history": history,
         "evaluations": evaluations,
+        "ensemble": Ensemble.from_dict(facts["ensemble"]) if facts.get("ensemble") else None,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
         "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
         "agreement": Agreement.from_dict(facts["agreement"]) if facts.get("agreement") else None,

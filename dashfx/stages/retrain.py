@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -57,10 +58,15 @@ class Retrained:
     convergence: Convergence | None = None
 
 
-def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
+def retrain(
+    run: Run, plain: nn.Module, stage: str = "retrain", make: Callable[..., Supervised] = Supervised
+) -> Retrained:
     """The model after its training by the run's recipe.
 
     A trained model may be at its best already: then it stays as it came.
+
+    Args:
+        make: the learner of a model, task, recipe and accelerator.
     """
     options, accelerator = run.config.retrain, run.session.accelerator
     with accelerated(run, plain) as convs:
@@ -68,7 +74,7 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
             run.session.observer.note(
                 f"{stage}: {convs} large kernels go through the Fourier path, which is faster here"
             )
-        learner = Supervised(plain, run.inputs.task, options, accelerator)
+        learner = make(plain, run.inputs.task, options, accelerator)
         fitted = fit_stage(run, learner, stage, from_start=options.weights != "fresh")
     if fitted.best_epoch < 0:
         run.note(f"{stage}: every epoch is worse than the model that it began with, which is kept as it is")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from dashfx.task.voting import by_majority, voters
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Prepare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Average = Literal["softmax", "sigmoid", "mean"]
 
 
 def _as_it_is(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,6 +38,9 @@ class Task:
         target: the units that the model's outputs are in, where the task normalises its targets: a value is
             output * std + mean. Loss and metric take care of it, and the exported graph undoes it.
         exported: where there are such units, the same task for a model whose outputs are in the data's.
+        average: how the outputs of several models become one: "softmax" averages probabilities of classes (axis 1),
+            "sigmoid" those of labels, "mean" the outputs, which must then stand for targets too; None where they
+            cannot be averaged.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Task:
     prepare: Prepare = _as_it_is
     target: Normalisation | None = None
     exported: Task | None = None
+    average: Average | None = None
 
     def better(self, a: float, b: float) -> bool:
         """Whether metric `a` beats `b`; NaN beats nothing and loses to every number."""

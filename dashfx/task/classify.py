@@ -38,7 +38,9 @@ def _task(name: str, data: Data, metric: str, options: LossOptions, known: dict[
     options.allow(name, LOSSES, *OPTIONS)
     metric, score = pick(known, metric, name)
     kind: Kind = "classes" if name == "classify" else "dense-classes"
-    return Task(name, cross_entropy(data, options), score.new, metric, score.maximise, kind, score.prepare)
+    return Task(
+        name, cross_entropy(data, options), score.new, metric, score.maximise, kind, score.prepare, average="softmax"
+    )
 
 
 def scores(n: int) -> dict[str, Score]:

@@ -29,7 +29,7 @@ def multilabel(
     options.allow("multilabel", LOSSES, *OPTIONS)
     metric, score = pick(scores(data.n_outputs), metric, "multilabel")
     loss = binary(data, options)
-    return Task("multilabel", loss, score.new, metric, score.maximise, "multilabel", score.prepare)
+    return Task("multilabel", loss, score.new, metric, score.maximise, "multilabel", score.prepare, average="sigmoid")
 
 
 def scores(n: int) -> dict[str, Score]:

@@ -54,6 +54,6 @@ def regress(
             return (output if units is None else units.undo(output.float())), truth
 
         loss = in_units(REGRESSION[name], units, relative=name == "relative_l2")
-        return Task("regress", loss, score.new, metric, score.maximise, "dense", prepare, units, exported)
+        return Task("regress", loss, score.new, metric, score.maximise, "dense", prepare, units, exported, "mean")
 
     return task(target, exported=task(None)) if target else task(None)

@@ -137,6 +137,26 @@ def test_the_model_that_is_handed_back_is_marked() -> None:
     ]
 
 
+def test_an_ensemble_is_a_row_below_the_models() -> None:
+    models = {"searched": {"valid": 0.3, "test": 0.4}, "untouched": {"valid": 0.2, "test": 0.5}}
+    ensemble = {"members": [{}, {}], "figures": {"valid": 0.19, "test": 0.41}, "onnx_valid": 0.195}
+    facts = result(models=models, kept="untouched", onnx_valid=0.21, ensemble=ensemble)
+    rows = [re.split(r"  +", line.strip()) for line in printed(tables.run_metrics(facts)) if line.strip(" ─")]
+    assert rows[-2:] == [["ensemble of 2", "0.1900", "0.4100"], ["through ONNX Runtime", "0.1950"]]
+    for missing in (None, {"members": [], "figures": None, "onnx_valid": None}):
+        shown = printed(tables.run_metrics({**facts, "ensemble": missing}))
+        assert not any("ensemble" in line for line in shown)
+
+
+@pytest.mark.parametrize(("genotype", "told"), [("own", True), ("found", False), ("both", False)])
+def test_whose_choice_a_distilled_model_has(genotype: str, told: bool) -> None:
+    found = "own" if genotype == "both" else "found"
+    origins = {"searched": found, "untouched": "own", "distilled": "own" if genotype == "both" else genotype}
+    finalists = [{"origin": origin, "genotype": {"conv": choice}} for origin, choice in origins.items()]
+    lines = list(tables.not_kept(result(kept="distilled", finalists=finalists)))
+    assert bool(lines) == told
+
+
 def test_padding_and_field() -> None:
     assert tables.padding(((1, 1), (1, 1))) == "1" and tables.padding(((4, 0),)) == "4+0"
     assert tables.field((float("inf"), 9.0)) == "allx9" and tables.field(None) == "unknown"

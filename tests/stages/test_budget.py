@@ -102,6 +102,9 @@ def test_the_plain_recipe_is_one_more_model_to_retrain(monkeypatch: pytest.Monke
 
     assert models(tune={"trials": 2}) == models(tune={"minutes": 1}) == 2 and models() == 1
     assert models(tune={"trials": 2, "finalist": False}) == 1 and models(tune={"trials": 2}, control=True) == 3
+    # One more training for the distilled model, with a forward pass of each of three teachers: a step in all.
+    assert models(control=True, ensemble={"count": 3, "distil": True}) == 4
+    assert models(control=True, ensemble={"count": 3}) == 2
 
 
 @pytest.mark.parametrize("before", ["nothing", "an empty folder", "another run beside it"])

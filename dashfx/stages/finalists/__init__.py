@@ -5,7 +5,7 @@ AISTATS 2016) with two changes: every rung is a training of its own with a compl
 short says little about one that ends; and the untouched model always reaches the last rung, where ties are its.
 """
 
-from dashfx.stages.finalists.base import CONTROL, PLAIN, RETRAIN, Decision, Finalist, Start, Trained
+from dashfx.stages.finalists.base import CONTROL, DISTIL, PLAIN, RETRAIN, Decision, Finalist, Start, Trained
 from dashfx.stages.finalists.decision import best_of, decided
 from dashfx.stages.finalists.lengths import planned_epochs, trainings, untouched_trainings
 from dashfx.stages.finalists.lineup import Lineup, by_rule_of, chance_of, lined_up, start_from
@@ -14,6 +14,7 @@ from dashfx.stages.finalists.work import epoch_ratio, search_work, step_work
 
 __all__ = [
     "CONTROL",
+    "DISTIL",
     "PLAIN",
     "RETRAIN",
     "Decision",

@@ -17,6 +17,7 @@ from dashfx.stages.retrain import Retrained
 from dashfx.tune import Tuned
 
 RETRAIN, PLAIN, CONTROL = "retrain", "retrain-plain", "control"  # stages, one a finalist, as the log names them
+DISTIL = "distil"  # and that of a model which learns from the ensemble
 NAN = float("nan")
 
 

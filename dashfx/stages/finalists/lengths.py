@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dashfx.config.run import RunConfig
 from dashfx.config.search import AUTO
 from dashfx.run.result import RANDOM
-from dashfx.stages.finalists.base import CONTROL, PLAIN, RETRAIN
+from dashfx.stages.finalists.base import CONTROL, DISTIL, PLAIN, RETRAIN
 from dashfx.train.length import Bounds
 from dashfx.train.pace import PLAIN_EPOCHS
 
@@ -133,5 +133,6 @@ def planned_epochs(
         stages |= {RANDOM: options.trainings * full} if config.random_control else {}
         stages |= {WIDER_STAGE: options.trainings * full} if config.control and options.wider else {}
         stages |= {LONGER_STAGE: options.trainings * longer} if config.control and longer else {}
+    stages |= {DISTIL: full} if config.ensemble.distil else {}
     stages |= {REFIT: full} if options.refit else {}
     return {**epochs, **stages}
