@@ -190,6 +190,14 @@ Int8 = Annotated[
     bool | None,
     typer.Option("--int8", help="also write an int8 file, as far as its metric holds", show_default=False),
 ]
+Preprocess = Annotated[
+    bool | None,
+    typer.Option("--preprocess", help="also write model.complete.onnx, which takes raw rows", show_default=False),
+]
+Postprocess = Annotated[
+    bool | None,
+    typer.Option("--postprocess", help="also write it, with probabilities and labels", show_default=False),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 
@@ -369,4 +377,6 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "control": ("control", _as_it_is),
     "random_control": ("random_control", _as_it_is),
     "int8": ("export.int8", _as_it_is),
+    "preprocess": ("export.preprocess", _as_it_is),
+    "postprocess": ("export.postprocess", _as_it_is),
 }

@@ -24,6 +24,7 @@ from dashfx.run.run import Run
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
+from dashfx.stages.complete import check_complete
 from dashfx.stages.deliver import delivered
 from dashfx.stages.export import opened
 from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
@@ -123,6 +124,7 @@ def retrain_genotype(
     with run.stage("trace"):
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
+    check_complete(run.inputs)
     if out is not None:
         opened(run, out)
     run = budgeted(run, None, kept(run, genotype))
@@ -141,6 +143,7 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)
+    check_complete(run.inputs)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

@@ -30,6 +30,8 @@ def retrain(
     device: options.Device = None,
     amp: options.Amp = None,
     int8: options.Int8 = None,
+    preprocess: options.Preprocess = None,
+    postprocess: options.Postprocess = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,

@@ -60,6 +60,8 @@ def search(
     control: options.Control = None,
     random_control: options.RandomControl = None,
     int8: options.Int8 = None,
+    preprocess: options.Preprocess = None,
+    postprocess: options.Postprocess = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,

@@ -15,6 +15,7 @@ from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details
+from dashfx.stages.complete import complete
 from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
 from dashfx.stages.limits import spent
@@ -28,6 +29,7 @@ def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable
     assert model is not None  # one that diverged is not kept
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid)
     small = int8(run, onnx_valid)
+    complete(run, model)
     result = Result(
         genotype,
         model,
