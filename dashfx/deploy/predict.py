@@ -189,8 +189,11 @@ def opened(model: Path) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
     """The file, and what it does beside the model where it is complete."""
     with reading(model, "an ONNX file"):
         session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-        told = json.loads(session.get_modelmeta().custom_metadata_map.get("complete", "{}"))
-        return session, {"raw": told.get("raw"), "probabilities": bool(told.get("probabilities"))}
+        metadata = session.get_modelmeta().custom_metadata_map
+        told = json.loads(metadata.get("complete", "{}"))
+    if "optimised" in metadata:
+        stop(f"{model}: it was optimised for one machine, which may not be this one; give the portable file")
+    return session, {"raw": told.get("raw"), "probabilities": bool(told.get("probabilities"))}
 
 
 def answers(x: np.ndarray, session: onnxruntime.InferenceSession) -> np.ndarray:

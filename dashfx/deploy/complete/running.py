@@ -14,7 +14,8 @@ from dashfx.data.base import Data, Kind
 from dashfx.data.form import RawForm
 from dashfx.data.raw import raw_data
 from dashfx.deploy.complete.after import scores
-from dashfx.deploy.runtime import OnnxModel, fact
+from dashfx.deploy.runtime import OnnxModel, fact, load_proto
+from dashfx.deploy.targets.machine import check_machine
 
 COMPLETE_KEY = "complete"
 DONE_KEY = "normalisation_done"  # the normalisation that the graph itself does
@@ -59,6 +60,8 @@ class CompleteModel(OnnxModel):
     """A file that may be complete, called with the rows that it takes, answering with scores."""
 
     def __init__(self, path: str | Path) -> None:
+        if Path(path).is_file():  # before ONNX Runtime opens a file that was made for other instructions
+            check_machine(Path(path), {entry.key: entry.value for entry in load_proto(path).metadata_props})
         super().__init__(path)
         self.facts = facts_of(self.path, self.metadata)
 
