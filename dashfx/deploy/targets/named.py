@@ -11,7 +11,7 @@ from dashfx.deploy.runtime import CPU
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 FALLBACK = "they run on the next provider, the CPU at last"
 
-# ONNX Runtime, docs/OperatorKernels.md (1.24), CUDAExecutionProvider, domain ai.onnx
+# OperatorKernels.md of ONNX Runtime 1.24, CUDAExecutionProvider, domain ai.onnx
 OF_CUDA = """
 Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Compress Concat Constant ConstantOfShape Conv
 ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
@@ -23,7 +23,7 @@ ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Re
 ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDepth Split
 Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
 """
-# onnx-tensorrt, docs/operators.md for TensorRT 8.5; later versions take more
+# operators.md of onnx-tensorrt for TensorRT 8.5; later versions take more
 OF_TENSORRT = """
 Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip Concat
 Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal
@@ -36,7 +36,7 @@ ReduceSumSquare Relu Reshape Resize ReverseSequence RNN RoiAlign Round Scan Scat
 Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
 ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
 """
-# ONNX Runtime, docs/execution-providers/OpenVINO-ExecutionProvider.md (1.24), column CPU of the ONNX layers
+# OpenVINO-ExecutionProvider.md of ONNX Runtime 1.24, column CPU of the ONNX layers
 OF_OPENVINO = """
 Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift Ceil Celu Cast Clip
 Concat Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout
@@ -49,14 +49,14 @@ ReverseSequence RoiAlign Round ScatterElements ScatterND Selu Shape Shrink Sigmo
 Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Unsqueeze
 Upsample Where Xor
 """
-# ONNX Runtime, tools/ci_build/github/apple/coreml_supported_mlprogram_ops.md
+# coreml_supported_mlprogram_ops.md of ONNX Runtime
 OF_COREML = """
 Add ArgMax AveragePool Cast Ceil Clip Concat Constant Conv ConvTranspose Cos DepthToSpace Div Elu Erf Exp GatherND Gelu
 Gemm GlobalAveragePool GlobalMaxPool GridSample GroupNormalization HardSigmoid Identity InstanceNormalization
 LayerNormalization LeakyRelu MatMul Max MaxPool Mul Pow PRelu Range Reciprocal ReduceMax ReduceMean ReduceSum Relu
 Reshape Resize Round Shape Sigmoid Sin Slice Softmax Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze
 """
-# onnxruntime-qnn, docs/execution_providers/QNN-ExecutionProvider.md (2.3), supported ONNX operators
+# QNN-ExecutionProvider.md of onnxruntime-qnn 2.3, supported ONNX operators
 OF_QNN = """
 Abs Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose Cos
 CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Exp Expand Flatten Floor Gather GatherElements GatherND Gelu
