@@ -127,6 +127,11 @@ class RunFolder:
         return self.root / "model.complete.onnx"
 
     @property
+    def complete_int8(self) -> Path:
+        """The same for the int8 file."""
+        return self.root / "model.int8.complete.onnx"
+
+    @property
     def predict(self) -> Path:
         """A program that asks the ONNX file about raw rows, without dashfx."""
         return self.root / "predict.py"
@@ -347,7 +352,7 @@ def _remove_drafts(folder: RunFolder) -> None:
     """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
     for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
         draft.unlink()
-    for path in (folder.weights, folder.loader, folder.onnx, folder.int8, folder.complete):
+    for path in (folder.weights, folder.loader, folder.onnx, folder.int8, folder.complete, folder.complete_int8):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
     for draft in folder.root.rglob("*.py.part"):  # of sources, which may stand in folders of their own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,21 +138,33 @@ def test_sizes_stay_free_where_the_model_takes_them(made: Maker) -> None:
     assert run(found.path, rng.normal(size=(3, 2, 31)))[INDEX].shape == (3, 31)
 
 
-def test_int8_keeps_its_nodes(made: Maker) -> None:
-    files = made("images")
-    path, _, data, _, rows = files
+@pytest.fixture(scope="module")
+def small(made: Maker) -> Made:
+    """An int8 file, with what it was made from."""
+    path, _, data, *_ = files = made("images")
     judge = Judge(lambda file: 1.0, 1.0, True, 1.0, "as a test has it")
     given, _ = data.train.__getitems__(list(range(16)))
-    small = quantise(path, path.with_name("model.int8.onnx"), given, given, judge, lambda files, *_: [1.0] * len(files))
-    assert small.path is not None
-    found = complete((small.path, *files[1:]))
-    count = {kind: sum(n.op_type == kind for n in onnx.load(str(small.path)).graph.node) for kind in ("Conv", "Gemm")}
-    nodes = onnx.load(str(found.path)).graph.node
-    assert {kind: sum(n.op_type == kind for n in nodes) for kind in count} == count
-    assert sum(n.op_type == "QuantizeLinear" for n in nodes) > 0
+    found = quantise(path, path.with_name("model.int8.onnx"), given, given, judge, lambda paths, *_: [1.0] * len(paths))
+    assert found.path is not None
+    return (found.path, *files[1:])
+
+
+def test_int8_keeps_its_nodes(small: Made) -> None:
+    path, _, data, _, rows = small
+    found = complete(small)
+    before, after = (Counter(n.op_type for n in onnx.load(str(each)).graph.node) for each in (path, found.path))
+    for kind in ("Conv", "Gemm", "QuantizeLinear", "DequantizeLinear"):
+        assert before[kind] == after[kind] > 0
     read, _ = data.test.__getitems__(list(range(len(rows))))
-    expected = CompleteModel(small.path).rows(read).softmax(1)
+    expected = CompleteModel(path).rows(read).softmax(1)
     np.testing.assert_allclose(run(found.path, rows)[PROBABILITIES], expected.numpy(), atol=0.02)
+
+
+def test_int8_with_other_rows_is_found_out(small: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = complete_file._prepared
+    monkeypatch.setattr(complete_file, "_prepared", lambda whole, given: prepared(whole, given) + 1.0)
+    with pytest.raises(VerifyError, match="the int8 file's answers move by"):
+        complete(small)
 
 
 def test_another_normalisation_is_found_out(made: Maker, tmp_path: Path) -> None:
