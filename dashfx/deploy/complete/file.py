@@ -156,13 +156,13 @@ def completed(
 
 
 def _check_form(proto: onnx.ModelProto, path: Path) -> None:
+    if any(entry.key == COMPLETE_KEY for entry in proto.metadata_props):
+        raise ExportError(f"{path} is a complete file already; give the plain one")
     if len(proto.graph.input) != 1 or len(proto.graph.output) != 1:
         many = f"{len(proto.graph.input)} inputs and {len(proto.graph.output)} outputs"
         raise ExportError(f"{path}: a complete file is of one input and one output, this one has {many}")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
         raise ExportError(f"{path}: its weights lie in a second file; only files below 2 GB are completed")
-    if any(entry.key == COMPLETE_KEY for entry in proto.metadata_props):
-        raise ExportError(f"{path} is a complete file already; give the plain one")
 
 
 def _noise(path: Path, around: Around) -> Tensor:

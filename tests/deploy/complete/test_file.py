@@ -27,7 +27,7 @@ from dashfx.deploy.quantise.choose import Judge, quantise
 from dashfx.errors import DataError, ExportError, VerifyError
 from dashfx.genotype import Genotype
 from dashfx.stages.export import data_facts, metadata, onnx_metric, real_rows
-from dashfx.task import Task, evaluate, in_data_units, load_task
+from dashfx.task import LossOptions, Task, evaluate, in_data_units, load_task
 
 Made = tuple[Path, torch.nn.Module, Data, Task, np.ndarray]
 Maker = Callable[[str], Made]
@@ -36,7 +36,7 @@ Maker = Callable[[str], Made]
 def plain(case: Case, folder: Path) -> Made:
     """A model's file and what it was made from, with the raw rows of the test part."""
     data, rows = case.load(folder)
-    task = load_task(case.task, data)
+    task = load_task(case.task, data, LossOptions(normalise_targets=None))
     model = in_data_units(Net(data).eval(), task.target)
     path, facts = folder / "model.onnx", metadata(data, task, Genotype({}, "own"))
     export(model, data.train.__getitems__([0, 1])[0], path, metadata=facts, layout="off")
