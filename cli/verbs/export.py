@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from dashfx.run.inputs import Inputs
 
 BESIDE = "model.onnx"
+OF_RUN = {  # what needs a run's folder, and why
+    "--int8": "ranges are told from training data, which a file has none of",
+    "--preprocess": "how raw rows become inputs stands in the run's data.json",
+    "--postprocess": "what outputs mean stands in the run's data.json",
+}
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
     *("target_normalisation", "target_normalisation_undone"),
@@ -65,10 +70,10 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Write the model of RUN as ONNX again, checked against PyTorch."""
-    needs_run = {"--int8": int8, "--preprocess": preprocess, "--postprocess": postprocess}
+    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
     show = (lambda text: None) if quiet else render.line
-    if source.suffix == ".onnx":
+    if source.suffix == ".onnx" and not source.is_dir():
         files = [source]
     else:
         path = _path(source, out)
@@ -90,8 +95,8 @@ def _check_asked(
     """
     asked = [name for name, wanted in of_run.items() if wanted]
     if asked and not source.is_dir():
-        raise ConfigError(f"{asked[0]} with {source}: it needs the run's data or facts; give the run's folder")
-    if source.suffix == ".onnx" and not any(of_file.values()):
+        raise ConfigError(f"{asked[0]} with {source}: {OF_RUN[asked[0]]}; give the run's folder")
+    if source.suffix == ".onnx" and not source.is_dir() and not any(of_file.values()):
         raise ConfigError(f"{source} is exported already; say --for PROVIDER or --optimised, or give the run's folder")
     for name in providers or ():
         from dashfx.deploy.targets.settings import named

@@ -118,7 +118,7 @@ def test_without_data_noise_of_their_form_has_to_do(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["load_model.py", "--preprocess"], "--preprocess with load_model.py: it needs the run's data or facts"),
+        (["load_model.py", "--preprocess"], "--preprocess with load_model.py: how raw rows become inputs"),
         (["model.onnx"], "exported already"),
         (["model.onnx", "--for", "cud"], "did you mean 'cuda'"),
         (["model.onnx", "--postprocess"], "give the run's folder"),
