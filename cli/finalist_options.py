@@ -67,6 +67,23 @@ Refit = Annotated[
         show_default=False,
     ),
 ]
+Ensemble = Annotated[
+    int | None,
+    typer.Option(
+        help="also average so many of the best trained models, in one ONNX file",
+        rich_help_panel=COMPARED,
+        show_default=False,
+    ),
+]
+Distil = Annotated[
+    bool | None,
+    typer.Option(
+        "--distil",
+        help="train the model once more on the ensemble's answers, and keep the better one on validation",
+        rich_help_panel=COMPARED,
+        show_default=False,
+    ),
+]
 
 
 def wider_values(texts: Iterable[str]) -> dict[str, Any]:

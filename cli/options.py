@@ -178,23 +178,6 @@ RandomControl = Annotated[
         show_default=False,
     ),
 ]
-Ensemble = Annotated[
-    int | None,
-    typer.Option(
-        help="also average so many of the best trained models, in one ONNX file",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
-Distil = Annotated[
-    bool | None,
-    typer.Option(
-        "--distil",
-        help="train the model once more on the ensemble's answers, and keep the better one on validation",
-        rich_help_panel=RETRAIN,
-        show_default=False,
-    ),
-]
 Out = Annotated[Path | None, typer.Option(help="the run's folder", rich_help_panel=RUN, show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="continue the run in --out", rich_help_panel=RUN)]
 Input = Annotated[
@@ -211,10 +194,6 @@ WandB = Annotated[
 ]
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="also write scalars for TensorBoard into the run's folder")
-]
-Int8 = Annotated[
-    bool | None,
-    typer.Option("--int8", help="also write an int8 file, as far as its metric holds", show_default=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
@@ -405,4 +384,6 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ensemble": ("ensemble.count", _as_it_is),
     "distil": ("ensemble.distil", _as_it_is),
     "int8": ("export.int8", _as_it_is),
+    "preprocess": ("export.preprocess", _as_it_is),
+    "postprocess": ("export.postprocess", _as_it_is),
 }

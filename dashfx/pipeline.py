@@ -25,6 +25,7 @@ from dashfx.run.run import Run
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
+from dashfx.stages.complete import check_complete
 from dashfx.stages.deliver import delivered
 from dashfx.stages.ensemble.average import averaged
 from dashfx.stages.ensemble.distil import distilled
@@ -147,6 +148,7 @@ def retrain_genotype(
     with run.stage("trace"):
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
+    check_complete(run.inputs)
 
     def start_of(seeded: Run, _: Finalist) -> nn.Module:
         """The same start for every seed, where one was given or the run's seed has drawn it."""
@@ -174,6 +176,7 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     check_wider(run, program)
     check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
     check_ensemble(run)
+    check_complete(run.inputs)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

@@ -107,7 +107,9 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
     run = replace(run, inputs=replace(inputs, task=judged))
     scores: Scores = [(each, "PyTorch", metric_of(run, model, each)) for each in parts]
     paths = RunFolder(folder)
-    for file, how in ((paths.onnx, "ONNX Runtime"), (paths.ensemble, "ensemble, ONNX Runtime")):
+    run_here = "ONNX Runtime"
+    named = {paths.onnx: run_here, paths.complete: f"{run_here}, raw rows", paths.ensemble: f"ensemble, {run_here}"}
+    for file, how in named.items():
         if file.is_file():
             scores += [(each, how, onnx_metric(file, data, judged, each)) for each in parts]
     return judged, data, scores
@@ -116,7 +118,8 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
 def _of_file(file: Path, spec: str | None, part: str | None, task: str | None, seed: int) -> tuple[Task, Data, Scores]:
     """On data that is normalised as the file's metadata says."""
     from dashfx.data import load_data
-    from dashfx.deploy.runtime import OnnxModel, read_metadata
+    from dashfx.deploy.complete.running import CompleteModel
+    from dashfx.deploy.runtime import read_metadata
     from dashfx.stages.export import onnx_metric
     from dashfx.stages.measure import to_measure
     from dashfx.task import data_kind, load_task
@@ -138,10 +141,12 @@ def _of_file(file: Path, spec: str | None, part: str | None, task: str | None, s
             channels=known.channels,
         )
 
-    model = OnnxModel(file)
+    model = CompleteModel(file)
     data, parts = to_measure(load, part)
     used = load_task(wanted, data, target=known.target)
-    check_input(model, known.input_shape, data)
+    if model.facts is None or model.facts.raw is None:
+        check_input(model, known.input_shape, data)
+    data = model.data(data)
     used.check(model.rows(data.part(parts[0]).__getitems__([0])[0]), data)
     return used, data, [(each, "ONNX Runtime", onnx_metric(file, data, used, each)) for each in parts]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import options, render
+from dashfx.cli import export_options, options, render
 from dashfx.cli.verbs.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from dashfx.run.inputs import Inputs
 
 BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
+OF_RUN = {  # what needs a run's folder, and why
+    "--int8": "ranges are told from training data, which a file has none of",
+    "--preprocess": "how raw rows become inputs stands in the run's data.json",
+    "--postprocess": "what outputs mean stands in the run's data.json",
+}
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
     *("target_normalisation", "target_normalisation_undone", "ensemble"),
@@ -26,8 +32,22 @@ CARRIED = (
 Source = Annotated[
     Path,
     typer.Argument(
-        help="a run's folder, or a load_model.py (naming one runs it)", metavar="RUN|FILE", show_default=False
+        help="a run's folder, or a load_model.py (naming one runs it); for --for and --optimised also an .onnx file",
+        metavar="RUN|FILE",
+        show_default=False,
     ),
+]
+For = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--for",
+        help="check the files against a provider and write its settings: cpu, cuda, tensorrt, openvino, coreml, qnn",
+        metavar="PROVIDER",
+        show_default=False,
+    ),
+]
+Optimised = Annotated[
+    bool, typer.Option("--optimised", help="also write files that are optimised for this machine and bound to it")
 ]
 Out = Annotated[Path | None, typer.Option(help="the ONNX file; by default model.onnx in or beside the source")]
 Opset = Annotated[int | None, typer.Option(help="ONNX opset, 18 to 20")]
@@ -41,44 +61,146 @@ def export(
     opset: Opset = None,
     static: Static = False,
     input: Input = None,
-    int8: options.Int8 = None,
+    int8: export_options.Int8 = None,
+    preprocess: export_options.Preprocess = None,
+    postprocess: export_options.Postprocess = None,
+    providers: For = None,
+    optimised: Optimised = False,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the model of RUN as ONNX again, checked against PyTorch."""
-    from dashfx.deploy.export import export as export_model
+    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess), strict=True))
+    _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
+    show = (lambda text: None) if quiet else render.line
+    if source.suffix == ".onnx" and not source.is_dir():
+        files = [source]
+    else:
+        path = _path(source, out)
+        wanted = (bool(int8), bool(preprocess), bool(postprocess))
+        files = _written(source, path, opset, static, input, wanted, data, show)
+    for file in files if optimised else ():
+        _write_optimised(file, show)
+    for name in providers or ():
+        _write_settings(name, files, show)
 
-    if int8 and not source.is_dir():
-        raise ConfigError(
-            f"--int8 with {source}: ranges are told from training data, which a file has none of; give the run's folder"
-        )
+
+def _check_asked(
+    source: Path, of_run: Mapping[str, Any], of_file: Mapping[str, Any], providers: Sequence[str] | None
+) -> None:
+    """Whether the source has what is asked for; nothing is read or written before.
+
+    Raises:
+        ConfigError: it has not, or no such provider.
+    """
+    asked = [name for name, wanted in of_run.items() if wanted]
+    if asked and not source.is_dir():
+        raise ConfigError(f"{asked[0]} with {source}: {OF_RUN[asked[0]]}; give the run's folder")
+    if source.suffix == ".onnx" and not source.is_dir() and not any(of_file.values()):
+        raise ConfigError(f"{source} is exported already; say --for PROVIDER or --optimised, or give the run's folder")
+    for name in providers or ():
+        from dashfx.deploy.targets.settings import named
+
+        named(name)
+
+
+def _path(source: Path, out: Path | None) -> Path:
     path = out or (source / "model.onnx" if source.is_dir() else beside(source))
     if not path.parent.is_dir():
         raise ExportError(f"--out {path}: no such folder: {path.parent}")
     if path.is_dir():
         raise ExportError(f"--out {path}: it is a folder; name the file, such as {path / 'model.onnx'}")
+    return path
+
+
+def _written(
+    source: Path,
+    path: Path,
+    opset: int | None,
+    static: bool,
+    input: str | None,
+    wanted: tuple[bool, bool, bool],
+    data: str | None,
+    show: Callable[[str], None],
+) -> list[Path]:
+    """The files that were written.
+
+    Args:
+        wanted: whether int8, preprocessing and postprocessing are.
+    """
+    from dashfx.deploy.export import export as export_model
+
     settings: dict[str, Any] = {"opset": opset} if opset else {}
+    int8, *around = wanted
+    inputs = None
     if source.is_dir():
-        inputs, model, facts, settings = _from_run(source, settings, data, needs_data=bool(int8))
-        example = inputs.example
+        inputs, model, facts, settings = _from_run(source, settings, data, needs_data=int8)
+        example, whole = inputs.example, _in_data_units(inputs, model)
+        if any(around):
+            _check_around(inputs, *around)
     else:
         model, example, facts = _from_loader(source, input)
+        whole = model
     if static:
         settings["dynamic_size"] = False
-    report = export_model(model, example, path, metadata=facts, **settings)
-    if not quiet:
-        render.line(str(report))
-    if int8:
-        _write_int8(inputs, path, quiet)
+    report = export_model(whole, example, path, metadata=facts, **settings)
+    show(str(report))
+    files = [path]
+    if inputs is not None and int8 and (small := _write_int8(inputs, path, show)):
+        files.append(small)
+    if inputs is not None and any(around):
+        from dashfx.stages.complete import complete_files
+
+        for found in complete_files(inputs, model, files, *around):
+            show(f"complete: {found}")
+            files.append(found.path)
+    return files
 
 
-def _write_int8(inputs: Inputs, path: Path, quiet: bool) -> None:
+def _check_around(inputs: Inputs, preprocess: bool, postprocess: bool) -> None:
+    from dashfx.stages.complete import check_meaning, raw_form
+
+    if preprocess:
+        raw_form(inputs)
+    if postprocess:
+        check_meaning(inputs)
+
+
+def _in_data_units(inputs: Inputs, model: nn.Module) -> nn.Module:
+    from dashfx.task import in_data_units
+
+    return in_data_units(model, inputs.task.target)
+
+
+def _write_optimised(file: Path, show: Callable[[str], None]) -> None:
+    from dashfx.deploy.targets.optimised import beside, optimise
+
+    facts = optimise(file, beside(file))
+    machine = facts["machine"]
+    show(
+        f"optimised: {beside(file).name}, for {facts['provider']} of ONNX Runtime {machine['onnxruntime']} on "
+        f"{machine['processor']} alone; within {facts['error']:.1e} of {file.name}"
+    )
+
+
+def _write_settings(name: str, files: Sequence[Path], show: Callable[[str], None]) -> None:
+    from dashfx.deploy.targets.settings import named, suited, to_json
+    from dashfx.run.folder import write_text
+
+    found = [suited(file, named(name)) for file in files]
+    path = files[0].with_name(f"session_options.{name}.json")
+    write_text(path, to_json(found))
+    show("\n".join([*map(str, found), f"settings: {path}"]))
+
+
+def _write_int8(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
+    """The int8 file, where one was kept."""
     from dashfx.stages.export import onnx_metric
     from dashfx.stages.quantise import quantised
 
     found = quantised(inputs, path, onnx_metric(path, inputs.data, inputs.task))
-    if not quiet:
-        render.line(f"int8: {found}")
+    show(f"int8: {found}")
+    return found.path
 
 
 def _from_run(
@@ -87,13 +209,15 @@ def _from_run(
     """The run's inputs, the trained model, what the file says of itself, and the run's export options."""
     from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
-    from dashfx.task import in_data_units
 
     run, model, genotype = model_of(folder, data, shape_will_do=not needs_data)
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
-    settings = {**run.config.export.model_dump(exclude={"int8", "max_drop"}), **options, **settings}
-    model = in_data_units(model, inputs.task.target)
+    settings = {
+        **run.config.export.model_dump(exclude={"int8", "max_drop", "preprocess", "postprocess"}),
+        **options,
+        **settings,
+    }
     return inputs, model, metadata(inputs.data, inputs.task, genotype), settings
 
 

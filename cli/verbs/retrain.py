@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import finalist_options, options, render
+from dashfx.cli import export_options, finalist_options, options, render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
@@ -32,7 +32,9 @@ def retrain(
     seeds: finalist_options.Seeds = None,
     folds: finalist_options.Folds = None,
     refit: finalist_options.Refit = None,
-    int8: options.Int8 = None,
+    int8: export_options.Int8 = None,
+    preprocess: export_options.Preprocess = None,
+    postprocess: export_options.Postprocess = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import finalist_options, finalist_tables, options, render, tables
+from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -67,9 +67,11 @@ def search(
     longer: finalist_options.Longer = None,
     wider: finalist_options.Wider = None,
     refit: finalist_options.Refit = None,
-    ensemble: options.Ensemble = None,
-    distil: options.Distil = None,
-    int8: options.Int8 = None,
+    ensemble: finalist_options.Ensemble = None,
+    distil: finalist_options.Distil = None,
+    int8: export_options.Int8 = None,
+    preprocess: export_options.Preprocess = None,
+    postprocess: export_options.Postprocess = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dashfx.data.form import RawForm
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.readers.rows import Rows, Values, exact
 from dashfx.data.reading import USUAL, Reading
@@ -52,6 +53,7 @@ class Arrays(Dataset[Batch]):
         groups: (N,) the number of the patient, speaker or other group that each row of x is of, where they have some.
         vote: metrics count records, or where there are none groups, by the majority of their rows
             (`dashfx.task.voting`).
+        waves: what x, where it is spectra, is made of.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Arrays(Dataset[Batch]):
         records: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         vote: bool = False,
+        waves: Rows | None = None,
     ) -> None:
         self.x: Values = x.numpy() if isinstance(x, Tensor) else x
         self.y = y.numpy() if isinstance(y, Tensor) else y
@@ -73,7 +76,7 @@ class Arrays(Dataset[Batch]):
         self.scale = scale
         self.normalisation = normalisation
         self.classes = self.y.ndim == 1 if classes is None else classes
-        self._records, self._groups, self.vote = records, groups, vote
+        self._records, self._groups, self.vote, self.waves = records, groups, vote, waves
 
     def __len__(self) -> int:
         return len(self.index)
@@ -176,6 +179,7 @@ class Arrays(Dataset[Batch]):
             records=self._records,
             groups=self._groups,
             vote=self.vote,
+            waves=self.waves,
         )
 
     def _y(self, rows: np.ndarray) -> np.ndarray:
@@ -234,6 +238,7 @@ class Data:
         channels: names of x's channels; may be empty.
         given: the parts that the source itself has; the others were carved out of train. Of data read whole, another
             part stands for the first of these: `test`, `valid`, `train`.
+        raw: how the rows were before they were read; None of a user's finished data.
     """
 
     name: str
@@ -250,6 +255,7 @@ class Data:
     reading: Reading = USUAL
     channels: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    raw: RawForm | None = None
 
     @property
     def described(self) -> str:

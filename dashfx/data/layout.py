@@ -70,7 +70,7 @@ def channels_first(x: Values, like: Values, layout: Layout | None = None) -> Val
         return x
     if is_channels_last(like):
         return np.moveaxis(x, -1, 1)
-    if like.ndim == 2 or _is_grey(like):
+    if like.ndim == 2 or is_grey(like):
         return x[:, None]
     return x
 
@@ -94,7 +94,7 @@ def describe(x: Values, layout: Layout | None = None) -> str:
         text = f"layout: rows of {shape} {x.dtype} read as channels-last, moved to channels-first"
     elif x.ndim == 2:
         text = f"layout: rows of {shape} {x.dtype} read as one-channel series"
-    elif _is_grey(x):
+    elif is_grey(x):
         text = f"layout: rows of {shape} {x.dtype} read as grey images (series: give floats, or reading.layout=first)"
     elif x.ndim == 3:
         text = f"layout: rows of {shape} {x.dtype} read as {x.shape[1]}-channel series ({_otherwise(x)})"
@@ -109,5 +109,5 @@ def _otherwise(x: Values) -> str:
     return "images: give N x 1 x H x W; (N, time, channels): say reading.layout=last"
 
 
-def _is_grey(x: np.ndarray) -> bool:
+def is_grey(x: np.ndarray) -> bool:
     return x.ndim == 3 and x.dtype in (np.uint8, np.bool_) and x.shape[1] > 1

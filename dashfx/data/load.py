@@ -18,6 +18,7 @@ from dashfx.data.checks.leaks import fingerprints, leaks
 from dashfx.data.layout import channels_first, describe, laid_out, scale_of
 from dashfx.data.normalisation import Normalisation
 from dashfx.data.parts import PARTS
+from dashfx.data.raw import form_of
 from dashfx.data.read import Spec, read
 from dashfx.data.readers.fitting import as_rows
 from dashfx.data.readers.rows import Rows, Values
@@ -88,7 +89,9 @@ def load_data(
         all_parts = {part: limited(arrays, limit, seed) for part, arrays in all_parts.items()}
         notes.append(f"limit: at most {limit} rows of each part")
     notes = [*source.notes, describe(like, reading.layout), targets.note, *notes]
-    data = _assembled(source, targets, all_parts, _normalisation(all_parts["train"], normalise), reading)
+    normalisation = _normalisation(all_parts["train"], normalise)
+    data = _assembled(source, targets, all_parts, normalisation, reading)
+    data = replace(data, raw=form_of(source, like, xs[source.lead], reading, normalisation))
     if source.labels and data.kind != "classes":  # whose numbers were matched where y was read
         data = renumbered(data, labels)
     data = replace(augmented(data, augment), given=tuple(given))
@@ -221,6 +224,7 @@ def _parts(
             records=records.get(part),
             groups=groups.get(part),
             vote=reading.vote,
+            waves=source.spectra[part].waves if part in source.spectra else None,
         )
         for part, x in xs.items()
     }

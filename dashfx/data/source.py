@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,12 +13,20 @@ from torch import Tensor
 from dashfx.data.parts import PARTS, USUAL
 from dashfx.data.readers.border import border, check_room
 from dashfx.data.readers.records import Flat, Listed, Records
-from dashfx.data.readers.rows import Values
+from dashfx.data.readers.rows import Rows, Values
 from dashfx.errors import DataError
 
 EXPECTED = "x and y, or x_train and y_train with optional x_valid, y_valid, x_test, y_test"
 
 Pair = tuple[Any, np.ndarray]  # x is an array, `Rows` or `Records`
+
+
+class Spectra(Protocol):
+    """Rows of log-mel spectrograms, and the waves that they are of."""
+
+    waves: Rows
+    rate: int
+    bands: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,9 @@ class Source:
         channels: the names of x's channels, where the source knows them.
         orders: those of parts that came with names of their own, which may be in another order.
         kind: what y is, where the source says so.
+        images: whether rows are decoded images.
+        outside: what was done to files to get rows or records of numbers, in words.
+        spectra: for parts whose rows are spectra: how they are made of rows of waves.
     """
 
     name: str
@@ -44,6 +55,9 @@ class Source:
     channels: tuple[str, ...] = ()
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kind: str | None = None
+    images: bool = False
+    outside: tuple[str, ...] = ()
+    spectra: dict[str, Spectra] = field(default_factory=dict)
 
     @property
     def lead(self) -> str:

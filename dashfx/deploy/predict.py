@@ -1,6 +1,7 @@
-"""Predictions of the model in this folder on raw arrays or images, with numpy and onnxruntime alone.
+"""Predictions of the model in this folder on raw arrays, images or sounds, with numpy and onnxruntime alone.
 
-A run's folder holds a copy of this file: python predict.py x.npy|x.npz|image.png ... [--model model.onnx] [--out y.npy]
+A run's folder holds a copy of this file: python predict.py x.npy|x.npz|image.png|sound.wav ... [--model model.onnx]
+[--out y.npy]. Where the model's file is complete, it takes rows as they are, and says itself what its answers mean.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,9 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 
 def load(path: Path, facts: dict[str, Any]) -> np.ndarray:
-    """The rows in a file: (N, C, *size), in the units that normalisation expects."""
+    """The rows in a file: (N, C, *size), as numbers of their own units; of sounds (N, C, samples)."""
+    if path.suffix.lower() == ".wav":
+        return sound(path, facts)[None]
     if path.suffix not in (".npy", ".npz"):
         return rows(picture(path, facts), {**facts, "reading": {}}, path)
     with reading(path, "an array of numbers"):
@@ -57,12 +61,12 @@ def load(path: Path, facts: dict[str, Any]) -> np.ndarray:
 
 
 def rows(x: np.ndarray, facts: dict[str, Any], path: Path) -> np.ndarray:
-    """The layouts that `dashfx` reads; uint8 is scaled from [0, 255] to [0, 1]."""
-    shape, layout = tuple(facts["input_shape"]), facts["reading"].get("layout")
-    for name in OF_FILES:
+    """The layouts that `dashfx` reads, channels first."""
+    raw = facts.get("raw") or {}
+    shape, layout = tuple(raw["shape"] if raw.get("bands") else facts["input_shape"]), facts["reading"].get("layout")
+    for name in () if raw else OF_FILES:
         if facts["reading"].get(name):
             stop(f"{path}: the model's rows were made with reading.{name}, which this file cannot do; use dashfx eval")
-    scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     if x.ndim == len(shape) - (layout == "none") and layout != "last" and x.shape == shape[layout == "none" :]:
         x = x[None]  # one row
     if layout == "last" or (layout is None and last(x)):
@@ -71,7 +75,62 @@ def rows(x: np.ndarray, facts: dict[str, Any], path: Path) -> np.ndarray:
         x = x[:, None]
     if x.ndim != len(shape) + 1 or x.shape[1] != shape[0]:
         stop(f"{path}: rows of {x.shape[1:]} do not fit the model, which takes {shape}")
-    return x * scale
+    if raw.get("bands") and x.shape[2] != shape[1]:
+        stop(f"{path}: waves of {x.shape[2]} samples, the model takes {shape[1]}; cut or fill them")
+    return x
+
+
+def sound(path: Path, facts: dict[str, Any]) -> np.ndarray:
+    """float32 (C, samples) of a .wav file of whole numbers, of the length of the training's."""
+    raw, how = facts.get("raw") or {}, facts["reading"]
+    if not raw.get("rate"):
+        stop(f"{path}: the model was not trained on log-mel spectrograms of sounds; use dashfx eval")
+    with reading(path, "a .wav file of whole numbers (PCM)"), wave.open(str(path)) as opened:
+        rate, channels, width = opened.getframerate(), opened.getnchannels(), opened.getsampwidth()
+        data = opened.readframes(opened.getnframes())
+    if rate != raw["rate"]:
+        stop(f"{path}: {rate} samples a second, the model takes {raw['rate']}; resample it")
+    if width == 1:
+        values = np.frombuffer(data, np.uint8).astype(np.float32) / 128 - 1
+    else:  # 3 bytes a sample become the upper ones of 4
+        whole = np.zeros((len(data) // width, 4), np.uint8)
+        whole[:, 4 - width :] = np.frombuffer(data, np.uint8).reshape(-1, width)
+        values = (whole.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
+    found = values.reshape(-1, channels).T
+    length, fit = raw["shape"][1], how.get("fit")
+    if how.get("window") or (not fit and found.shape[1] != length):
+        what = f"windows of {length} samples" if how.get("window") else f"sounds of {length} samples"
+        stop(f"{path}: it has {found.shape[1]} samples, the model takes {what}; cut it and give arrays (N, C, samples)")
+    start = max(0, found.shape[1] - length) // 2 if fit == "crop" else 0
+    piece = found[:, start : start + length]
+    fitted = np.zeros((channels + (fit == "mask"), length), np.float32)
+    fitted[:channels, : piece.shape[1]] = piece
+    if fit == "mask":
+        fitted[-1, : piece.shape[1]] = 1
+    if len(fitted) != raw["shape"][0]:
+        stop(f"{path}: {channels} channels, the model takes {raw['shape'][0] - (fit == 'mask')}")
+    return fitted
+
+
+def spectra(x: np.ndarray, bands: int, rate: int) -> np.ndarray:
+    """Log-mel spectrograms (N, C, bands, frames) of waves (N, C, samples), in decibels."""
+    window, hop = int(rate * 0.03), int(rate * 0.01)
+    size = 2 ** int(np.ceil(np.log2(rate * 0.03)))
+    left = (size - window) // 2
+    shape = np.zeros(size)
+    shape[left : left + window] = np.sin(np.pi * np.arange(window) / window) ** 2
+    ends = [(0, 0), (0, 0), (size // 2, size // 2)]
+    mode: Any = "constant" if x.shape[2] <= size // 2 else "reflect"
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x.astype(np.float64), ends, mode=mode), size, axis=2)
+    power = np.abs(np.fft.rfft(frames[:, :, ::hop] * shape)) ** 2
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
+    frequencies = np.linspace(0, rate / 2, size // 2 + 1)
+    rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
+    filters = np.maximum(np.minimum(rising, falling), 0)
+    decibels = 10 * np.log10(np.maximum(np.einsum("bf,nctf->ncbt", filters, power), 1e-10))
+    found: np.ndarray = np.maximum(decibels, decibels.max((2, 3), keepdims=True) - 80)
+    return found
 
 
 def last(x: np.ndarray) -> bool:
@@ -106,6 +165,10 @@ def picture(path: Path, facts: dict[str, Any]) -> np.ndarray:
 
 
 def normalised(x: np.ndarray, facts: dict[str, Any]) -> np.ndarray:
+    """Rows as the model takes them; uint8 is scaled from [0, 255] to [0, 1], waves become spectrograms."""
+    raw = facts.get("raw") or {}
+    x = x / 255 if x.dtype == np.uint8 else x
+    x = spectra(x, raw["bands"], raw["rate"]) if raw.get("bands") else x
     told = facts["normalisation"]
     size = told.get("size") or (1,) * (x.ndim - 2)
     mean, std = (np.array(told[name], np.float64).reshape(1, -1, *size) for name in ("mean", "std"))
@@ -113,10 +176,28 @@ def normalised(x: np.ndarray, facts: dict[str, Any]) -> np.ndarray:
     return answer
 
 
-def answers(x: np.ndarray, model: Path) -> np.ndarray:
-    """The model's outputs for normalised rows, a batch at a time."""
+def as_taken(x: np.ndarray, raw: dict[str, Any], path: Path) -> np.ndarray:
+    """Rows (N, C, *size) as a complete file takes them, which prepares them itself."""
+    if raw["dtype"] == "uint8" and x.dtype != np.uint8:
+        stop(f"{path}: it holds {x.dtype}, the model's file takes whole numbers from 0 to 255 (uint8)")
+    x = x / 255 if x.dtype == np.uint8 and raw["dtype"] != "uint8" else x
+    x = np.moveaxis(x, 1, -1) if raw["layout"] == "last" else x[:, 0] if raw["layout"] == "none" else x
+    return np.ascontiguousarray(x, raw["dtype"])
+
+
+def opened(model: Path) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """The file, and what it does beside the model where it is complete."""
     with reading(model, "an ONNX file"):
         session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        told = json.loads(metadata.get("complete", "{}"))
+    if "optimised" in metadata:
+        stop(f"{model}: it was optimised for one machine, which may not be this one; give the portable file")
+    return session, {"raw": told.get("raw"), "probabilities": bool(told.get("probabilities"))}
+
+
+def answers(x: np.ndarray, session: onnxruntime.InferenceSession) -> np.ndarray:
+    """The file's first output for rows as it takes them, a batch at a time."""
     given = session.get_inputs()[0]
     size = given.shape[0] if isinstance(given.shape[0], int) else min(BATCH, len(x))
     filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, 0)])
@@ -124,13 +205,14 @@ def answers(x: np.ndarray, model: Path) -> np.ndarray:
     return np.concatenate(found)[: len(x)]
 
 
-def said(output: np.ndarray, facts: dict[str, Any]) -> str:
-    """What a row's output means: a label, those labels that hold, or numbers."""
+def said(output: np.ndarray, facts: dict[str, Any], probabilities: bool = False) -> str:
+    """What a row's output, scores or probabilities, means: a label, those labels that hold, or numbers."""
+    least = 0.5 if probabilities else 0.0
     names = facts["labels"] or [str(number) for number in range(len(output))]
     if facts["kind"] == "classes":
         return str(names[int(output.argmax())])
     if facts["kind"] == "multilabel" and output.ndim == 1:
-        return ", ".join(str(name) for name, score in zip(names, output, strict=True) if score > 0) or "none"
+        return ", ".join(str(name) for name, score in zip(names, output, strict=True) if score > least) or "none"
     if output.size <= MOST:
         return " ".join(f"{value:.6g}" for value in output.flatten())
     return f"{'x'.join(map(str, output.shape))} numbers: --out FILE.npy keeps them"
@@ -138,18 +220,21 @@ def said(output: np.ndarray, facts: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Predict with the model of this folder, one line a row.")
-    parser.add_argument("files", nargs="+", type=Path, help=".npy, .npz (array x) or images")
+    parser.add_argument("files", nargs="+", type=Path, help=".npy, .npz (array x), images or .wav")
     parser.add_argument("--model", type=Path, default=HERE / "model.onnx")
     parser.add_argument("--out", type=Path, help="keep the model's outputs in this .npy file")
     asked = parser.parse_args()
     with reading(HERE / "data.json", "the facts of the training data, which stand beside this file"):
         facts = json.loads((HERE / "data.json").read_text(encoding="utf-8"))
+    session, complete = opened(asked.model)
     outputs = []
     for path in asked.files:
         if not path.is_file():
             stop(f"{path}: no such file")
-        outputs.append(answers(normalised(load(path, facts), facts), asked.model))
-        lines = [f"{path}: {said(output, facts)}" for output in outputs[-1]]
+        x = load(path, facts)
+        taken = as_taken(x, complete["raw"], path) if complete["raw"] else normalised(x, facts)
+        outputs.append(answers(taken, session))
+        lines = [f"{path}: {said(output, facts, complete['probabilities'])}" for output in outputs[-1]]
         sys.stdout.write("\n".join(lines) + "\n")
     if asked.out:
         np.save(asked.out, np.concatenate(outputs))

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 VERSION_KEY = "dashfx_version"  # every file that dashfx wrote carries it
+TEXT = "tensor(string)"  # which no tensor of torch holds
 OUTPUTS_KEY = "dashfx_outputs"  # "tensor", "tuple" or "dict": what the PyTorch model returned
 
 # What reading JSON of another form than expected raises.
@@ -76,6 +77,7 @@ class OnnxModel:
 
     Attributes:
         providers: those that ONNX Runtime really uses.
+        outputs: the names of all outputs but text.
         dynamic_axes: input name -> {axis: name} of the axes without a fixed size.
 
     Raises:
@@ -109,20 +111,24 @@ class OnnxModel:
         self.providers = tuple(self.session.get_providers())
         self.metadata = dict(self.session.get_modelmeta().custom_metadata_map)
         self.inputs = [argument.name for argument in inputs]
-        self.outputs = [argument.name for argument in self.session.get_outputs()]
+        self.outputs = [argument.name for argument in self.session.get_outputs() if argument.type != TEXT]
+        self._wide = {argument.name for argument in inputs if argument.type == "tensor(double)"}
         self.dynamic_axes = {
             argument.name: {axis: size for axis, size in enumerate(argument.shape) if isinstance(size, str)}
             for argument in inputs
         }
 
     def run(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Every output by its name, on the CPU. Floating-point inputs are given as float32."""
-        feed = {
-            name: (x.float() if x.is_floating_point() else x).detach().cpu().numpy()
-            for name, x in zip(self.inputs, inputs, strict=True)
-        }
+        """Every output by its name, on the CPU. Floating-point inputs are given as float32, or as the file has them."""
+        feed = {name: self._given(name, x).numpy() for name, x in zip(self.inputs, inputs, strict=True)}
         arrays = self.session.run(self.outputs, feed)
         return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
+
+    def _given(self, name: str, x: Tensor) -> Tensor:
+        x = x.detach().cpu()
+        if not x.is_floating_point():
+            return x
+        return x.double() if name in self._wide else x.float()
 
     def rows(self, x: Tensor) -> Tensor:
         """The only output for x (rows, channels, *size), also where the file takes another number of rows at a time.
@@ -142,9 +148,12 @@ class OnnxModel:
         filled = torch.cat([x, x[-1:].expand(-len(x) % size, *x.shape[1:])])
         answers = []
         for part in filled.split(size):
-            (answer,) = self.run(part).values()
-            answers.append(answer)
+            answers.append(self._answer(self.run(part)))
         return torch.cat(answers)[: len(x)]
+
+    def _answer(self, outputs: dict[str, Tensor]) -> Tensor:
+        (answer,) = outputs.values()
+        return answer
 
     def __call__(self, *inputs: Tensor) -> Outputs:
         outputs = {name: tensor.to(inputs[0].device) for name, tensor in self.run(*inputs).items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashfx.config.files import read_yaml
+from dashfx.config.files import flat, read_yaml
 from dashfx.config.json import read_json
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
@@ -134,6 +134,16 @@ class RunFolder:
     @property
     def ensemble_loader(self) -> Path:
         return self.root / "load_ensemble.py"
+
+    @property
+    def complete(self) -> Path:
+        """The same model with pre- or postprocessing in the graph, where that was asked for."""
+        return self.root / "model.complete.onnx"
+
+    @property
+    def complete_int8(self) -> Path:
+        """The same for the int8 file."""
+        return self.root / "model.int8.complete.onnx"
 
     @property
     def predict(self) -> Path:
@@ -356,7 +366,8 @@ def _remove_drafts(folder: RunFolder) -> None:
     """Of a killed run: neighbours that were not renamed, and the scratch folders of weights and ONNX files."""
     for draft in [*folder.root.glob("*.part"), *folder.checkpoints.glob("*.part")]:
         draft.unlink()
-    for path in (folder.weights, folder.loader, folder.onnx, folder.int8, folder.ensemble, folder.ensemble_loader):
+    files = (folder.weights, folder.loader, folder.onnx, folder.int8, folder.complete, folder.complete_int8)
+    for path in (*files, folder.ensemble, folder.ensemble_loader):
         for scratch in folder.root.glob(f".{path.name}.*"):
             shutil.rmtree(scratch)
     for scratch in folder.members.glob(".member_*"):
@@ -369,8 +380,8 @@ def _check_same(folder: RunFolder, config: RunConfig) -> None:
     written, (_, before) = written_config(folder.root), existing_folder(folder.root)
     env = _environment_of(folder)
     config = as_written(config, written, before)
-    old = {**_flat(written.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
-    new = {**_flat(config.model_dump(mode="json")), "dashfx": installed_version("dashfx")}
+    old = {**flat(written.model_dump(mode="json")), "dashfx": _packages(folder).get("dashfx")}
+    new = {**flat(config.model_dump(mode="json")), "dashfx": installed_version("dashfx")}
     old["processes"], new["processes"] = env.get("processes", 1), launched()
     if not env:
         old = {**old, "dashfx": new["dashfx"], "processes": new["processes"]}
@@ -383,11 +394,3 @@ def _check_same(folder: RunFolder, config: RunConfig) -> None:
             f"--resume {folder.root}: that run had other settings ({'; '.join(changed[:SHOWN])}{more}); "
             "use the same ones, or another --out"
         )
-
-
-def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in options.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-        flat.update(inner)
-    return flat

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from dashfx.data import Data, Normalisation
 from dashfx.data.base import Arrays
+from dashfx.data.form import RawForm
 from dashfx.run.folder import RunFolder, read_facts, reading
 
 LARGEST = 2**28  # numbers of one row, beyond which no shape is believed
@@ -26,10 +28,12 @@ def stand_in(folder: RunFolder) -> Data:
         kind, outputs = facts["kind"], answer[0]
         normalisation = Normalisation.from_dict(facts["normalisation"])
         labels, channels = (tuple(map(str, facts.get(name, ()))) for name in ("labels", "channels"))
+        form = RawForm.from_dict(facts["raw"]) if facts.get("raw") else RawForm(())  # an earlier version's says nothing
         if kind not in ("classes", "multilabel", "dense", "dense-classes"):
             raise ValueError(f"kind {kind!r}")
     part = _part(shape, answer, kind, normalisation)
-    return Data(str(facts["name"]), part, part, part, shape, kind, outputs, labels, normalisation, channels=channels)
+    data = Data(str(facts["name"]), part, part, part, shape, kind, outputs, labels, normalisation, channels=channels)
+    return replace(data, raw=replace(form, noise=True))
 
 
 def _shape(sizes: list[int]) -> tuple[int, ...]:

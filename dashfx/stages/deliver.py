@@ -16,6 +16,7 @@ from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details, metric_of
+from dashfx.stages.complete import complete
 from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
 from dashfx.stages.limits import spent
@@ -35,6 +36,7 @@ def delivered(
     test = next(each.figures.test for each in standings if each.kept and each.figures)
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
     small = int8(run, onnx_valid)
+    complete(run, model)
     result = Result(
         genotype,
         model,

@@ -12,8 +12,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from dashfx.data import Data
+from dashfx.data.raw import form_of_finished
 from dashfx.data.reading import Reading
 from dashfx.deploy import predict
+from dashfx.deploy.complete.running import CompleteModel
 from dashfx.deploy.export import VALUES, ExportReport, export
 from dashfx.deploy.loader import save_weights, write_loader
 from dashfx.deploy.runtime import OnnxModel
@@ -101,8 +103,8 @@ def real_rows(data: Data) -> Tensor:
 
 def onnx_metric(path: Path, data: Data, task: Task, part: str = "valid", batch_size: int = BATCH) -> float:
     """The task's metric over a part, with ONNX Runtime in PyTorch's place."""
-    model = OnnxModel(path)
-    return evaluate(model.rows, data.loader(part, batch_size), judged(model, task))
+    model = CompleteModel(path)
+    return evaluate(model.rows, model.data(data).loader(part, batch_size), judged(model, task))
 
 
 def judged(model: OnnxModel, task: Task) -> Task:
@@ -119,6 +121,8 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "normalisation": json.dumps(data.normalisation.to_dict()),
         "labels": json.dumps(data.labels),
         "channels": json.dumps(data.channels),
+        "kind": json.dumps(data.kind),
+        "raw": json.dumps((data.raw or form_of_finished(data)).to_dict()),
         "genotype": genotype.to_json(),
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
@@ -136,6 +140,7 @@ def data_facts(data: Data, task: Task) -> dict[str, Any]:
         "channels": data.channels,
         "normalisation": data.normalisation.to_dict(),
         "reading": json.loads(data.reading.to_json()),
+        "raw": (data.raw or form_of_finished(data)).to_dict(),
         "target_normalisation": task.target and task.target.to_dict(),
         "rows": {part: len(data.part(part)) for part in ("train", "valid", "test")},
         "notes": data.notes,

@@ -130,7 +130,7 @@ def test_foreign_bytes_are_one_line(name: str, tmp_path: Path, capsys: pytest.Ca
         kinds = {"text.npy": np.array(["a", "b"]), "objects.npy": np.array([{}, []], object), "none.npy": np.zeros(0)}
         np.save(path, kinds[name], allow_pickle=True)
     with pytest.raises(SystemExit) as stopped:
-        predict.answers(np.zeros((1, 1, 8, 8)), path) if name == "model" else predict.load(path, facts)
+        predict.opened(path) if name == "model" else predict.load(path, facts)
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and str(path) in error and error.count("\n") == 1
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dashfx.data.parts import by_part
 from dashfx.data.readers.border import border
-from dashfx.data.readers.pictures.decode import DEEP, GREY, as_pixels
+from dashfx.data.readers.pictures.decode import DEEP, GREY, as_pixels, decoded_to
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
 from dashfx.data.source import Pair, Source, as_array, named
@@ -31,6 +31,7 @@ class Column(Rows):
         if not len(table):
             raise DataError(f"{where} has no rows; leave a split out rather than give it none")
         first = self._array(0)
+        self.images = isinstance(self.table[0][name], Image.Image)
         if first.dtype.kind not in "biuf" or not 2 <= first.ndim <= 4:
             raise DataError(
                 f"{where} holds {first.shape} of {first.dtype}; a row is an image, (L,) or (C, *size) of numbers"
@@ -87,6 +88,7 @@ def read_saved(parameter: str, reading: Reading) -> Source:
     names = tables[lead].column_names
     wanted = reading.columns or (_column(names, INPUTS, "input", folder), _column(names, LABELS, "label", folder))
     parts: dict[str, Pair] = {}
+    images = False
     for part, split in splits.items():
         for name in wanted:
             if name not in tables[split].column_names:
@@ -95,14 +97,16 @@ def read_saved(parameter: str, reading: Reading) -> Source:
                     f"{folder}/{split} has no column {name!r}{near}; it has {', '.join(tables[split].column_names)}"
                 )
         where = f"{folder}/{split}"
-        x = held(Column(tables[split], wanted[0], where, reading))
+        column = Column(tables[split], wanted[0], where, reading)
+        x, images = held(column), images or column.images
         with border(where, f"column {wanted[1]!r} cannot be read", "save the folder again with save_to_disk"):
             y = tables[split][wanted[1]][:]
         parts[part] = (x, _answers(y, f"{where}: {wanted[1]}"))
     notes: tuple[str, ...] = (f"columns: x is {wanted[0]!r}, y is {wanted[1]!r}",)
     notes += (f"left unread: {', '.join(unknown)}",) if unknown else ()
     names = tuple(getattr(tables[lead].features[wanted[1]], "names", None) or ())
-    return named(Source(folder.name, parts, notes), names)
+    outside = decoded_to("grey or RGB as the first one is", reading) if images else ()
+    return named(Source(folder.name, parts, notes, images=images, outside=outside), names)
 
 
 def _tables(folder: Path) -> dict[str, Any]:

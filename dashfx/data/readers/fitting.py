@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from dashfx.data.readers.logmel import log_mel
+from dashfx.data.readers.logmel import fft_size, log_mel
 from dashfx.data.readers.records import Listed, Records
 from dashfx.data.readers.rows import Rows, Values, held
 from dashfx.data.reading import Reading
-from dashfx.data.source import Pair, Source
+from dashfx.data.source import Pair, Source, Spectra
 from dashfx.errors import DataError
 
 MOST_WINDOWS = 10**8
@@ -62,7 +62,7 @@ class LogMel(Rows):
         return self._spectra(self.waves.row(number, generator))
 
     def _spectra(self, waves: np.ndarray) -> np.ndarray:
-        size = 2 ** int(np.ceil(np.log2(self.rate * 0.03)))  # the smallest FFT that holds a window of 30 ms
+        size = fft_size(self.rate)
         channels = (log_mel(torch.from_numpy(w), self.rate, mels=self.bands, n_fft=size) for w in waves)
         return torch.stack(list(channels)).numpy()
 
@@ -85,6 +85,7 @@ def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
     parts: dict[str, Pair] = {}
     groups, notes, seen = dict(source.groups), list(source.notes), 0
     records: dict[str, np.ndarray] = {}
+    spectra: dict[str, Spectra] = {}
     for part, (x, y) in source.parts.items():
         series = x if isinstance(x, Records) else _series(x, source.where("x", part))
         if len(series) != len(y):
@@ -96,13 +97,16 @@ def as_rows(source: Source, reading: Reading) -> tuple[Source, Reading]:
             )
         if part == source.lead and reading.window:
             _check_classes(y, y[of], length, source.where("y", part))
-        parts[part] = (_spectra(rows, series, reading), y[of])
+        made = _spectra(rows, series, reading)
+        parts[part] = (held(made), y[of])
+        spectra |= {part: made} if isinstance(made, LogMel) else {}
         records[part] = of + seen
         groups |= {part: groups[part][of]} if part in groups else {}
         seen += len(series)
         notes.append(_note(part, series, reading, length, of))
     used = replace(reading, length=length) if reading.fit else reading
-    return replace(source, parts=parts, records=records, groups=groups, notes=tuple(notes)), used
+    source = replace(source, parts=parts, records=records, groups=groups, notes=tuple(notes), spectra=spectra)
+    return source, used
 
 
 def _nothing_to_fit(source: Source, reading: Reading) -> None:
@@ -168,12 +172,10 @@ def _check_classes(before: np.ndarray, after: np.ndarray, length: int, where: st
         )
 
 
-def _spectra(rows: Rows, records: Records, reading: Reading) -> Values:
+def _spectra(rows: Rows, records: Records, reading: Reading) -> Rows:
     if (reading.log_mel or reading.rate) and not records.rate:
         raise DataError("reading.log_mel and reading.rate are for sound files, which tell their rate; leave them out")
-    if not reading.log_mel:
-        return held(rows)
-    return held(LogMel(rows, records.rate, reading.log_mel))
+    return LogMel(rows, records.rate, reading.log_mel) if reading.log_mel else rows
 
 
 def _note(part: str, records: Records, reading: Reading, length: int, of: np.ndarray) -> str:

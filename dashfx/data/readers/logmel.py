@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,11 @@ def log_mel(
     power = mel_filters(mels, n_fft, rate) @ spectrum.abs().square()
     decibels = 10 * power.clamp_min(1e-10).log10()
     return decibels.clamp_min(float(decibels.max()) - 80)
+
+
+def fft_size(rate: int, window: float = 0.03) -> int:
+    """The smallest FFT, of a power of two, that holds a window of so many seconds."""
+    return 2 ** math.ceil(math.log2(rate * window))
 
 
 def mel_filters(mels: int, n_fft: int, rate: int) -> Tensor:

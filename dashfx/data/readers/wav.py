@@ -73,7 +73,9 @@ def read_waves(folder: Path, reading: Reading) -> Source:
         waves = Waves([path for path, _ in pairs], frames, rates, channels, reading.rate or rate)
         parts[part] = (waves, np.array([label for _, label in pairs]))
     note = f"sounds: {channels} channels, {reading.rate or rate} samples a second"
-    return grouped(Source(folder.name, parts, (note, *listing.notes)), listing.paths, listing.roots, reading)
+    outside = (f"sounds are decoded to {channels} channels at {reading.rate or rate} samples a second",)
+    source = Source(folder.name, parts, (note, *listing.notes), outside=outside)
+    return grouped(source, listing.paths, listing.roots, reading)
 
 
 def _reachable(rate: int, wanted: int) -> bool:

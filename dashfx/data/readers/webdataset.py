@@ -22,7 +22,7 @@ from dashfx.data.readers.border import border, read_npy
 from dashfx.data.readers.pictures.decode import Form, common_form, pixels
 from dashfx.data.readers.rows import Rows, held
 from dashfx.data.reading import Reading
-from dashfx.data.source import Source
+from dashfx.data.source import Pair, Source
 from dashfx.errors import DataError, did_you_mean, first_line
 
 IMAGES = ("png", "jpg", "jpeg")
@@ -131,16 +131,19 @@ def _part(pattern: str, reading: Reading) -> Source:
     if not places:
         raise DataError(f"{paths[0]}: no samples in it; a shard holds 00017.png (or jpg, npy) and 00017.cls")
     x: Rows
+    outside: tuple[str, ...] = ()
     notes: tuple[str, ...] = (f"{len(paths)} shards, {kind}",)
     if kind.endswith("npy"):
         x = ShardArrays(places)
     else:
         form = common_form(((io.BytesIO(place.read()), str(place)) for place in places), reading)
         x, notes = ShardImages(places, form, reading), (*notes, *form.notes)
+        outside = form.outside(reading)
     name = re.sub(r"[-_.]?\{.*", "", Path(pattern).name.removesuffix(".tar"))
     y = np.array(labels)
     whole = all(re.fullmatch(r"-?\d{1,18}", label) for label in labels)
-    return Source(name, {"train": (held(x), y.astype(np.int64) if whole else y)}, notes)
+    parts: dict[str, Pair] = {"train": (held(x), y.astype(np.int64) if whole else y)}
+    return Source(name, parts, notes, images=bool(outside), outside=outside)
 
 
 def _label(place: Place) -> str:

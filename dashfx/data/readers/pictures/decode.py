@@ -25,6 +25,7 @@ ORIENTATION, TURNED = 0x0112, {5, 6, 7, 8}  # of EXIF: those that swap width and
 SIZE = (0x0100, 0x0101)  # the tags of a TIFF's width and height
 PROFILE = b"Raw profile type"  # how ImageMagick names EXIF that it keeps as text
 PAGED = {"TIFF", "GIF", "WEBP", "PNG", "MPO"}
+HOW = {"crop": "scaled and cropped to the middle", "pad": "scaled and padded with zeros"}  # else stretched
 READABLE = "remove or replace it"
 
 File = Path | io.BytesIO
@@ -48,6 +49,19 @@ class Form:
     def shape(self) -> tuple[int, int, int]:
         return (1 if self.mode == "L" else 3, *self.size)
 
+    def outside(self, reading: Reading) -> tuple[str, ...]:
+        """What `as_pixels` does to a file, in words."""
+        return decoded_to("grey" if self.mode == "L" else "RGB", reading)
+
+
+def decoded_to(colours: str, reading: Reading) -> tuple[str, ...]:
+    upright = f"images are decoded to {colours} and turned upright"
+    return (
+        (upright, f"they are {HOW.get(reading.fit or '', 'stretched')} to {_wide(reading.sides)}")
+        if reading.sides
+        else (upright,)
+    )
+
 
 def common_form(images: Iterable[tuple[File, str]], reading: Reading) -> Form:
     """The form that holds all images, each with its name; only headers are read.
@@ -68,10 +82,9 @@ def common_form(images: Iterable[tuple[File, str]], reading: Reading) -> Form:
     counts = Counter(what for head, _ in heads for what in head.notes)
     notes = [f"images: {'grey' if mode == 'L' else 'RGB'}, {size[1]} wide, {size[0]} high"]
     if resized := sum(head.size != size for head, _ in heads):
-        how = {"crop": "scaled and cropped to the middle", "pad": "scaled and padded with zeros"}
         sizes = sorted({head.size for head, _ in heads})
         span = f"of {_wide(sizes[0])} to {_wide(sizes[-1])}" if len(sizes) > 1 else f"of {_wide(sizes[0])}"
-        notes.append(f"images: {resized} {span} are {how.get(reading.fit or '', 'stretched')} to {_wide(size)}")
+        notes.append(f"images: {resized} {span} are {HOW.get(reading.fit or '', 'stretched')} to {_wide(size)}")
     return Form(mode, size, (*notes, *(f"images: {number} {what}" for what, number in sorted(counts.items()))))
 
 

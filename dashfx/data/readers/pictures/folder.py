@@ -42,7 +42,8 @@ def read_folder(folder: Path, reading: Reading) -> Source:
         part: (held(ImageFiles([path for path, _ in files], form, reading)), np.array([name for _, name in files]))
         for part, files in listing.files.items()
     }
-    source = Source(folder.name, parts, (*form.notes, *listing.notes), channels=CHANNELS[form.mode])
+    notes, outside = (*form.notes, *listing.notes), form.outside(reading)
+    source = Source(folder.name, parts, notes, channels=CHANNELS[form.mode], images=True, outside=outside)
     return grouped(source, listing.paths, listing.roots, reading)
 
 

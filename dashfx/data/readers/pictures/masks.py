@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def read_masks(folder: Path, roots: Roots, reading: Reading) -> Source:
     notes = (*form.notes, *note, *_hidden(roots))
     names = _class_names(folder / NAMES)
     source = Source(folder.name, parts, notes, labels=names, channels=CHANNELS[form.mode], kind="dense-classes")
+    source = replace(source, images=True, outside=form.outside(reading))
     return grouped(source, paths, {part: images for part, (images, _) in roots.items()}, reading)
 
 
