@@ -65,8 +65,9 @@ def test_there_is_none_where_the_searched_model_is_no_larger() -> None:
 
 
 def test_a_wider_model_that_is_kept_stands_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dashfx.run.folder import existing_folder
     from dashfx.stages.finalists import decision
-    from dashfx.stages.reopen import load_genotype
+    from dashfx.stages.reopen import load_genotype, with_kept_width
 
     monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
     monkeypatch.setattr(decision, "best_of", lambda _, trained: trained[-1])
@@ -76,6 +77,10 @@ def test_a_wider_model_that_is_kept_stands_in_the_folder(tmp_path: Path, monkeyp
     assert recipe.retrain.model_args == {"width": 6} and recipe.retrain.weights == "fresh"
     assert set(load_genotype(tmp_path / "run" / "genotype-searched.json").values()) == {K5}
     assert result.to_dict()["kept"] == "wider" and set(result.genotype.values()) == {K3}
+    again = with_kept_width(*existing_folder(tmp_path / "run")).retrain  # what `dashfx retrain` trains
+    assert again.model_args == {"width": 6} and again.weights == "fresh" and again.epochs == 6
+    (tmp_path / "run" / "retrain.yaml").unlink()
+    assert with_kept_width(*existing_folder(tmp_path / "run")).retrain.model_args == {}
 
 
 @pytest.mark.parametrize(
