@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dashfx.strategies.blackbox import BlackBox as BlackBox
     from dashfx.strategies.gradient import DASH as DASH
     from dashfx.strategies.gradient import Gradient as Gradient
+    from dashfx.strategies.ladder import Ladder as Ladder
     from dashfx.strategies.rules import Argmax as Argmax
     from dashfx.strategies.rules import RandomChoice as RandomChoice
     from dashfx.strategies.updates import OneLevel as OneLevel
@@ -57,6 +58,7 @@ _HOME = {
     "Evolution": "blackbox.evolution",
     "Genotype": "genotype",
     "Gradient": "strategies.gradient",
+    "Ladder": "strategies.ladder",
     "OneLevel": "strategies.updates",
     "Program": "frontend.tracing",
     "RandomChoice": "strategies.rules",

@@ -236,6 +236,11 @@ class AggConv(nn.Module):
         original = self._original_taps()
         return [1 - _shared(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
 
+    def covers(self) -> list[bool]:
+        """Per candidate whether it has all taps of the original conv, so that it can start as that."""
+        whole: list[bool] = self._cover.flatten(1).bool().all(1).tolist()
+        return whole
+
     def fix(self, index: int) -> None:
         """Only candidate `index` is left: its coefficient is exactly 1."""
         self.mask.fill_(False)

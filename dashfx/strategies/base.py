@@ -149,6 +149,13 @@ class Strategy(ABC):
             ConfigError: they do not.
         """
 
+    def require(self, sites: Mapping[str, AggConv], limits: Limits | None, config: RunConfig) -> None:
+        """Whether there is anything to choose at these sites, before anything is written.
+
+        Raises:
+            ConfigError: there is not.
+        """
+
 
 @dataclass(frozen=True)
 class Control(Strategy):
