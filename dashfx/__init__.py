@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dashfx.site import Skip as Skip
     from dashfx.space import Candidate as Candidate
     from dashfx.space import SearchSpace as SearchSpace
+    from dashfx.space import Shared as Shared
     from dashfx.stages.evaluators import ByProxy as ByProxy
     from dashfx.strategies.base import Control as Control
     from dashfx.strategies.blackbox import BlackBox as BlackBox
@@ -65,6 +66,7 @@ _HOME = {
     "Result": "run.result",
     "RunConfig": "config.run",
     "SearchSpace": "space",
+    "Shared": "space",
     "Site": "site",
     "Skip": "site",
     "SoftGumbel": "ops.relaxations",
