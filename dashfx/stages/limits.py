@@ -40,7 +40,8 @@ def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | N
     if not texts:
         return None
     kept = RunFolder(Path(out)).latency if out is not None and run.session.resume else None
-    choices = choices_of(supernet)
+    beside = run.strategy.beside(sites_of(supernet), run.config)
+    choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
 
     def measured() -> Limits:
         inputs, budgets = run.inputs.for_retraining(), read_budgets(texts)

@@ -148,11 +148,36 @@ class Given:
         self.notes.append(text)
 
 
-def test_what_changes_nothing_or_repeats_is_not_proposed() -> None:
-    given: Any = Given(dashfx.rewrite(Narrowing(), torch.zeros(1, 1, 32), SearchSpace.product([5, 7], [1]), "fresh"))
-    proposals = Ladder("stage").proposals(given)
-    assert len(proposals) == len(set(proposals)) == 3 and Ladder("stage").search(given) == proposals[0]
-    assert given.notes[0] == "ladder: 3 rungs: k7 d1, k7 d1 in stage 1, k7 d1 in stage 2"
+def proposals(model: nn.Module, space: SearchSpace, by: Any = "network") -> list[str]:
+    given: Any = Given(dashfx.rewrite(model, torch.zeros(1, 1, 32), space, "fresh"))
+    found = Ladder(by).proposals(given)
+    names = [each.rule.removeprefix("ladder: ") for each in found]
+    assert given.notes == [f"ladder: {len(names)} rungs: {', '.join(names)}"] and Ladder(by).search(given) == found[0]
+    return names
+
+
+def test_what_repeats_is_proposed_once() -> None:
+    """At eight steps neither fits, so that everywhere is the same as in the first stage alone."""
+    assert proposals(Narrowing(), SearchSpace.product([9, 15], [1]), "stage") == ["k15 d1", "k9 d1"]
+    assert len(proposals(Narrowing(), SearchSpace.product([5, 7], [1]), "stage")) == 3
+
+
+def test_what_changes_nothing_is_not_proposed() -> None:
+    """The last conv could take nine taps, if they fitted its eight steps; the others have them already."""
+    net = Narrowing()
+    net.a, net.b = nn.Conv1d(1, 2, 9, padding=4), nn.Conv1d(2, 2, 9, padding=4, stride=4)
+    space = SearchSpace.product([9, 21], [1]).with_original()
+    assert texts(steps(net, (1, 32), space)) == ["k21 d1"]
+    net.a = nn.Conv1d(1, 2, 3, padding=1)
+    net.b = nn.Conv1d(2, 2, 3, padding=1, stride=4)
+    net.c = nn.Conv1d(2, 2, 5, padding=2)
+    assert proposals(net, SearchSpace.product([5], [1])) == ["k5 d1"]
+    net.a, net.c = nn.Conv1d(1, 2, 9, padding=4), nn.Conv1d(2, 2, 3, padding=1)
+    net.b = nn.Conv1d(2, 2, 3, padding=1, stride=4)
+    own = SearchSpace(
+        (Candidate(3),), (("a", (Candidate(9), Candidate(5))), ("c", (Candidate(9),))), keep_original=True
+    )
+    assert proposals(net, own) == ["k5 d1"]  # not k9 d1, which a has and c cannot have
 
 
 @pytest.mark.parametrize(
