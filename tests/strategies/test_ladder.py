@@ -11,22 +11,24 @@ from torch import Tensor, nn
 from toys import CLASSES, FAST, ToyNet, arrays
 
 import dashfx
-from dashfx import Candidate, Genotype, SearchSpace
+from dashfx import Candidate, Genotype, Ladder, SearchSpace, Shared
 from dashfx.backbones import TCN, CifarResNet, WRN1d
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 from dashfx.ops import sites_of
-from dashfx.strategies.ladder import Ladder, Steps
+from dashfx.strategies.ladder import Steps
 from dashfx.strategies.named import strategy_of
 
 SERIES = SearchSpace.preset("dash1d").with_original()
 IMAGES = SearchSpace.preset("dash2d").with_original()
 
 
-def steps(model: nn.Module, size: tuple[int, ...], space: SearchSpace, init: str = "fresh") -> Steps:
+def steps(
+    model: nn.Module, size: tuple[int, ...], space: SearchSpace, init: Any = "fresh", multiscale: bool = False
+) -> Steps:
     dtype = next(model.parameters()).dtype
     supernet = dashfx.rewrite(model, torch.zeros(1, *size, dtype=dtype), space, init)
-    return Steps(sites_of(supernet), grows=init == "grow")
+    return Steps(sites_of(supernet), init == "grow", multiscale)
 
 
 def texts(found: Steps) -> list[str]:
@@ -99,6 +101,8 @@ def test_what_spans_more_than_the_input_gives_way_to_the_widest_that_fits() -> N
     assert texts(found) == ["k15 d1", "k9 d1", "k5 d1"]
     rows = {each.rule: [each[name].span[0] for name in "abc"] for each in found.genotypes("network")}
     assert rows == {"ladder: k15 d1": [15, 15, 5], "ladder: k9 d1": [9, 9, 5], "ladder: k5 d1": [5, 5, 5]}
+    (first, *_) = steps(Narrowing(), (1, 32), SearchSpace.product([4, 7, 15], [1])).genotypes("network")
+    assert [first[name].span[0] for name in "abc"] == [15, 15, 7]
     without = steps(Narrowing(), (1, 32), SearchSpace.product([9, 15], [1]))
     assert [each["c"] for each in without.genotypes("network")] == [Candidate(3)] * 2  # its own
 
@@ -121,9 +125,14 @@ def test_by_stage_each_rung_changes_one_resolution_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("model", "size", "space", "expected"),
     [
-        (WRN1d(5, 1), (1, 64), SERIES, ["k19 d1", "k11 d1"]),
-        (CifarResNet(), (3, 16, 16), IMAGES, ["k7 d1", "k5 d1"]),
-        (TCN(5, 2, channels=(4, 4)), (2, 40), SERIES, ["k19 d1", "k11 d1"]),
+        (WRN1d(5, 1), (1, 64), SERIES, ["own | k11 d1 | k19 d1 by channels", "k19 d1", "k11 d1", "own + k7 d3"]),
+        (CifarResNet(), (3, 16, 16), IMAGES, ["own | k5 d1 | k7 d1 by channels", "k7 d1", "k5 d1", "own + k3 d3"]),
+        (
+            TCN(5, 2, channels=(4, 4)),
+            (2, 40),
+            SERIES,
+            ["own | k11 d1 | k19 d1 by channels", "k19 d1", "k11 d1", "own + k7 d3"],
+        ),
     ],
 )
 def test_rungs_that_grow_hold_the_own_kernels_and_start_with_the_model_s_output(
@@ -131,9 +140,10 @@ def test_rungs_that_grow_hold_the_own_kernels_and_start_with_the_model_s_output(
 ) -> None:
     model = model.double().eval()
     x = torch.randn(2, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = steps(model, size, space, "grow")
-    assert texts(found) == expected
-    for genotype in found.genotypes("stage"):
+    found = steps(model, size, space, "grow", multiscale=True)
+    proposed = list(found.genotypes("network"))
+    assert [each.rule.removeprefix("ladder: ") for each in proposed] == expected
+    for genotype in proposed:
         grown = dashfx.specialise(model, x, genotype, "grow").eval()
         torch.testing.assert_close(grown(x), model(x), rtol=1e-9, atol=1e-11)
 
@@ -148,11 +158,12 @@ class Given:
         self.notes.append(text)
 
 
-def proposals(model: nn.Module, space: SearchSpace, by: Any = "network") -> list[str]:
+def proposals(model: nn.Module, space: SearchSpace, by: Any = "network", multiscale: bool = False) -> list[str]:
     given: Any = Given(dashfx.rewrite(model, torch.zeros(1, 1, 32), space, "fresh"))
-    found = Ladder(by).proposals(given)
+    ladder = Ladder(by, multiscale)
+    found = ladder.proposals(given)
     names = [each.rule.removeprefix("ladder: ") for each in found]
-    assert given.notes == [f"ladder: {len(names)} rungs: {', '.join(names)}"] and Ladder(by).search(given) == found[0]
+    assert given.notes == [f"ladder: {len(names)} rungs: {', '.join(names)}"] and ladder.search(given) == found[0]
     return names
 
 
@@ -163,17 +174,9 @@ def test_what_repeats_is_proposed_once() -> None:
 
 
 def test_what_changes_nothing_is_not_proposed() -> None:
-    """The last conv could take nine taps, if they fitted its eight steps; the others have them already."""
+    """The last conv could take nine taps, if they fitted its eight steps; the first has them already."""
     net = Narrowing()
-    net.a, net.b = nn.Conv1d(1, 2, 9, padding=4), nn.Conv1d(2, 2, 9, padding=4, stride=4)
-    space = SearchSpace.product([9, 21], [1]).with_original()
-    assert texts(steps(net, (1, 32), space)) == ["k21 d1"]
-    net.a = nn.Conv1d(1, 2, 3, padding=1)
-    net.b = nn.Conv1d(2, 2, 3, padding=1, stride=4)
-    net.c = nn.Conv1d(2, 2, 5, padding=2)
-    assert proposals(net, SearchSpace.product([5], [1])) == ["k5 d1"]
-    net.a, net.c = nn.Conv1d(1, 2, 9, padding=4), nn.Conv1d(2, 2, 3, padding=1)
-    net.b = nn.Conv1d(2, 2, 3, padding=1, stride=4)
+    net.a = nn.Conv1d(1, 2, 9, padding=4)
     own = SearchSpace(
         (Candidate(3),), (("a", (Candidate(9), Candidate(5))), ("c", (Candidate(9),))), keep_original=True
     )
@@ -197,8 +200,10 @@ def test_growing_without_a_rung_that_holds_the_own_kernels_says_so() -> None:
     config = {**FAST, "space": {"kernels": [3, 4], "dilations": [1, 2]}, "search": {"init": "grow"}}
     dashfx.search(ToyNet, arrays(), config=config, strategy="ladder")  # k4 d1 holds k3 d1
     config["space"] = {"kernels": [3], "dilations": [1, 2]}
+    (choice,) = set(dashfx.search(ToyNet, arrays(), config=config, strategy="ladder").genotype.values())
+    assert str(choice) == "k3 d1 + k3 d2"  # what is added may have other taps
     with pytest.raises(ConfigError, match="is wider than the own kernels, has all their taps and fits"):
-        dashfx.search(ToyNet, arrays(), config=config, strategy="ladder")
+        dashfx.search(ToyNet, arrays(), config=config, strategy="ladder:multiscale=false")
 
 
 def params(genotype: Genotype) -> int:
@@ -211,7 +216,7 @@ def test_what_exceeds_a_budget_is_not_proposed(tmp_path: Path) -> None:
 
     def searched(limit: int, **more: Any) -> Genotype:
         config = {**FAST, "space": space, "search": {**FAST["search"], "budgets": [f"params={limit}"]}}
-        return dashfx.search(ToyNet, arrays(), config=config, strategy="ladder", **more).genotype
+        return dashfx.search(ToyNet, arrays(), config=config, strategy="ladder:multiscale=false", **more).genotype
 
     both = [Genotype({"conv1": Candidate(k), "conv2": Candidate(k)}) for k in (13, 7)]
     assert searched(params(both[0])) == both[0]
@@ -221,18 +226,82 @@ def test_what_exceeds_a_budget_is_not_proposed(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+# Rungs of several scales
+
+
+def test_several_scales_come_first_by_channels_and_last_as_a_sum() -> None:
+    rungs = ["own | k11 d1 | k19 d1 by channels", "k19 d1", "k11 d1", "k7 d3", "own + k7 d3"]
+    found = list(steps(WRN1d(5, 1), (1, 64), SERIES, multiscale=True).genotypes("network"))
+    assert [each.rule for each in found] == [f"ladder: {rung}" for rung in rungs]
+    assert found[0]["block1.conv2"] == Shared((Candidate(5), Candidate(11), Candidate(19)))
+    assert found[-1]["block1.conv3"] == Shared((Candidate(3), Candidate(7, 3)), "sum")
+    assert [str(each["block1.conv2"]) for each in found[1:4]] == rungs[1:4]
+    one = steps(WRN1d(5, 1), (1, 64), SearchSpace.product([9], [1]).with_original(), multiscale=True)
+    assert [each.rule for each in one.genotypes("network")] == ["ladder: own | k9 d1 by channels", "ladder: k9 d1"]
+
+
+def test_a_site_has_the_parts_that_fit_it() -> None:
+    space = SearchSpace.product([5, 9, 15], [1]).with_original()
+    (first, *_) = steps(Narrowing(), (1, 32), space, multiscale=True).genotypes("network")
+    assert [str(first[name]) for name in "abc"] == ["k3 d1 | k15 d1 by channels"] * 2 + ["k3 d1"]  # of two channels
+    wide = Narrowing()
+    wide.a, wide.b, wide.c = (nn.Conv1d(n, 4, k, padding=k // 2) for n, k in ((1, 3), (4, 9), (4, 3)))
+    wide.c.groups_of_its_own = 2  # type: ignore[assignment]
+    (first, *_) = steps(wide, (1, 12), space, multiscale=True).genotypes("network")
+    assert [str(first[name]) for name in "abc"] == ["k3 d1 | k9 d1 by channels", "k9 d1", "k3 d1"]
+
+
+def test_grouped_convs_share_their_groups() -> None:
+    net = nn.Sequential(nn.Conv1d(4, 8, 3, padding=1, groups=2), nn.Conv1d(8, 1, 3, padding=1))
+    space = SearchSpace.product([9, 15], [1, 2]).with_original()
+    first, *_, last = steps(net, (4, 40), space, multiscale=True).genotypes("network")
+    assert [str(first[name]) for name in "01"] == ["k3 d1 | k15 d1 by channels", "k3 d1"]
+    assert [str(last[name]) for name in "01"] == ["k3 d1 + k9 d2"] * 2
+
+
+def test_one_stage_alone_can_have_several_scales() -> None:
+    found = proposals(Narrowing(), SearchSpace.product([5, 7], [1]).with_original(), "stage", multiscale=True)
+    assert found[:2] == ["own | k7 d1 by channels", "k7 d1"]
+    assert [each for each in found if each.startswith("own") and "stage" in each] == [
+        "own | k7 d1 by channels in stage 1",
+        "own | k7 d1 by channels in stage 2",
+    ]
+
+
+def test_budgets_know_what_several_scales_cost() -> None:
+    space = {"kernels": [7, 13], "dilations": [1]}
+    shared = Genotype({name: Shared((Candidate(3), Candidate(7), Candidate(13))) for name in ("conv1", "conv2")})
+
+    def searched(limit: int) -> Genotype:
+        config = {**FAST, "space": space, "search": {**FAST["search"], "budgets": [f"params={limit}", "macs=100M"]}}
+        return dashfx.search(ToyNet, arrays(), config=config, strategy="ladder").genotype
+
+    assert searched(params(shared)) == shared
+    assert params(shared) < params(
+        Genotype(dict.fromkeys(shared, Candidate(7)))
+    )  # of four channels two have three taps
+    with pytest.raises(ConfigError, match=r"none of own \| k7 d1 \| k13 d1 by channels, k13 d1, k7 d1 holds"):
+        searched(params(shared) - 1)
+
+
 def test_a_search_by_the_ladder_hands_back_the_first_rung() -> None:
-    result = dashfx.search(ToyNet, arrays(), config={**FAST, "space": {"kernels": [3, 5, 7, 9, 11]}}, strategy="ladder")
-    assert dict(result.genotype) == {"conv1": Candidate(11), "conv2": Candidate(11)}
-    assert result.model(torch.zeros(1, 2, 24)).shape == (1, CLASSES)
-    assert result.kept is not None and result.kept.origin == "searched"
+    space = {"kernels": [3, 5, 7, 9, 11]}
+    for strategy, expected in (
+        ("ladder", Shared((Candidate(3), Candidate(5), Candidate(11)))),
+        (Ladder(multiscale=False), Candidate(11)),
+    ):
+        result = dashfx.search(ToyNet, arrays(), config={**FAST, "space": space}, strategy=strategy)
+        assert dict(result.genotype) == {"conv1": expected, "conv2": expected}
+        assert result.model(torch.zeros(1, 2, 24)).shape == (1, CLASSES)
+        assert result.kept is not None and result.kept.origin == "searched"
 
 
 def test_the_ladder_is_known_by_its_name_and_argument() -> None:
     def named(text: str) -> Any:
         return strategy_of(RunConfig.parse({"search": {"strategy": text}}))
 
-    assert named("ladder") == Ladder("network") and named("ladder:by=stage") == Ladder("stage")
+    assert named("ladder") == Ladder("network", True) and named("ladder:by=stage") == Ladder("stage")
+    assert named("ladder:multiscale=false,by=stage") == Ladder("stage", multiscale=False)
     assert not named("ladder").is_control and named("ladder").training is None
     with pytest.raises(ConfigError, match="argument 'by'"):
         named("ladder:by=block")
