@@ -305,3 +305,10 @@ def test_the_ladder_is_known_by_its_name_and_argument() -> None:
     assert not named("ladder").is_control and named("ladder").training is None
     with pytest.raises(ConfigError, match="argument 'by'"):
         named("ladder:by=block")
+
+
+def test_candidates_that_have_left_are_no_rungs() -> None:
+    supernet = dashfx.rewrite(Narrowing(), torch.zeros(1, 1, 32), SearchSpace.product([5, 9, 15], [1]), "fresh")
+    for site in sites_of(supernet).values():
+        site.mask &= torch.tensor([candidate.kernel != (15,) for candidate in site.candidates])
+    assert texts(Steps(sites_of(supernet))) == ["k9 d1", "k5 d1"]
