@@ -81,15 +81,15 @@ def _spread(weight: Tensor, axis: int, dilation: int) -> Tensor:
 
 
 def in_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The median seconds of each, taken in turns so that what else runs meets all of them."""
+    """The median seconds of the processor that each takes, in turns so that what else runs meets all of them."""
     for call in calls:
         call()
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            taken.append(time.perf_counter() - start)
+            taken.append(time.process_time() - start)
     return [median(taken) for taken in times]
 
 
