@@ -39,6 +39,10 @@ def drawings(genotype: Genotype, width: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _rows(choice: Candidate, scale: int) -> Iterator[tuple[str, str]]:
+    if len(choice.parts) > 1:
+        for part in choice.parts:
+            yield from ((f"{part}, {axis}" if axis else str(part), text) for axis, text in _rows(part, scale))
+        return
     sizes = list(zip(choice.kernel, choice.dilation, strict=True))
     if len(set(sizes)) == 1:
         yield "" if choice.ndim == 1 else "each axis", support(*sizes[0], scale)

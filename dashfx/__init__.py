@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from dashfx.site import Skip as Skip
     from dashfx.space import Candidate as Candidate
     from dashfx.space import SearchSpace as SearchSpace
+    from dashfx.space import Shared as Shared
     from dashfx.stages.evaluators import ByProxy as ByProxy
     from dashfx.strategies.base import Control as Control
     from dashfx.strategies.blackbox import BlackBox as BlackBox
     from dashfx.strategies.gradient import DASH as DASH
     from dashfx.strategies.gradient import Gradient as Gradient
+    from dashfx.strategies.ladder import Ladder as Ladder
     from dashfx.strategies.rules import Argmax as Argmax
     from dashfx.strategies.rules import RandomChoice as RandomChoice
     from dashfx.strategies.updates import OneLevel as OneLevel
@@ -57,12 +59,14 @@ _HOME = {
     "Evolution": "blackbox.evolution",
     "Genotype": "genotype",
     "Gradient": "strategies.gradient",
+    "Ladder": "strategies.ladder",
     "OneLevel": "strategies.updates",
     "Program": "frontend.tracing",
     "RandomChoice": "strategies.rules",
     "Result": "run.result",
     "RunConfig": "config.run",
     "SearchSpace": "space",
+    "Shared": "space",
     "Site": "site",
     "Skip": "site",
     "SoftGumbel": "ops.relaxations",

@@ -15,7 +15,8 @@ from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
 from dashfx.space import Candidate
 
-VERSION = 1
+VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
+SHARED = 2  # of those with a choice of several kernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,8 @@ class Genotype(Mapping[str, Candidate]):
         sites = {name: choice.to_dict() for name, choice in self.choices.items()}
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sites.items())
         body = f"{{\n{lines}\n  }}" if sites else "{}"
-        return f'{{\n  "dashfx_genotype": {VERSION},\n  "rule": {json.dumps(self.rule)},\n  "sites": {body}\n}}\n'
+        version = SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
+        return f'{{\n  "dashfx_genotype": {version},\n  "rule": {json.dumps(self.rule)},\n  "sites": {body}\n}}\n'
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -71,9 +73,9 @@ class Genotype(Mapping[str, Candidate]):
             raise GenotypeError(f"not a genotype: {error}") from None
         if not isinstance(facts, dict) or "dashfx_genotype" not in facts:
             raise GenotypeError("not a genotype: the key 'dashfx_genotype' is missing; give a run's genotype.json")
-        if facts["dashfx_genotype"] != VERSION:
+        if facts["dashfx_genotype"] not in (VERSION, SHARED):
             raise GenotypeError(
-                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads version {VERSION}; "
+                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions {VERSION} and {SHARED}; "
                 "write it again with the dashfx that made it, or upgrade"
             )
         try:

@@ -78,8 +78,9 @@ def search(
         task: "classify", "multilabel", "regress", `file.py:function` or a Task; by default what the data suggests.
         space: the candidates; by default the configuration's.
         strategy: an object such as `Gradient(rule=Energy())` or `BlackBox(Evolution(), ByProxy("gennas"))`, or text:
-            "dash"; "evolution", "random-search" and "local" ask an evaluator what genotypes are worth; "random" and
-            "untouched" are the controls that go through the same retraining; `file.py:Class` is a user's own.
+            "dash"; "ladder" proposes a few spans by rule; "evolution", "random-search" and "local" ask an evaluator
+            what genotypes are worth; "random" and "untouched" are the controls that go through the same retraining;
+            `file.py:Class` is a user's own.
         out: the run's folder; without it nothing is written and no ONNX file is made.
         resume: continue the run in `out`.
 

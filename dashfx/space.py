@@ -1,4 +1,4 @@
-"""What may be chosen for a conv: candidates (kernel, dilation), spaces of them, and the padding each one needs."""
+"""What may be chosen for a conv: candidates (kernel, dilation), several in one, spaces, and the padding each needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import product as cartesian
-from typing import Any
+from typing import Any, Literal
 
 from dashfx.errors import SpaceError, did_you_mean
 
@@ -73,15 +73,92 @@ class Candidate:
             raise SpaceError(f"candidate {self} has {self.ndim} axes, the conv has {ndim}")
         return Candidate(self.kernel * ndim, self.dilation * ndim)
 
-    def to_dict(self) -> dict[str, list[int]]:
+    @property
+    def parts(self) -> tuple[Candidate, ...]:
+        """The kernels that it is made of."""
+        return (self,)
+
+    def shares(self, out_channels: int, groups: int = 1) -> tuple[tuple[Candidate, int], ...]:
+        """Each of its kernels with the number of output channels that it gives.
+
+        Raises:
+            SpaceError: there are fewer channels, or groups, than kernels to share them.
+        """
+        return ((self, out_channels),)
+
+    def to_dict(self) -> dict[str, Any]:
         return {"kernel": list(self.kernel), "dilation": list(self.dilation)}
 
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Candidate:
-        return cls(facts["kernel"], facts["dilation"])
+    @staticmethod
+    def from_dict(facts: Mapping[str, Any]) -> Candidate:
+        if "parts" in facts:
+            return Shared(map(Candidate.from_dict, facts["parts"]), facts["how"])
+        return Candidate(facts["kernel"], facts["dilation"])
 
     def __str__(self) -> str:
         return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
+
+
+@dataclass(frozen=True)
+class Shared(Candidate):
+    """Several kernels in the place of one conv's: they share its output channels, or their outputs are added up.
+
+    `kernel` and `dilation` are those of the part of the largest span. No mixture holds such a choice, only a genotype.
+
+    Args:
+        parts: two or more, each another one.
+        how: "channels" gives each part an equal share of the output channels, the first ones one more where that does
+            not come out even (MixConv, Tan and Le, BMVC 2019), and of a grouped conv so many groups with the input
+            channels that they read; "sum" adds the outputs of all parts.
+
+    Raises:
+        SpaceError: fewer than two parts, equal ones, one that is shared itself, or another word for how.
+    """
+
+    parts: tuple[Candidate, ...] = ()
+    how: Literal["channels", "sum"] = "channels"
+
+    def __init__(self, parts: Iterable[Candidate], how: Literal["channels", "sum"] = "channels") -> None:
+        found = tuple(parts)
+        ndim = max((part.ndim for part in found), default=1)
+        found = tuple(part.for_ndim(ndim) for part in found)
+        if len(set(found)) < max(2, len(found)) or any(len(part.parts) > 1 for part in found):
+            raise SpaceError(f"a shared choice of {list(map(str, found))}: give two or more kernels, all different")
+        if how not in ("channels", "sum"):
+            raise SpaceError(f"a shared choice by {how!r}: parts share the 'channels', or their 'sum' is taken")
+        widest = max(found, key=lambda part: (max(part.span), part.span, part.taps))
+        super().__init__(widest.kernel, widest.dilation)
+        object.__setattr__(self, "parts", found)
+        object.__setattr__(self, "how", how)
+
+    @property
+    def taps(self) -> int:
+        """The taps per pair of channels: of a sum all of them, else the mean over the parts, rounded."""
+        every = sum(part.taps for part in self.parts)
+        return every if self.how == "sum" else round(every / len(self.parts))
+
+    def for_ndim(self, ndim: int) -> Candidate:
+        return Shared((part.for_ndim(ndim) for part in self.parts), self.how)
+
+    def shares(self, out_channels: int, groups: int = 1) -> tuple[tuple[Candidate, int], ...]:
+        if self.how == "sum":
+            return tuple((part, out_channels) for part in self.parts)
+        units, n = groups if groups > 1 else out_channels, len(self.parts)
+        if units < n:
+            raise SpaceError(
+                f"{self}: {n} kernels cannot share {units} {'groups' if groups > 1 else 'output channels'}; "
+                "choose one kernel there, or fewer parts"
+            )
+        each = out_channels // units  # output channels of a group
+        return tuple((part, each * (units // n + (i < units % n))) for i, part in enumerate(self.parts))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"parts": [part.to_dict() for part in self.parts], "how": self.how}
+
+    def __str__(self) -> str:
+        if self.how == "sum":
+            return " + ".join(map(str, self.parts))
+        return f"{' | '.join(map(str, self.parts))} by channels"
 
 
 def size_text(axes: Iterable[int]) -> str:
@@ -110,6 +187,19 @@ def candidate_padding(padding: Padding, original: Candidate, candidate: Candidat
     return tuple((left + D // 2, right + D - D // 2) for (left, right), D in zip(padding, growth, strict=True))
 
 
+def check_mixable(choice: Candidate) -> None:
+    """Whether a mixture can hold the choice.
+
+    Raises:
+        SpaceError: it consists of several kernels.
+    """
+    if len(choice.parts) > 1:
+        raise SpaceError(
+            f"{choice}: several kernels at once stand in genotypes only, no mixture holds them; put the parts into the "
+            "space one by one"
+        )
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """The candidates of every site, with other candidates for the sites that a glob names.
@@ -131,6 +221,8 @@ class SearchSpace:
         for name, choices in (("the space", self.candidates), *self.overrides):
             if not choices:
                 raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
+            for choice in choices:
+                check_mixable(choice)
 
     @classmethod
     def product(

@@ -17,7 +17,7 @@ from dashfx.errors import ConfigError, ModelError, SpaceError
 from dashfx.frontend.inputs import mapped
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
-from dashfx.ops import SoftGumbel, Softmax, Tying, drop_residuals, sites_of, tie
+from dashfx.ops import SoftGumbel, Softmax, Tying, sites_of, tie
 from dashfx.ops.relaxations.base import geometric
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
@@ -160,10 +160,15 @@ def rewriting_passes(
     algorithm: str = "auto",
     generator: torch.Generator | None = None,
     alone: Mapping[str, str] | None = None,
+    equal: bool = False,
 ) -> list[AbstractPass]:
-    """The passes from a traced model to a supernet, in order."""
+    """The passes from a traced model to a supernet, in order.
+
+    Args:
+        equal: whether candidates stay that coincide at their site.
+    """
     substitute = Substitute(space, init, tuple(include), tuple(exclude), algorithm, generator, alone or {})
-    return [Canonicalise(), substitute, Prune(), Annotate()]
+    return [Canonicalise(), substitute, Prune(equal), Annotate()]
 
 
 def lowering_passes(genotype: Genotype, weights: Weights = "inherit") -> list[AbstractPass]:
@@ -187,6 +192,10 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
         hint = f": pass .{inside}" if inside else ""
         raise ModelError(f"expected what dashfx.rewrite returned, got {type(supernet).__name__}{hint}")
     _warn_of_residuals(supernet)
+    return _lowered(supernet, genotype, weights)
+
+
+def _lowered(supernet: Any, genotype: Genotype, weights: Weights) -> nn.Module:
     program = trace(supernet, supernet._example)
     PassManager(lowering_passes(genotype, weights))(program.graph_module)
     return as_plain(program)
@@ -196,18 +205,20 @@ def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: I
     """`model` with the genotype's kernels and dilations, without a supernet.
 
     With init "grow" each searched conv starts from the model's own kernel restricted to the chosen support; with
-    "fresh" it is drawn anew. All other weights stay.
+    "fresh" it is drawn anew. All other weights stay. Of a choice of several kernels each part starts so, and of a sum
+    each tap of the own kernel is in one part.
 
     Raises:
-        GenotypeError: a site that the model does not have.
+        GenotypeError: a site that the model does not have, or several kernels in a conv that cannot hold them.
     """
-    choices = tuple((_literal(name), (choice,)) for name, choice in genotype.items())
+    choices = tuple((_literal(name), choice.parts) for name, choice in genotype.items())
     if not choices:
         raise SpaceError("an empty genotype changes nothing: search the model first")
-    space = SearchSpace(choices[0][1], choices)
-    supernet = rewrite(model, example_input, space, init, include=[glob for glob, _ in choices])
-    drop_residuals(supernet)  # what lies outside the chosen support
-    return lower(supernet, genotype)
+    program = trace(model, example_input)
+    space, globs = SearchSpace(choices[0][1], choices), [glob for glob, _ in choices]
+    PassManager(rewriting_passes(space, init, globs, equal=True))(program.graph_module)
+    # What has grown holds the model's own kernel, residual included, of which each choice inherits its taps.
+    return _lowered(as_supernet(program), genotype, "inherit" if init == "grow" else "own")
 
 
 def _literal(name: str) -> str:

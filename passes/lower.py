@@ -7,10 +7,13 @@ import torch
 from dashfx.frontend.adapters import adapter_of
 from dashfx.frontend.convs import freeze, plain_conv, unfold_weight_norm
 from dashfx.frontend.copies.members import carry
+from dashfx.frontend.shared import SharedConv, conv_for, parts_in, shares_of
 from dashfx.frontend.tracing import Program
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
+from dashfx.ops.relaxations import Together
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
+from dashfx.space import Shared
 
 
 class Lower(AbstractPass):
@@ -18,7 +21,8 @@ class Lower(AbstractPass):
 
     1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight,
        bias, stride and groups, and the padding of the shape contract, or the user's subclass of it, with what the
-       user's conv has beyond torch.nn's.
+       user's conv has beyond torch.nn's. One that holds the parts of a shared choice becomes a `SharedConv` of such
+       convs, under the keys `parts.0.weight` and so on.
     2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
     3. A conv of the user's own class, searched inside its forward or by an adapter, becomes that class again, with the
        new kernel.
@@ -32,7 +36,8 @@ class Lower(AbstractPass):
 
     def requires(self, program: Program) -> None:
         for name, module in program.model.named_modules():
-            if isinstance(module, AggConv) and (len(module.candidates) != 1 or module.residual is not None):
+            left = 1 if _choice(module) is None else len(module.candidates)
+            if isinstance(module, AggConv) and (len(module.candidates) != left or module.residual is not None):
                 raise self.fail(f"site {name!r} still mixes {len(module.candidates)} candidates: run Discretise first")
 
     def call(self, program: Program) -> PassResult:
@@ -42,7 +47,7 @@ class Lower(AbstractPass):
                 site = program.sites.pop(name, module.site)
                 assert site is not None
                 program.replace(name, _conv(site, module))
-                edits.append(Edit(name, f"{module.candidates[0]} as nn.Conv{site.ndim}d"))
+                edits.append(Edit(name, f"{_choice(module) or module.candidates[0]} as nn.Conv{site.ndim}d"))
         return self.result(program, edits)
 
     def ensures(self, program: Program) -> None:
@@ -58,6 +63,8 @@ def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
         if site.weight_norm is not None:
             unfold_weight_norm(hosted, site.weight_norm)
         return hosted
+    if (choice := _choice(aggconv)) is not None:
+        return _shared(site, aggconv, choice)
     conv = plain_conv(site, aggconv.candidates[0], weight.device, weight.dtype)
     with torch.no_grad():
         conv.weight.copy_(weight)
@@ -76,4 +83,25 @@ def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
         built = adapter.from_site(author, conv)
         carry(author, built, tuple(name for name in vars(author) if name not in vars(built)))
         return built
+    return conv
+
+
+def _choice(module: torch.nn.Module) -> Shared | None:
+    """The shared choice whose parts it holds."""
+    relaxation = module.relaxation if isinstance(module, AggConv) else None
+    return relaxation.choice if isinstance(relaxation, Together) else None
+
+
+def _shared(site: Site, aggconv: AggConv, choice: Shared) -> SharedConv:
+    weight = aggconv.weights[0]
+    conv = conv_for(site, choice, weight.device, weight.dtype)
+    assert isinstance(conv, SharedConv)
+    for part, weight, (_, _, gives) in zip(parts_in(conv), aggconv.weights, shares_of(site, choice), strict=True):
+        with torch.no_grad():
+            part.weight.copy_(weight[gives])
+            if part.bias is not None and aggconv.bias is not None:
+                part.bias.copy_(aggconv.bias[gives])
+        if site.weight_norm is not None:
+            unfold_weight_norm(part, site.weight_norm)
+        freeze(part, site.frozen)
     return conv

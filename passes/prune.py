@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from dashfx.errors import SpaceError
 from dashfx.frontend.adapters import adapter_of, as_plain, refusal
 from dashfx.frontend.tracing import Program, random_state_kept
@@ -11,11 +14,12 @@ from dashfx.site import Site
 from dashfx.space import Candidate
 
 
+@dataclass(frozen=True)
 class Prune(AbstractPass):
     """Drop a site's candidates that coincide or cannot fit at the input sizes that tracing saw.
 
     1. Only taps that can meet the input count. Two candidates with the same such taps compute the same functions: the
-       one with the fewest taps stays, the original before others.
+       one with the fewest taps stays, the original before others; with `equal=True` both do, as parts of one choice.
     2. A candidate without such a tap is dropped.
     3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
        size.
@@ -27,19 +31,20 @@ class Prune(AbstractPass):
     """
 
     preserves = "shapes"
+    equal: bool = False
 
     def call(self, program: Program) -> PassResult:
         edits = []
         for name, site in program.sites.items():
             aggconv = program.model.get_submodule(name)
             if isinstance(aggconv, AggConv):
-                edits += _prune(site, aggconv)
+                edits += _prune(site, aggconv, self.equal)
         return self.result(program, edits)
 
 
-def _prune(site: Site, aggconv: AggConv) -> list[Edit]:
+def _prune(site: Site, aggconv: AggConv, equal: bool) -> list[Edit]:
     refused = _refused(site, aggconv)
-    keep, why = survivors(site, tuple(c for c in aggconv.candidates if c not in refused))
+    keep, why = survivors(site, tuple(c for c in aggconv.candidates if c not in refused), equal)
     why = {**refused, **why}
     if not keep:
         raise SpaceError(
@@ -62,9 +67,15 @@ def _refused(site: Site, aggconv: AggConv) -> dict[Candidate, str]:
     return {candidate: reason for candidate, reason in found.items() if reason}
 
 
-def survivors(site: Site, candidates: tuple[Candidate, ...]) -> tuple[list[Candidate], dict[Candidate, str]]:
-    """The candidates worth keeping at a site, and for each other one the reason it is dropped."""
-    kept: dict[tuple[frozenset[int], ...], Candidate] = {}
+def survivors(
+    site: Site, candidates: tuple[Candidate, ...], equal: bool = False
+) -> tuple[list[Candidate], dict[Candidate, str]]:
+    """The candidates worth keeping at a site, and for each other one the reason it is dropped.
+
+    Args:
+        equal: whether those that coincide are worth it too.
+    """
+    kept: dict[Any, Candidate] = {}  # by the taps that count
     why: dict[Candidate, str] = {}
     # The original first, then small before large: the first of each kind represents it.
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
@@ -74,6 +85,8 @@ def survivors(site: Site, candidates: tuple[Candidate, ...]) -> tuple[list[Candi
             why[candidate] = misfit
         elif any(not axis for axis in taps):
             why[candidate] = f"no tap meets an input of {'x'.join(map(str, site.input_size))}"
+        elif equal:
+            kept[candidate] = candidate
         elif taps in kept:
             why[candidate] = f"coincides with {kept[taps]} here"
         else:

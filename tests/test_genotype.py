@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import VERSION, Genotype
+from dashfx.genotype import SHARED, VERSION, Genotype
 from dashfx.space import Candidate
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
@@ -49,10 +49,17 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=VERSION + 1), f"reads version {VERSION}"),
+        (broken(dashfx_genotype=SHARED + 1), f"reads versions {VERSION} and {SHARED}"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),
+        (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
+        (
+            broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}, {"kernel": [5]}], "how": "sum"}}),
+            "dilation",
+        ),
+        (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}] * 2}}), "how"),
+        (broken(sites={"stem": {"parts": 3, "how": "sum"}}), "sites"),
     ],
 )
 def test_broken_text(text, words, tmp_path):

@@ -193,7 +193,7 @@ class RunConfig(Strict):
     def trains_supernet(self) -> bool:
         """Whether the search leaves weights that the lowered model can inherit, as far as the options' names tell."""
         asked = self.search.strategy if self.search.kind == "BlackBox" else self.blackbox.evaluator
-        by_supernet = not self.search.is_control and ("BySupernet(" in asked or asked.startswith("supernet"))
+        by_supernet = not self.search.asks_nobody and ("BySupernet(" in asked or asked.startswith("supernet"))
         return self.search.judges_mixtures or by_supernet
 
     def to_yaml(self) -> str:

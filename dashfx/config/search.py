@@ -50,8 +50,9 @@ class SearchConfig(FitConfig):
     `dashfx.plugins`.
 
     Attributes:
-        strategy: "dash"; "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`;
-            "random" and "untouched" are controls that train no mixture and go through the same retraining.
+        strategy: "dash"; "ladder" proposes a few spans by rule; "evolution", "random-search" and "local" evaluate
+            genotypes one by one, see `BlackBoxConfig`; "random" and "untouched" are controls that train no mixture and
+            go through the same retraining.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.
@@ -140,6 +141,11 @@ class SearchConfig(FitConfig):
     def is_control(self) -> bool:
         """Whether the strategy looks at nothing, as far as its name tells."""
         return self.kind in ("random", "untouched", "Control")
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether the strategy proposes what it does without any evaluator, as far as its name tells."""
+        return self.is_control or self.kind in ("ladder", "Ladder")
 
     @property
     def judges_mixtures(self) -> bool:

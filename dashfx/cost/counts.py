@@ -22,14 +22,19 @@ from dashfx.space import Candidate
 
 def conv_parameters(site: Site, candidate: Candidate) -> int:
     """Weights and biases of the conv with this candidate."""
-    return site.out_channels * (site.in_channels // site.groups * candidate.taps + int(site.bias))
+    return conv_weights(site, candidate) + site.out_channels * int(site.bias)
+
+
+def conv_weights(site: Site, candidate: Candidate) -> int:
+    """Weights of the conv with this candidate: of each of its kernels, for the output channels that this gives."""
+    taps = sum(channels * part.taps for part, channels in candidate.shares(site.out_channels, site.groups))
+    return site.in_channels // site.groups * taps
 
 
 def conv_macs(site: Site, candidate: Candidate) -> int:
     """Multiply-adds of the conv for one input, at the sizes that tracing saw, over all calls."""
-    per_output = site.out_channels * site.in_channels // site.groups * candidate.taps
     positions = sum(math.prod(site.output_size(size)) for size in site.input_sizes)
-    return per_output * positions * site.calls // len(site.input_sizes)
+    return conv_weights(site, candidate) * positions * site.calls // len(site.input_sizes)
 
 
 def parameters_of(module: nn.Module) -> int:

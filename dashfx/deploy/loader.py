@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import runpy
@@ -21,6 +22,7 @@ from dashfx.deploy.export import require_lowered
 from dashfx.deploy.loader_custom import RESIZE, is_own, own_settings
 from dashfx.errors import ExportError, did_you_mean
 from dashfx.frontend.convs import PLAIN, read_padding, read_weight_norm
+from dashfx.frontend.shared import SharedConv, parts_in
 from dashfx.frontend.tracing import copy_model
 from dashfx.space import Padding
 
@@ -113,7 +115,8 @@ def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[
     else:
         settings.append(_model_settings(spec, args))
         imports, build, load = BUILD_IMPORTS, BUILD_FROM_FILE if _is_file(spec) else BUILD_FROM_MODULE, LOAD
-    if "dtype=torch." in convs:
+    shared = inspect.getsource(SharedConv) if "SharedConv(" in convs else ""
+    if shared or "dtype=torch." in convs:
         imports = imports.replace("from safetensors", "import torch\nfrom safetensors")
     if "parametrizations." in convs:
         imports += "from torch.nn.utils import parametrizations\n"
@@ -124,7 +127,7 @@ def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[
         f'def convs():\n    """The chosen convolutions by their place in the model."""\n    return {{\n{convs}    }}\n'
     )
     replace = REPLACE.replace("return model", "return resize(model)") if own else REPLACE
-    blocks = [table, PAD if "pad(" in convs else "", RESIZE if own else "", replace, build, load]
+    blocks = [table, PAD if "pad(" in convs else "", shared, RESIZE if own else "", replace, build, load]
     return "\n\n".join([f"{title}\n{imports}\n{''.join(settings)}", *filter(None, blocks)])
 
 
@@ -135,7 +138,7 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     entries = []
     for name in names:
         conv = modules.get(name)
-        if not isinstance(conv, PLAIN):
+        if not isinstance(conv, PLAIN) and not isinstance(conv, SharedConv):
             found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
             raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
         if first.setdefault(id(conv), name) == name:
@@ -144,18 +147,23 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     return "".join(entries), {name: main for name, main in shared.items() if name != main}
 
 
-def _entry(name: str, conv: _ConvNd) -> str:
-    """The line `"name": nn.Conv2d(3, 16, ...),`, with what nn.Conv's arguments cannot say wrapped around it."""
+def _entry(name: str, conv: nn.Module) -> str:
+    """The line `"name": nn.Conv2d(3, 16, ...),`, or `"name": SharedConv("channels", nn.Conv2d(...), ...),`."""
+    parts = [_call(part) for part in parts_in(conv)]
+    call = Call("SharedConv", (_literal(conv.how), *parts)) if isinstance(conv, SharedConv) else parts[0]
+    key = f"{_literal(name)}: "
+    return f"        {key}{call.laid_out(8, taken=len(key) + 1)},\n"
+
+
+def _call(conv: _ConvNd) -> Call:
+    """`nn.Conv2d(3, 16, ...)`, with what nn.Conv's arguments cannot say wrapped around it."""
     padding = read_padding(conv)
     call = _constructor(conv, padding)
     if not _native(padding):
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         call = Call("pad", (call, _literal(mode), str([side for pair in reversed(padding) for side in pair])))
     norm = _weight_norm(conv)
-    if norm is not None:
-        call = Call(norm[0], (call, f"dim={norm[1]}"))
-    key = f"{_literal(name)}: "
-    return f"        {key}{call.laid_out(8, taken=len(key) + 1)},\n"
+    return call if norm is None else Call(norm[0], (call, f"dim={norm[1]}"))
 
 
 def _native(padding: Padding) -> bool:

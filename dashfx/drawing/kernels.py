@@ -14,8 +14,10 @@ TAP = 2.5  # pixels: the smallest side of a tap
 def kernel(candidate: Candidate, scale: float, kind: str) -> Html:
     """The taps of `candidate` over its span, `scale` pixels a position; `kind` is the CSS class of the taps.
 
-    A 1-D kernel is a line of taps; of a 3-D kernel the last two axes are drawn.
+    A 1-D kernel is a line of taps; of a 3-D kernel the last two axes are drawn, of a shared choice each part by itself.
     """
+    if len(candidate.parts) > 1:
+        return Html("".join(tag("div", kernel(part, scale, kind)) for part in candidate.parts))
     rows, columns = _axis(candidate, -2), _axis(candidate, -1)
     side = max(0.86 * scale, TAP)  # so that a tap can be seen at any scale
     tall = side if candidate.ndim > 1 else LINE
@@ -31,10 +33,17 @@ def kernel(candidate: Candidate, scale: float, kind: str) -> Html:
 
 
 def strip(candidate: Candidate, x: float, y: float, scale: float, kind: str) -> Html:
-    """The taps along the longest axis as one thin line that starts at (x, y), for a drawing that holds many."""
+    """The taps along the longest axis as one thin line that starts at (x, y), for a drawing that holds many.
+
+    The parts of a shared choice lie under each other, centred, within the same height.
+    """
     axis = max(range(candidate.ndim), key=lambda i: candidate.span[i])
-    side, taps = max(0.8 * scale, 1.5), _axis(candidate, axis - candidate.ndim)
-    marks = "".join(f"M{x + tap * scale:.1f} {y:.1f}h{side:.1f}v4h-{side:.1f}z" for tap in taps)
+    side, marks, tall = max(0.8 * scale, 1.5), "", 4 / len(candidate.parts)
+    for row, part in enumerate(candidate.parts):
+        left = x + (candidate.extent[axis] - part.extent[axis]) // 2 * scale
+        top = y + row * tall
+        taps = _axis(part, axis - candidate.ndim)
+        marks += "".join(f"M{left + tap * scale:.1f} {top:.1f}h{side:.1f}v{tall:.3g}h-{side:.1f}z" for tap in taps)
     back = tag("rect", class_="span", x=x, y=y, width=f"{scale * candidate.span[axis]:.1f}", height=4)
     return Html(back + tag("path", class_=kind, d=marks))
 

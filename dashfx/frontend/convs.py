@@ -99,10 +99,20 @@ def freeze(conv: nn.Module, frozen: tuple[str, ...]) -> None:
 
 
 def unfold_weight_norm(conv: nn.Module, norm: WeightNorm) -> None:
-    """Put a folded weight-norm back; the weight stays the same and the keys are those of the user's model."""
+    """Put a folded weight-norm back; the weight stays the same and the keys are those of the user's model.
+
+    What is all zeros has magnitude 0 and a direction drawn by a seed of its own, since zeros have none.
+    """
     trained = conv.get_parameter("weight").requires_grad
     normalise = weight_norm if norm.kind == "hook" else parametrizations.weight_norm
     normalise(conv, "weight", dim=norm.dim)
+    direction = conv.get_parameter(weight_norm_keys(norm)[1])
+    with torch.no_grad():
+        zeros = torch.norm_except_dim(direction, 2, -1 if norm.dim is None else norm.dim) == 0
+        drawn = torch.randn(direction.shape, generator=torch.Generator().manual_seed(0)).to(direction)
+        direction.copy_(torch.where(zeros, drawn, direction))
+    for hook in [h for h in conv._forward_pre_hooks.values() if isinstance(h, HookWeightNorm)]:
+        hook(conv, None)  # what it has computed from zeros is no number
     for key in weight_norm_keys(norm):
         conv.get_parameter(key).requires_grad_(trained)
 

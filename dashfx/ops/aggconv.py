@@ -19,7 +19,7 @@ from dashfx.ops.checks import axes_of, check_channels, check_margins, check_name
 from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.site import Site
-from dashfx.space import Candidate, candidate_padding
+from dashfx.space import Candidate, candidate_padding, check_mixable
 
 if TYPE_CHECKING:
     from dashfx.ops.ties import Tie
@@ -91,6 +91,8 @@ class AggConv(nn.Module):
         check_names(padding_mode, (*ALGORITHMS, "auto"), algorithm)
         if not choices:
             raise SpaceError("AggConv: no candidates; give at least one kernel size and one dilation")
+        for choice in choices:
+            check_mixable(choice)
         if padding is not None and original is None:
             raise SpaceError(f"AggConv: padding {padding!r} of which conv? give (kernel, dilation) as `original` too")
         base = original if isinstance(original, Candidate) else Candidate(*(original or (1,)))
@@ -148,6 +150,11 @@ class AggConv(nn.Module):
     @property
     def padding_mode(self) -> str:
         return self.spec.padding_mode
+
+    @property
+    def shareable(self) -> bool:
+        """Whether several plain convs can stand in its place: nothing of the user's own hangs on it."""
+        return type(self) is AggConv and not self.members
 
     @property
     def terms(self) -> ConvSpec:
@@ -231,10 +238,28 @@ class AggConv(nn.Module):
         spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
         return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
 
+    def divided(self, indices: Sequence[int]) -> list[Tensor]:
+        """The aggregated kernel on the taps of several candidates together: each tap with the first that has it.
+
+        So the outputs of (out, in / groups, *kernel) of each of them add up to that of the kernel on all these taps.
+        """
+        kernels = []
+        for place, index in enumerate(indices):
+            kernel = self.restricted(index)
+            for before in indices[:place]:
+                kernel = kernel * (1 - _shared(self.spec.offsets(index), self.spec.offsets(before))).to(self.fade)
+            kernels.append(kernel)
+        return kernels
+
     def new_taps(self) -> list[Tensor]:
         """Per candidate 1 at the taps that the original conv does not have, else 0: (*kernel)."""
         original = self._original_taps()
         return [1 - _shared(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
+
+    def covers(self) -> list[bool]:
+        """Per candidate whether it has all taps of the original conv, so that it can start as that."""
+        whole: list[bool] = self._cover.flatten(1).bool().all(1).tolist()
+        return whole
 
     def fix(self, index: int) -> None:
         """Only candidate `index` is left: its coefficient is exactly 1."""
@@ -260,15 +285,15 @@ class AggConv(nn.Module):
         if self._complete():
             self.residual = None
 
-    def only(self, index: int) -> AggConv:
-        """A copy that holds candidate `index` alone, without a residual and tied to nothing."""
+    def only(self, *indices: int) -> AggConv:
+        """A copy that holds these candidates alone, without a residual and tied to nothing."""
         tie, self.tie = self.tie, None  # whose sites would be copied too
         try:
             alone = copy.deepcopy(self)
         finally:
             self.tie = tie
         carry(self, alone, self.members.attributes if self.members else ())  # which may be parts of the model
-        alone.keep([index])
+        alone.keep(indices)
         alone.free()
         alone.residual = None
         return alone

@@ -31,7 +31,14 @@ def network_of(before: Program, after: Program) -> Network:
     edges = tuple(dict.fromkeys(_edges(before)))
     convs = tuple(dict.fromkeys(to for _, to in edges if to != OUTPUT))
     own, chosen = (site_receptive_fields(program.graph_module) for program in (before, after))
+    chosen |= {name: _widest_of(chosen, name) for name in own if name not in chosen}
     return Network(convs, edges, own, chosen, (_widest(before), _widest(after)))
+
+
+def _widest_of(fields: Mapping[str, ReceptiveField], name: str) -> ReceptiveField:
+    """The largest field of the convs that stand together in the place of one."""
+    inside = [field for each, field in fields.items() if each.startswith(f"{name}.parts.") and field is not None]
+    return max(inside, key=math.prod, default=None)
 
 
 def _edges(program: Program) -> Iterator[tuple[str, str]]:

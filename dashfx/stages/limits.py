@@ -28,13 +28,20 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run
         out: the run's folder, from whose `latency.json` a resumed run takes its times.
 
     Raises:
-        ConfigError: no choice holds the budgets.
+        ConfigError: no choice holds the budgets, or none that the strategy could make.
     """
+    run = replace(run, limits=_limits(run, supernet, out))
+    run.strategy.require(sites_of(supernet), run.limits, run.config)
+    return run
+
+
+def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | None:
     texts = run.config.search.budgets
     if not texts:
-        return run
+        return None
     kept = RunFolder(Path(out)).latency if out is not None and run.session.resume else None
-    choices = choices_of(supernet)
+    beside = run.strategy.beside(sites_of(supernet), run.config)
+    choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
 
     def measured() -> Limits:
         inputs, budgets = run.inputs.for_retraining(), read_budgets(texts)
@@ -45,7 +52,7 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run
         return limits
 
     with run.stage(STAGE, ", ".join(texts)):
-        return replace(run, limits=first_does(run.session.accelerator, measured))
+        return first_does(run.session.accelerator, measured)
 
 
 def choices_of(supernet: nn.Module) -> Choices:

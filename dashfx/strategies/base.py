@@ -14,6 +14,7 @@ from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import GenotypeSpace, Space
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.cost.base import Choices
 from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
@@ -147,6 +148,17 @@ class Strategy(ABC):
 
         Raises:
             ConfigError: they do not.
+        """
+
+    def beside(self, sites: Mapping[str, AggConv], config: RunConfig) -> Choices:
+        """What it may choose beside the candidates of the mixtures, so that budgets know what that costs."""
+        return {}
+
+    def require(self, sites: Mapping[str, AggConv], limits: Limits | None, config: RunConfig) -> None:
+        """Whether there is anything to choose at these sites, before anything is written.
+
+        Raises:
+            ConfigError: there is not.
         """
 
 

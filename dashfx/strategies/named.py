@@ -15,9 +15,16 @@ from dashfx.plugins import find
 from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
 from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
+from dashfx.strategies.ladder import Ladder
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
 
-STRATEGIES: dict[str, Any] = {"dash": Gradient, **OPTIMISERS, "random": RandomChoice, "untouched": Untouched}
+STRATEGIES: dict[str, Any] = {
+    "dash": Gradient,
+    "ladder": Ladder,
+    **OPTIMISERS,
+    "random": RandomChoice,
+    "untouched": Untouched,
+}
 
 
 def strategy_of(config: RunConfig) -> Strategy:

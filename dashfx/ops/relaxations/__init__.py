@@ -8,6 +8,7 @@ from dashfx.ops.relaxations.simplex import Simplex
 from dashfx.ops.relaxations.soft_gumbel import SoftGumbel
 from dashfx.ops.relaxations.softmax import Softmax
 from dashfx.ops.relaxations.sparse_noisy import SparseNoisy
+from dashfx.ops.relaxations.together import Together
 
 RELAXATIONS: dict[str, type[Relaxation]] = {
     "soft-gumbel": SoftGumbel,
@@ -30,4 +31,5 @@ __all__ = [
     "SoftGumbel",
     "Softmax",
     "SparseNoisy",
+    "Together",
 ]
