@@ -14,6 +14,7 @@ from dashfx.frontend.recording import users_modules
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
+from dashfx.ops.aggconv import shared_taps
 from dashfx.ops.relaxations import Together
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.space import Candidate, Shared
@@ -106,8 +107,22 @@ def _weights(aggconv: AggConv, choice: Candidate, indices: list[int], weights: W
     if weights == "own":
         return [aggconv.weights[i] for i in indices]
     if isinstance(choice, Shared) and choice.how == "sum":
-        return aggconv.divided(indices)
+        return _divided(aggconv, indices)
     return [aggconv.restricted(i) for i in indices]
+
+
+def _divided(aggconv: AggConv, indices: list[int]) -> list[Tensor]:
+    """The aggregated kernel on the taps of several candidates together: each tap with the first that has it.
+
+    So the outputs of (out, in / groups, *kernel) of each of them add up to that of the kernel on all these taps.
+    """
+    kernels, offsets = [], aggconv.spec.offsets
+    for place, index in enumerate(indices):
+        kernel = aggconv.restricted(index)
+        for before in indices[:place]:
+            kernel = kernel * (1 - shared_taps(offsets(index), offsets(before))).to(kernel)
+        kernels.append(kernel)
+    return kernels
 
 
 @torch.no_grad()

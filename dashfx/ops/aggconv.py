@@ -238,23 +238,10 @@ class AggConv(nn.Module):
         spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
         return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
 
-    def divided(self, indices: Sequence[int]) -> list[Tensor]:
-        """The aggregated kernel on the taps of several candidates together: each tap with the first that has it.
-
-        So the outputs of (out, in / groups, *kernel) of each of them add up to that of the kernel on all these taps.
-        """
-        kernels = []
-        for place, index in enumerate(indices):
-            kernel = self.restricted(index)
-            for before in indices[:place]:
-                kernel = kernel * (1 - _shared(self.spec.offsets(index), self.spec.offsets(before))).to(self.fade)
-            kernels.append(kernel)
-        return kernels
-
     def new_taps(self) -> list[Tensor]:
         """Per candidate 1 at the taps that the original conv does not have, else 0: (*kernel)."""
         original = self._original_taps()
-        return [1 - _shared(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
+        return [1 - shared_taps(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
 
     def covers(self) -> list[bool]:
         """Per candidate whether it has all taps of the original conv, so that it can start as that."""
@@ -364,7 +351,9 @@ class AggConv(nn.Module):
 
     def _covered(self) -> Tensor:
         """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""
-        return torch.stack([_shared(self._original_taps(), self.spec.offsets(i)) for i in range(len(self.candidates))])
+        return torch.stack(
+            [shared_taps(self._original_taps(), self.spec.offsets(i)) for i in range(len(self.candidates))]
+        )
 
     def _original_taps(self) -> Points:
         return ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
@@ -391,7 +380,7 @@ class AggConv(nn.Module):
         check_margins(self._where(), self.spec, self.original, self.padding, size)
 
 
-def _shared(taps: Points, others: Points) -> Tensor:
+def shared_taps(taps: Points, others: Points) -> Tensor:
     """1 at the taps that are among the others too, else 0: an axis of it for each axis of theirs."""
     shared = torch.ones(())
     for own, other in zip(taps, others, strict=True):
