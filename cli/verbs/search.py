@@ -60,6 +60,7 @@ def search(
     control: options.Control = None,
     random_control: options.RandomControl = None,
     int8: options.Int8 = None,
+    workers: options.TrainingWorkers = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,
@@ -78,7 +79,9 @@ def search(
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
         observer = Observers([progress, *others])
-        result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
+        result = search_pipeline(
+            network, source, out=folder, config=settings, observer=observer, resume=resume, workers=workers
+        )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
 

@@ -25,6 +25,7 @@ from dashfx.run.lock import check_free, hold, release
 from dashfx.train.fit import make_accelerator
 from dashfx.train.processes import first_does
 from dashfx.train.progress import QUIET, JsonlLog, Observer, Observers
+from dashfx.workers import Workers
 
 
 class Session:
@@ -33,13 +34,16 @@ class Session:
     Attributes:
         folder: the run's folder, once it has been opened; None for a run that writes nothing.
         resume: whether an earlier run in the folder is continued.
+        workers: who does independent trainings in place of this process; None where it does all itself.
 
     Args:
         began: by `time.perf_counter`, when its preparation began: what a budget counts from.
     """
 
-    def __init__(self, config: RunConfig, observer: Observer, resume: bool, began: float) -> None:
-        self.resume = resume
+    def __init__(
+        self, config: RunConfig, observer: Observer, resume: bool, began: float, workers: Workers | None = None
+    ) -> None:
+        self.resume, self.workers = resume, workers
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
         self._began = began
@@ -70,6 +74,18 @@ class Session:
         """The same without its listeners, for what is done over and over."""
         session = copy.copy(self)
         session.observer = QUIET
+        return session
+
+    def resuming(self) -> Session:
+        """The same, which goes on with checkpoints, whoever has written them."""
+        session = copy.copy(self)
+        session.resume = True
+        return session
+
+    def lent(self, folder: RunFolder, observer: Observer) -> Session:
+        """The same at a worker: it goes on with checkpoints in a folder that another process has opened."""
+        session = self.resuming()
+        session.folder, session.observer = folder, observer
         return session
 
     def wait(self) -> None:

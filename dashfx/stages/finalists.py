@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 
@@ -22,6 +23,7 @@ from dashfx.run.result import RANDOM, UNTOUCHED
 from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.jobs.finalists import Training, trained_by_workers
 from dashfx.stages.retrain import lowered, plan, retrain
 from dashfx.stages.rewrite import retrained_sites
 from dashfx.strategies.rules import RandomChoice
@@ -197,6 +199,7 @@ def train_finalists(
         DivergedError: all of them have diverged.
     """
     trained = list(before)
+    run = trained_by_workers(run, [_training(run, finalist, start) for finalist in finalists])
     for finalist in finalists:
         by_recipe = run.with_config(finalist.recipe)
         model = start(by_recipe, finalist)
@@ -210,6 +213,13 @@ def train_finalists(
             run.note(f"{finalist.stage}: the {finalist.name} model's training diverges, so it is out")
             trained.append(Trained(finalist, None, float("nan")))
     return trained
+
+
+def _training(run: Run, finalist: Finalist, start: Start) -> Training:
+    """What a worker needs to know of it."""
+    genotype = None if finalist.stage == CONTROL or run.config.search.kind == "untouched" else finalist.genotype
+    begin = partial(start, run.with_config(finalist.recipe).silent(), finalist)
+    return Training(finalist.stage, finalist.recipe, genotype, begin)
 
 
 def best_of(run: Run, trained: Sequence[Trained]) -> Trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -53,16 +54,19 @@ class Retrained:
     history: tuple[Epoch, ...]
 
 
-def retrain(run: Run, plain: nn.Module, stage: str = "retrain") -> Retrained:
+def retrain(run: Run, plain: nn.Module, stage: str = "retrain", convs: Mapping[str, str] | None = None) -> Retrained:
     """The model after its training by the run's recipe.
 
     A trained model may be at its best already: then it stays as it came.
+
+    Args:
+        convs: what the Fourier path computes, where that has been decided, see `accelerated`.
     """
     options, accelerator = run.config.retrain, run.session.accelerator
-    with accelerated(run, plain) as convs:
-        if convs:
+    with accelerated(run, plain, convs) as count:
+        if count:
             run.session.observer.note(
-                f"{stage}: {convs} large kernels go through the Fourier path, which is faster here"
+                f"{stage}: {count} large kernels go through the Fourier path, which is faster here"
             )
         learner = Supervised(plain, run.inputs.task, options, accelerator)
         fitted = fit_stage(run, learner, stage, from_start=options.weights != "fresh")

@@ -1,0 +1,105 @@
+"""Finalists that are trained by workers: each training comes to its end in the run's folder, where the run finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from dashfx.config.run import RunConfig
+from dashfx.genotype import Genotype
+from dashfx.run.run import Run
+from dashfx.stages.jobs.hand_out import cleared, handed_out
+from dashfx.stages.jobs.job import Answer, Job, job_of
+from dashfx.stages.jobs.worker import Task, done
+from dashfx.stages.retrain import retrain
+from dashfx.stages.rewrite import fourier_convs
+from dashfx.train.checkpoints import read_state
+from dashfx.train.progress import Epoch, read_log
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finalist's training, whose checkpoint is `checkpoints/<stage>-last.pt`.
+
+    Attributes:
+        recipe: the options that it is trained by.
+        genotype: None for the untouched model.
+        start: gives the model that training starts from, anew at every call.
+    """
+
+    stage: str
+    recipe: RunConfig
+    genotype: Genotype | None
+    start: Callable[[], nn.Module]
+
+
+def trained_by_workers(run: Run, trainings: Sequence[Training]) -> Run:
+    """The run once its workers have brought these trainings to their end; by itself where it has none.
+
+    What comes back goes on with checkpoints, so each of these trainings is at its end as soon as it begins. One that
+    diverges at a worker has the checkpoint of the epoch before, and diverges here again.
+
+    Raises:
+        DashfxError: what a training raises that does not diverge, or workers that are lost.
+    """
+    if run.session.workers is None or not trainings:
+        return run
+    plural = "s" * (len(trainings) > 1)
+    with run.stage("workers", f"{len(trainings)} training{plural} by {run.session.workers.name}"):
+        jobs = [_job(run, each) for each in trainings]
+        told = _Told(run, jobs)
+        handed_out(run, train_finalist, jobs, told.look)
+        told.rest()
+        cleared(jobs)
+    return replace(run, session=run.session.resuming())
+
+
+def train_finalist(job: Job) -> Answer:
+    """The job of a worker: the training of one finalist, from its last checkpoint to its end."""
+    return done(job, _train)
+
+
+def _train(task: Task) -> Answer:
+    run = task.run.for_retraining()
+    return Answer(retrain(run, task.model(run), task.job.name, task.convs).valid)
+
+
+def _job(run: Run, training: Training) -> Job:
+    own, model = run.with_config(training.recipe), training.start()
+    return job_of(run, training.stage, training.recipe, training.genotype, model, fourier_convs(own, model))
+
+
+class _Told:
+    """Tells the run's listeners of the epochs at its workers, of each once, also where a worker or the run has died."""
+
+    def __init__(self, run: Run, jobs: Sequence[Job]) -> None:
+        self._run, self._jobs = run, jobs
+        log = run.session.folder.log if run.session.folder else None
+        self._known = {(epoch.stage, epoch.epoch) for epoch in _epochs(log)} if log and run.session.resume else set()
+
+    def look(self) -> None:
+        """Tell what the workers' logs say by now."""
+        for job in self._jobs:
+            for epoch in _epochs(job.log):
+                self._tell(epoch)
+
+    def rest(self) -> None:
+        """Tell what only the checkpoints know: a worker that dies may have kept an epoch without telling of it."""
+        assert self._run.session.checkpoints is not None
+        for job in self._jobs:
+            path = self._run.session.checkpoints / f"{job.name}-last.pt"
+            for facts in read_state(path)["history"] if path.is_file() else ():
+                self._tell(Epoch(**facts))
+
+    def _tell(self, epoch: Epoch) -> None:
+        if (epoch.stage, epoch.epoch) not in self._known:
+            self._known.add((epoch.stage, epoch.epoch))
+            self._run.session.observer.epoch(epoch)
+
+
+def _epochs(log: Path) -> list[Epoch]:
+    facts = [event for event in read_log(log) if event.get("event") == "epoch"]
+    return [Epoch(**{name: value for name, value in each.items() if name not in ("time", "event")}) for each in facts]
