@@ -117,6 +117,15 @@ def check_named(model: ModelLike, data: Any, task: str | Task | None, out: str |
         )
     if out is None:
         raise ConfigError("workers leave their checkpoints in the run's folder: give --out (from Python: out=)")
+    check_alone()
+
+
+def check_alone() -> None:
+    """Whether no other process has been launched beside this one, which would train each model with it.
+
+    Raises:
+        ConfigError: some have.
+    """
     if launched() > 1:
         raise ConfigError(
             f"{launched()} processes train each model together (torchrun), so there is nothing for --workers to do; "

@@ -28,7 +28,7 @@ from dashfx.ops import drop_residuals, sites_of
 from dashfx.report.network import network
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.lock import releasing
-from dashfx.run.prepare import prepare
+from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
@@ -45,6 +45,7 @@ from dashfx.task import ClassScores, OutputError, Task, load_task
 from dashfx.train.checkpoints import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, read_log
 from dashfx.tune import Tuned
+from dashfx.workers import Workers, closing, workers_of
 
 TRAIN_AGAIN = "remove it, and --resume trains that stage again"
 AGAIN = "continue that run with --resume, which writes it anew"  # what to do about most damaged files
@@ -201,13 +202,21 @@ def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
 
 
 @releasing
-def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
+@closing
+def tune_folder(
+    folder: str | Path,
+    config: RunConfig,
+    observer: Observer = QUIET,
+    *,
+    workers: int | str | Workers | None = None,
+) -> Tuned:
     """Tune the retraining of what an earlier run has searched; the study and its best options stay in the folder.
 
     Several processes, on several machines that share the folder or a database, may do so at the same time.
 
     Args:
         config: the run's own options, with those of `tune`.
+        workers: who trains the trials, `tune.together` at a time, see `dashfx.search`.
 
     Raises:
         DashfxError: a run that has no finished search, or a study of another space.
@@ -218,6 +227,9 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     genotype = _searched(paths)
     run = _prepared(paths, _without_checkpoint(config, paths), observer)
     supernet = _supernet(run, paths)
+    if workers is not None:
+        check_alone()
+        run.session.workers = workers_of(workers)
     run.open_folder(folder, together=True)
 
     def start(tried: Run) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from accelerate import Accelerator
@@ -10,7 +10,7 @@ from torch import nn
 
 from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import Space
-from dashfx.config.run import RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
 from dashfx.cost.budgets import Limits
 from dashfx.data import Data
@@ -18,6 +18,7 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.jobs.values import trained_values
 from dashfx.stages.retrain import fit_stage
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.strategies.base import evaluator_of
@@ -73,6 +74,9 @@ class Searching:
 
     def model_of(self, genotype: Genotype) -> nn.Module:
         return specialised_by(self._run.inputs, genotype, "evaluate")
+
+    def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
+        return trained_values(self._run, genotypes, options)
 
     def history(self, space: Space[Genotype]) -> History[Genotype]:
         session = self._run.session

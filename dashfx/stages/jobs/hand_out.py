@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dashfx import errors
+from dashfx.run.folder import RunFolder
 from dashfx.run.run import Run
 from dashfx.stages.jobs.job import Answer, Job
 
@@ -34,6 +35,13 @@ def cleared(jobs: Sequence[Job]) -> None:
     """Remove the jobs' scratch folders, once nothing of them is needed any more."""
     for job in jobs:
         shutil.rmtree(Path(job.scratch), ignore_errors=True)
+
+
+def swept(folder: RunFolder) -> None:
+    """Remove the scratch folders that a finished run has no use for: those of an earlier start of it."""
+    for path in folder.checkpoints.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def error_of(facts: tuple[str, str]) -> errors.DashfxError:

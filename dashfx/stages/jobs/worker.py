@@ -26,6 +26,7 @@ from dashfx.run.prepare import prepare
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.claim import claimed
+from dashfx.stages.jobs.code import forget_changed, remember
 from dashfx.stages.jobs.job import PARTS, Answer, Job, versions
 from dashfx.train.processes import digest
 from dashfx.train.progress import JsonlLog, Observers
@@ -100,8 +101,12 @@ def check_place(job: Job) -> None:
 
 
 def _taken_up(job: Job) -> Task:
-    run = _prepared(job.options, job.folder, job.directory)
-    found = tuple(digest(run.inputs.data.part(part)) for part in PARTS)
+    if forget_changed():
+        _prepared.cache_clear()
+    run, found = _prepared(job.options, job.folder, job.directory)
+    if found != job.data:  # this worker may have read the files of an earlier run
+        _prepared.cache_clear()
+        run, found = _prepared(job.options, job.folder, job.directory)
     apart = [part for part, own, other in zip(PARTS, found, job.data, strict=True) if own != other]
     if apart:
         raise DataError(
@@ -113,11 +118,13 @@ def _taken_up(job: Job) -> Task:
 
 
 @lru_cache(maxsize=1)
-def _prepared(options: str, folder: str, directory: str) -> Run:
-    """The run that these options make; the jobs of one run share it."""
+def _prepared(options: str, folder: str, directory: str) -> tuple[Run, tuple[str, ...]]:
+    """The run that these options make, and the digests of its data; the jobs of one run share them."""
     config = _options(options, folder, directory)
     assert config.model is not None  # the run was asked before
-    return prepare(config.model, config.data, config=config)
+    run = prepare(config.model, config.data, config=config)
+    remember(run.inputs)
+    return run, tuple(digest(run.inputs.data.part(part)) for part in PARTS)
 
 
 def _options(text: str, folder: str, directory: str) -> RunConfig:
