@@ -102,6 +102,7 @@ def pruner_of(halving: int, epochs: int) -> BasePruner:
 
 def rehearsal(earlier: Sequence[Mapping[str, float]], halving: int, epochs: int, maximise: bool) -> optuna.Trial:
     """A trial of a study in memory, which holds no more of others than what they came to at their rungs."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize" if maximise else "minimize", pruner=pruner_of(halving, epochs))
     for rungs in earlier:
         study.add_trial(optuna.trial.create_trial(state=TrialState.PRUNED, system_attrs=dict(rungs)))
