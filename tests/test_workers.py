@@ -123,7 +123,13 @@ def test_two_processes_of_which_one_is_killed_come_to_the_same(user: Path, strai
     assert_same(out, straight)
     assert evaluations(out) == evaluations(straight)
     assert_told_once(out)
-    assert killing.logs["control"] == killing.logs["random"] == [0, 1, 2, 3, 4]  # each went on from its checkpoint
+    assert_went_on(killing.logs)
+
+
+def assert_went_on(logs: dict[str, list[int]]) -> None:
+    """No epoch was trained twice; one that a worker died in the middle of telling of may be missing."""
+    for epochs in (logs["control"], logs["random"]):
+        assert sorted(set(epochs)) == epochs and epochs[0] == 0 and epochs[-1] == 4 and len(epochs) >= 4
 
 
 def evaluations(out: Path) -> list[Any]:
@@ -191,7 +197,7 @@ def test_a_schedulers_workers_of_which_one_is_killed_come_to_the_same(
         assert killed and not psutil.pid_exists(killed[0])
     assert_same(out, straight)
     assert_told_once(out)
-    assert killing.logs["control"] == killing.logs["random"] == [0, 1, 2, 3, 4]
+    assert_went_on(killing.logs)
 
 
 def test_a_run_whose_scheduler_is_lost_can_be_resumed(

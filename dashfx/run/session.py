@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -24,7 +25,7 @@ from dashfx.run.folder import (
 from dashfx.run.lock import check_free, hold, release
 from dashfx.train.fit import make_accelerator
 from dashfx.train.processes import first_does
-from dashfx.train.progress import QUIET, JsonlLog, Observer, Observers
+from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.workers import Workers
 
 
@@ -75,6 +76,10 @@ class Session:
         session = copy.copy(self)
         session.observer = QUIET
         return session
+
+    def untold(self, history: Iterable[Epoch]) -> list[Epoch]:
+        """The epochs that an earlier process or a worker has trained and this run's log does not hold."""
+        return self._log.missing(history) if self.resume else []
 
     def resuming(self) -> Session:
         """The same, which goes on with checkpoints, whoever has written them."""

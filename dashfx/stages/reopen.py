@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.task import ClassScores, OutputError, Task, load_task
 from dashfx.train.checkpoints import read_state
-from dashfx.train.progress import QUIET, Epoch, Observer, read_log
+from dashfx.train.progress import QUIET, Epoch, Observer, epochs_in, read_log
 from dashfx.tune import Tuned
 from dashfx.workers import Workers, closing, workers_of
 
@@ -180,14 +180,9 @@ def _standing(facts: dict[str, Any], figures: dict[str, Figures]) -> Standing:
 
 def _history(log: Path) -> list[Epoch]:
     """Every epoch, in order; one that a resumed run went through again counts as the last time."""
-    known = {field.name for field in fields(Epoch)}
-    epochs: dict[tuple[str, int], Epoch] = {}
-    for event in read_log(log):
-        if event["event"] == "epoch":
-            mixtures = {name: (share, candidate) for name, (share, candidate) in event["mixtures"].items()}
-            epoch = Epoch(**{**{key: event[key] for key in known & event.keys()}, "mixtures": mixtures})
-            epochs[epoch.stage, epoch.epoch] = epoch
-    return list(epochs.values())
+    epochs = {(epoch.stage, epoch.epoch): epoch for epoch in epochs_in(log)}
+    stages = list(dict.fromkeys(stage for stage, _ in epochs))
+    return sorted(epochs.values(), key=lambda epoch: (stages.index(epoch.stage), epoch.epoch))
 
 
 def _row(facts: dict[str, Any]) -> Row[Genotype]:

@@ -100,6 +100,8 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
         observer=run.session.observer,
         from_start=from_start,
     )
+    for epoch in run.session.untold(fitted.history):
+        run.session.observer.epoch(epoch)
     run.ledger.history.extend(fitted.history)
     return fitted
 

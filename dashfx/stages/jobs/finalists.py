@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 
@@ -16,8 +15,7 @@ from dashfx.stages.jobs.job import Answer, Job, job_of
 from dashfx.stages.jobs.worker import Task, done
 from dashfx.stages.retrain import retrain
 from dashfx.stages.rewrite import fourier_convs
-from dashfx.train.checkpoints import read_state
-from dashfx.train.progress import Epoch, read_log
+from dashfx.train.progress import epochs_in
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,6 @@ def trained_by_workers(run: Run, trainings: Sequence[Training]) -> Run:
         jobs = [_job(run, each) for each in trainings]
         told = _Told(run, jobs)
         handed_out(run, train_finalist, jobs, told.look)
-        told.rest()
         cleared(jobs)
     return replace(run, session=run.session.resuming())
 
@@ -73,33 +70,19 @@ def _job(run: Run, training: Training) -> Job:
 
 
 class _Told:
-    """Tells the run's listeners of the epochs at its workers, of each once, also where a worker or the run has died."""
+    """Tells the run's listeners of the epochs at its workers as they end, of each once.
+
+    What a worker that died has not told of, the run tells when it goes on with the checkpoint, see `fit_stage`.
+    """
 
     def __init__(self, run: Run, jobs: Sequence[Job]) -> None:
         self._run, self._jobs = run, jobs
-        log = run.session.folder.log if run.session.folder else None
-        self._known = {(epoch.stage, epoch.epoch) for epoch in _epochs(log)} if log and run.session.resume else set()
+        self._known = set[tuple[str, int]]()
 
     def look(self) -> None:
         """Tell what the workers' logs say by now."""
-        for job in self._jobs:
-            for epoch in _epochs(job.log):
-                self._tell(epoch)
-
-    def rest(self) -> None:
-        """Tell what only the checkpoints know: a worker that dies may have kept an epoch without telling of it."""
-        assert self._run.session.checkpoints is not None
-        for job in self._jobs:
-            path = self._run.session.checkpoints / f"{job.name}-last.pt"
-            for facts in read_state(path)["history"] if path.is_file() else ():
-                self._tell(Epoch(**facts))
-
-    def _tell(self, epoch: Epoch) -> None:
-        if (epoch.stage, epoch.epoch) not in self._known:
-            self._known.add((epoch.stage, epoch.epoch))
+        epochs = [epoch for job in self._jobs for epoch in epochs_in(job.log)]
+        new = [epoch for epoch in epochs if (epoch.stage, epoch.epoch) not in self._known]
+        self._known |= {(epoch.stage, epoch.epoch) for epoch in new}
+        for epoch in self._run.session.resuming().untold(new):  # of a job that goes on, some were told before
             self._run.session.observer.epoch(epoch)
-
-
-def _epochs(log: Path) -> list[Epoch]:
-    facts = [event for event in read_log(log) if event.get("event") == "epoch"]
-    return [Epoch(**{name: value for name, value in each.items() if name not in ("time", "event")}) for each in facts]

@@ -112,19 +112,22 @@ def test_epochs_that_a_dead_worker_has_not_told_of_are_told(run: Run) -> None:
     """A checkpoint is written before its epoch is told; and what the run's log has is not told again."""
     training = Training("retrain", run.config, None, run.inputs.fresh_model)
     trained_by_workers(run, [training])
+    assert run.session.folder is not None
+    lines = run.session.folder.log.read_text().splitlines(keepends=True)
+    epochs = [line for line in lines if '"event": "epoch"' in line]
+    assert len(epochs) == 2
+    run.session.folder.log.write_text("".join(line for line in lines if line is not epochs[-1]))
     told: list[int] = []
 
     class Listener(Observer):
         def epoch(self, facts: Epoch) -> None:
             told.append(facts.epoch)
 
-    assert run.session.folder is not None
-    lines = run.session.folder.log.read_text().splitlines(keepends=True)
-    epochs = [line for line in lines if '"event": "epoch"' in line]
-    run.session.folder.log.write_text("".join(line for line in lines if line is not epochs[-1]))
     again = replace(run, session=run.session.resuming())
     again.session.observer = Listener()
-    trained_by_workers(again, [training])
+    after = trained_by_workers(again, [training])
+    assert told == []
+    retrain(after, run.inputs.fresh_model())
     assert told == [1]
 
 
