@@ -49,6 +49,8 @@ VERBS: dict[str, Callable[..., None]] = {
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+SEVERAL = ("--max", "--model-args", "--retrain-args", "--set", "--wider")  # options of several NAME=VALUE
+
 USER_MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -120,7 +122,7 @@ def separate_values(arguments: Sequence[str]) -> Iterator[str]:
     option, values = "", 0
     for argument in arguments:
         if argument.startswith("-"):
-            option, values = argument if argument in ("--max", "--model-args", "--retrain-args", "--set") else "", 0
+            option, values = argument if argument in SEVERAL else "", 0
         elif option and "=" not in argument:
             option = ""
         elif option:

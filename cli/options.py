@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dashfx.cli.finalist_options import wider_values
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -377,5 +378,11 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limit": ("limit", _as_it_is),
     "control": ("control", _as_it_is),
     "random_control": ("random_control", _as_it_is),
+    "finalists": ("finalists.count", _as_it_is),
+    "seeds": ("finalists.seeds", _as_it_is),
+    "folds": ("finalists.folds", _as_it_is),
+    "longer": ("finalists.longer", _as_it_is),
+    "wider": ("finalists.wider", wider_values),
+    "refit": ("finalists.refit", _as_it_is),
     "int8": ("export.int8", _as_it_is),
 }

@@ -196,8 +196,9 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
 
 def not_kept(found: Mapping[str, Any]) -> Iterator[str]:
     """A line under the search's choices where the model that is handed back does not have them."""
-    if found.get("kept") == "untouched":
-        yield "The untouched model is handed back: on validation this choice did not beat it."
+    kept = next((each for each in found.get("finalists", ()) if each["kept"]), {"origin": found.get("kept")})
+    if kept["origin"] in ("untouched", "longer", "wider"):
+        yield f"The {kept.get('name', kept['origin'])} model is handed back: on validation this choice did not beat it."
 
 
 def drawing(chosen: Genotype, width: int) -> Table:
@@ -215,7 +216,7 @@ def run_metrics(facts: Mapping[str, Any]) -> Table:
     models = facts.get("models") or {"the model": {part: facts[part] for part in ("valid", "test")}}
     kept = facts.get("kept") or next(iter(models))
     numbers = ("validation", "test")
-    made = table(_judged_by(facts["metric"], facts["maximise"]), "model", *numbers, numbers=numbers)
+    made = table(judged_by(facts["metric"], facts["maximise"]), "model", *numbers, numbers=numbers)
     for name, figures in models.items():
         last = name == kept and len(models) > 1
         values = [f"{figures[part]:.4f}" for part in ("valid", "test")]
@@ -230,14 +231,15 @@ def run_metrics(facts: Mapping[str, Any]) -> Table:
 
 def metrics(name: str, maximise: bool, rows: Iterable[tuple[str, float | None]]) -> Table:
     """A metric on parts of the data; rows without a value are left out."""
-    made = table(_judged_by(name, maximise), "part", name, numbers=(name,))
+    made = table(judged_by(name, maximise), "part", name, numbers=(name,))
     for part, value in rows:
         if value is not None:
             made.add_row(part, f"{value:.4f}")
     return made
 
 
-def _judged_by(metric: str, maximise: bool) -> str:
+def judged_by(metric: str, maximise: bool) -> str:
+    """A metric and its direction."""
     return f"{metric} ({'higher' if maximise else 'lower'} is better)"
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from dashfx.config.run import RunConfig
-from dashfx.frontend.tracing import Program, trace
+from dashfx.data.folds import check_folds
+from dashfx.frontend.tracing import Program, copy_model, trace
 from dashfx.genotype import Genotype
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import ModelLike
@@ -26,7 +27,22 @@ from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
 from dashfx.stages.deliver import delivered
 from dashfx.stages.export import opened
-from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
+from dashfx.stages.finalists import (
+    RETRAIN,
+    Finalist,
+    Lineup,
+    chance_of,
+    decided,
+    epoch_ratio,
+    lined_up,
+    planned_epochs,
+    raced,
+    search_work,
+    start_from,
+    step_work,
+)
+from dashfx.stages.finalists.refit import refitted
+from dashfx.stages.finalists.widths import check_wider
 from dashfx.stages.limits import limited
 from dashfx.stages.retrain import specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
@@ -90,13 +106,15 @@ def search(
     if out is not None:
         opened(run, out)  # all that a user can get wrong has been checked by now
     program, supernet = probed(run, program, supernet)
-    chance = chance_of(run, supernet)
+    chance, step, start = chance_of(run, supernet), step_work(run, supernet), start_from(supernet)
     run = budgeted(run, supernet)
-    run.session.observer.planned(planned_epochs(run.config))
-    genotype = kept(run, searched(run, supernet)[0])
-    tuning = tuned(run, supernet, genotype)
-    finalists = recipes(run, supernet, genotype, tuning)
-    decision = decided(run, finalists, start_from(supernet), program, tuning, chance)
+    run.session.observer.planned(planned_epochs(run.config, run.strategy.proposed, epoch_ratio(run, supernet)))
+    proposals = searched(run, supernet)
+    search = search_work(run, step)
+    race = raced(run, proposals, program.sites, start)
+    tuning = tuned(run, supernet, kept(run, race.first))
+    lineup = lined_up(run, supernet, race, tuning, chance, search)
+    decision = refitted(decided(run, lineup, start, program, tuning), start)
     return delivered(decision, compared(decision), program.skips)
 
 
@@ -125,14 +143,21 @@ def retrain_genotype(
     run = prepare(
         model, data, task=task, out=out, config=config, observer=observer, resume=resume, check=check_training
     ).for_retraining()
+    check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
     with run.stage("trace"):
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
+
+    def start_of(seeded: Run, _: Finalist) -> nn.Module:
+        """The same start for every seed, where one was given or the run's seed has drawn it."""
+        own = start is not None or seeded.config.seed == run.config.seed
+        return copy_model(plain) if own else specialised(seeded, genotype)
+
     if out is not None:
         opened(run, out)
     run = budgeted(run, None, kept(run, genotype))
     finalist = Finalist(SEARCHED, SEARCHED, genotype, run.config, RETRAIN, f"{run.config.retrain.weights} weights")
-    decision = decided(run, [finalist], lambda *_: plain, program, alone=True)
+    decision = refitted(decided(run, Lineup((finalist,), controls=False), start_of, program), start_of)
     return delivered(decision, compared(decision), program.skips)
 
 
@@ -140,12 +165,14 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     """Whether what the options name is there and fits the traced model; nothing is written before.
 
     Raises:
-        DashfxError: an evaluator, a space of tuning or a width for retraining that cannot be used.
+        DashfxError: an evaluator, a space of tuning, a width or folds that cannot be used.
     """
     check_strategy(run, supernet)
     if run.config.tune.wanted:
         check_space(run)
     retrained_sites(run, program)
+    check_wider(run, program)
+    check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

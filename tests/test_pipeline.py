@@ -135,8 +135,9 @@ def test_the_control_hands_back_the_better_model() -> None:
     result = search(control=True)
     searched, untouched = result.finalist("searched"), result.finalist("untouched")
     assert searched is not None and untouched is not None and result.kept in (searched, untouched)
-    better = max(searched.valid, untouched.valid)
-    assert result.valid == better and any(note.startswith("control: ") for note in result.notes)
+    best = searched if searched.judged > untouched.judged else untouched
+    assert result.kept is best and result.valid == best.valid
+    assert any(note.startswith("control: ") for note in result.notes)
     assert [e.stage for e in result.history].count("control") == 2
     if result.kept.origin == "untouched":
         assert set(result.genotype.values()) == {Candidate(3)} and result.model.conv1.kernel_size == (3,)

@@ -18,6 +18,7 @@ FAST: dict[str, Any] = {
     "retrain": {"epochs": 2, "batch_size": 16},
     "device": "cpu",
     "control": False,
+    "finalists": {"longer": False},
 }
 
 

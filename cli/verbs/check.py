@@ -98,6 +98,7 @@ def check(
         show_latency(report.sites, network, example[:1])
     if seen is not None:
         render.show(f"{seen.sentence()}.")
+    propose_wider(source, example, settings.seed)
     if estimate and loaded is not None and judged is not None:
         show_estimate(source, loaded, judged, settings, program.model)
 
@@ -124,6 +125,18 @@ def fitting_task(network: nn.Module, example: torch.Tensor, data: Data, settings
     for warning in check_fit(network, example, data, task):
         render.warn(warning)
     return task
+
+
+def propose_wider(source: ModelSource, example: torch.Tensor, seed: int) -> None:
+    """The control of as many parameters, where the model's class has an argument for it."""
+    from dashfx.stages.finalists.widths import widths
+
+    for name, value in list(widths(source, example, seed).items())[:1]:
+        alone = f"--wider {name}" if isinstance(value, int) else f"--wider {name}={2 * value:g}"
+        render.show(
+            f"Larger kernels have more parameters, and a wider model may do as well: {alone} of dashfx search "
+            f"trains an untouched model with a larger {name} (now {value:g}) beside the searched one."
+        )
 
 
 def show_latency(sites: list[SiteFacts], network: torch.nn.Module, x: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import options, render
+from dashfx.cli import finalist_options, options, render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
@@ -29,6 +29,9 @@ def retrain(
     seed: options.Seed = None,
     device: options.Device = None,
     amp: options.Amp = None,
+    seeds: finalist_options.Seeds = None,
+    folds: finalist_options.Folds = None,
+    refit: finalist_options.Refit = None,
     int8: options.Int8 = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
@@ -38,12 +41,13 @@ def retrain(
     """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
     from dashfx.pipeline import retrain_genotype
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.reopen import asking_for_data, lowered_of, searched_of
+    from dashfx.stages.reopen import asking_for_data, lowered_of, searched_of, with_kept_width
     from dashfx.tune import Tuned, with_values
 
     before, settings = existing_folder(run)
     tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
-    settings = options.configuration(ctx.params, with_values(settings, tuned.taken) if tuned else settings)
+    settings = with_kept_width(before, with_values(settings, tuned.taken) if tuned else settings)
+    settings = options.configuration(ctx.params, settings)
     folder = out or options.free_folder(f"{before.root}-retrain")
     others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import finalist_options, finalist_tables, options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -59,6 +59,12 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
+    finalists: finalist_options.FinalistCount = None,
+    seeds: finalist_options.Seeds = None,
+    folds: finalist_options.Folds = None,
+    longer: finalist_options.Longer = None,
+    wider: finalist_options.Wider = None,
+    refit: finalist_options.Refit = None,
     int8: options.Int8 = None,
     workers: options.TrainingWorkers = None,
     tensorboard: options.TensorBoard = False,
@@ -111,7 +117,8 @@ def writers(folder: Path, tensorboard: bool, mlflow: bool, wandb: bool) -> list[
 def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
-    render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts), tables.run_metrics(facts))
+    render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
+    render.show(*finalist_tables.trained(facts))
     said = [*([result.verdict] if result.verdict else []), *(each.sentence for each in result.budgets)]
     render.show(*said, *(f"warning: {each}" for each in result.warnings))
     if result.int8:

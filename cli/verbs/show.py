@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dashfx.cli import render, tables
+from dashfx.cli import finalist_tables, render, tables
 from dashfx.cli.verbs.tune import show_trials
 from dashfx.errors import GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
@@ -40,7 +40,7 @@ def show(source: Source) -> None:
         with reading(source / "result.json", "continue that run with --resume, which writes it anew"):
             parts: list[Any] = [
                 *tables.not_kept(facts),
-                tables.run_metrics(facts),
+                *finalist_tables.trained(facts),
                 f"{facts['parameters']:,} parameters; {sum(facts['seconds'].values()):.0f} seconds in all",
                 tables.files(source),
             ]

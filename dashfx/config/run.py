@@ -12,6 +12,7 @@ from dashfx.config import presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.files import seconds_of
+from dashfx.config.finalists import FinalistsConfig
 from dashfx.config.search import BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
@@ -107,6 +108,7 @@ class RunConfig(Strict):
     blackbox: BlackBoxConfig = BlackBoxConfig()
     tune: TuneConfig = TuneConfig()
     retrain: RetrainConfig = RetrainConfig()
+    finalists: FinalistsConfig = FinalistsConfig()
     export: ExportConfig = ExportConfig()
     control: bool = True
     random_control: bool = False

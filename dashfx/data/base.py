@@ -134,6 +134,10 @@ class Arrays(Dataset[Batch]):
         """The same arrays with only the rows `rows` of this part."""
         return self._with(self.index[rows], self.normalisation)
 
+    def rows(self, index: np.ndarray) -> Arrays:
+        """The same arrays with the rows `index` of x."""
+        return self._with(index, self.normalisation)
+
     def normalised(self, normalisation: Normalisation) -> Arrays:
         return self._with(self.index, normalisation)
 

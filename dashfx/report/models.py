@@ -9,48 +9,78 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
-from dashfx.run.result import Result
+from dashfx.run.result import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
 
-HOW = {"searched": "", "untouched": "--control", "random": "--random-control"}  # the flag that trains each
+HOW = {UNTOUCHED: "--control", LONGER: "--longer", WIDER: "--wider", RANDOM: "--random-control"}  # what trains each
 
 
 def models(result: Result, config: RunConfig) -> Html:
     """Each trained model and each control, also those that were not trained; empty without any figures."""
     if not result.models:
         return Html("")
-    same = "All were trained by the same recipe; "
+    better = "higher" if result.task.maximise else "lower"
+    text = (
+        f"{_recipe(result, config)}{_seeds(result)}: {result.task.metric_name}, {better} is better. Judged by the mean "
+        "over the last three epochs; validation and test are of the weights that stand for a model. Training is all "
+        "that led to it, in that of the untouched model; ahead is by how much the searched model is better on the same "
+        f"validation rows, with an interval of 95 %. A multiply-add is two FLOPs. {_timing(result)}"
+    )
+    note = tag("p", text, class_="soft")
+    return section("Models compared", note, tag("div", models_table(result), class_="numbers"), *_race(result))
+
+
+def _recipe(result: Result, config: RunConfig) -> str:
     if config.retrain.weights == "inherit" and config.trains_supernet and len(result.models) > 1:
-        same = (
+        return (
             "All were trained by the same recipe, the searched one from the weights that its search had left, which "
             "may be its whole lead (--weights fresh compares the choices alone); "
         )
-    text = (
-        f"{same}one seed each, so that small differences may be chance: "
-        f"{result.task.metric_name}, {'higher' if result.task.maximise else 'lower'} is better. A multiply-add is two "
-        f"FLOPs. {_timing(result)}"
-    )
-    return section("Models compared", tag("p", text, class_="soft"), tag("div", models_table(result), class_="numbers"))
+    return "All were trained by the same recipe; "
+
+
+def _seeds(result: Result) -> str:
+    seeds = max((each.seeds for each in result.finalists), default=1)
+    if seeds == 1:
+        return "one training each, so that small differences may be chance"
+    return f"{seeds} trainings each, and beside the mean the deviation between them"
 
 
 def models_table(result: Result) -> Html:
     """A row a model; of a search also for the controls that were not trained."""
-    head = ("model", "validation", "test", "parameters", "FLOPs a row", "latency a row")
-    names = dict.fromkeys([*HOW, *result.models]) if "searched" in result.models else result.models
-    return table([_row(name, result) for name in names], head)
+    head = ("model", "judged", "validation", "test", "training", "parameters", "FLOPs a row", "latency a row", "ahead")
+    rows = [_row(each) for each in result.finalists if each.figures]
+    missing = [origin for origin in HOW if result.finalist(origin) is None] if result.finalist(SEARCHED) else []
+    rows += [(_name(origin), tag("span", f"not run ({HOW[origin]})", class_="soft"), *[""] * 7) for origin in missing]
+    return table(rows, head)
 
 
-def _row(name: str, result: Result) -> tuple[object, ...]:
-    figures = result.models.get(name)
-    if figures is None:
-        return name, tag("span", f"not run ({HOW[name]})", class_="soft"), "", "", "", ""
-    kept = tag("b", f"{name}, handed back") if name == kept_name(result) else name
+def _row(each: Standing) -> tuple[object, ...]:
+    figures = each.figures
+    assert figures is not None  # the caller leaves out what was not measured
+    name = tag("b", f"{each.name}, handed back") if each.kept else each.name
+    spread = "" if each.spread is None else f" ± {metric(each.spread)}"
+    cost = "" if each.cost is None else f"{each.cost:.2f} x"
     latency = f"{1e3 * figures.latency.median:.3g} ms" if figures.latency else "not measured"
-    size = f"{figures.parameters:,}", f"{figures.flops:,}"
-    return kept, metric(figures.valid), metric(figures.test), *size, latency
+    worth = f"{metric(each.value)}{spread}", metric(figures.valid), metric(figures.test)
+    return name, *worth, cost, f"{figures.parameters:,}", f"{figures.flops:,}", latency, str(each.lead or "")
 
 
-def kept_name(result: Result) -> str:
-    return result.kept.origin if result.kept else next(iter(result.models), "")
+def _name(origin: str) -> str:
+    """What a finalist of that origin is called."""
+    return f"untouched, {origin}" if origin in (LONGER, WIDER) else origin
+
+
+def _race(result: Result) -> list[Html]:
+    """The short trainings before, in order."""
+    if not result.race:
+        return []
+    head = "proposal", "stage", "epochs", "validation loss", "validation", "went on"
+    rows = [
+        (tag("b", r.name) if r.kept else r.name, r.stage, r.epochs, metric(r.loss), metric(r.valid), "yes" * r.kept)
+        for r in result.race
+    ]
+    text = "Short trainings with a complete schedule, whose validation loss told which proposals were trained in full."
+    return [tag("h3", "Race"), tag("p", text, class_="soft"), tag("div", table(rows, head), class_="numbers")]
 
 
 def notebook(result: Result) -> str:

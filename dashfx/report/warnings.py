@@ -11,7 +11,7 @@ from dashfx.data import Data
 from dashfx.data.checks.leaks import MARK
 from dashfx.passes.prune import survivors
 from dashfx.report.figures import changes
-from dashfx.run.result import RANDOM, SEARCHED, UNTOUCHED, Result
+from dashfx.run.result import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result
 from dashfx.space import Candidate
 from dashfx.train.progress import Epoch
 
@@ -84,10 +84,10 @@ def _leaks(data: Data) -> list[str]:
 def _beaten(result: Result) -> list[str]:
     """Controls that are as good as the searched model on validation."""
     searched = result.finalist(SEARCHED)
-    if searched is None or math.isnan(searched.valid):
+    if searched is None or math.isnan(searched.value):
         return []
-    own, found = searched.valid, (result.finalist(origin) for origin in (UNTOUCHED, RANDOM))
-    rivals = {each.origin: each.valid for each in found if each}
+    own, found = searched.value, (result.finalist(origin) for origin in (UNTOUCHED, LONGER, WIDER, RANDOM))
+    rivals = {each.name: each.value for each in found if each}
     lost = [f"{name} ({value:.4g})" for name, value in rivals.items() if not result.task.better(own, value)]
     if not lost:
         return []
@@ -163,10 +163,11 @@ def _metrics(result: Result) -> list[str]:
                 f"There is no {result.task.metric_name} on the {part} part: check that the part holds every class, or "
                 "choose another metric (--task)."
             )
-    gap = abs(result.valid - result.onnx_valid) if result.onnx_valid is not None else 0.0
-    if gap > ONNX_GAP * abs(result.valid):
+    torch = result.valid if result.refit is None else result.refit
+    gap = abs(torch - result.onnx_valid) if result.onnx_valid is not None else 0.0
+    if gap > ONNX_GAP * abs(torch):
         found.append(
-            f"On the validation part ONNX Runtime gives {result.onnx_valid:.4g} and PyTorch {result.valid:.4g}: trust "
+            f"On the validation part ONNX Runtime gives {result.onnx_valid:.4g} and PyTorch {torch:.4g}: trust "
             "the former for deployment, and repeat with --amp no if the run used lower precision."
         )
     return found

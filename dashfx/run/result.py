@@ -16,12 +16,14 @@ from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
+from dashfx.run import verdict
+from dashfx.run.standing import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.task import ClassScores, OutputError, Task
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
-SEARCHED, UNTOUCHED, RANDOM = "searched", "untouched", "random"  # origins of finalists
+__all__ = ["LONGER", "RANDOM", "SEARCHED", "UNTOUCHED", "WIDER", "Network", "Result", "Short", "Standing"]
 
 ReceptiveField = tuple[float, ...] | None  # positions of the input per axis; None where it is not known
 
@@ -44,52 +46,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a finalist did.
-
-    Attributes:
-        name: what tells it from the others; its origin, where there is one of that origin.
-        origin: "searched", "untouched" or "random"; a run that only retrains is named by its strategy.
-        stage: the stage that trained it.
-        valid: the task's metric on the validation part; NaN where its training diverged.
-        steps: of its training; `search_steps` of the search that led to it.
-        figures: also on the test part, with its size and latency; None for what was not measured there.
-        kept: whether it is the model that is handed back.
-    """
-
-    name: str
-    origin: str
-    genotype: Genotype
-    stage: str
-    valid: float
-    steps: int = 0
-    search_steps: int = 0
-    figures: Figures | None = None
-    kept: bool = False
-
-    def cost(self, untouched: Standing | None) -> float | None:
-        """Steps of its training, the search's included, over those of the untouched model; None without one."""
-        return (self.steps + self.search_steps) / untouched.steps if untouched and untouched.steps else None
-
-    def to_dict(self, untouched: Standing | None) -> dict[str, Any]:
-        """An entry of `finalists` in `result.json`."""
-        cost = self.cost(untouched)
-        return {
-            "name": self.name,
-            "origin": self.origin,
-            "stage": self.stage,
-            "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()},
-            "rule": self.genotype.rule,
-            "steps": self.steps,
-            "search_steps": self.search_steps,
-            "cost": None if cost is None else round(cost, 2),
-            "valid": self.valid,
-            "test": self.figures.test if self.figures else None,
-            "kept": self.kept,
-        }
-
-
-@dataclass(frozen=True)
 class Result:
     """What a run found.
 
@@ -97,6 +53,9 @@ class Result:
         model: the lowered, retrained model: torch.nn only, the user's class, on the CPU, in eval mode.
         valid, test: the task's metric of `model` on the validation and the test part.
         finalists: every model that was trained in full, in that order; one is kept, and `genotype` and `model` are its.
+        race: the short trainings that told which proposals of the search were trained in full.
+        refit: where `model` was trained once more, on the validation part too: its metric there, which says nothing of
+            unseen rows; `valid` is then of the model that was judged.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
         int8: the int8 file, or why there is none; None where none was asked for.
         classes: of a classifier, how `model` does on each class of the test part.
@@ -120,6 +79,8 @@ class Result:
     sites: Mapping[str, Site] = field(default_factory=dict)
     skips: tuple[Skip, ...] = ()
     finalists: tuple[Standing, ...] = ()
+    race: tuple[Short, ...] = ()
+    refit: float | None = None
     onnx_valid: float | None = None
     exported: ExportReport | None = None
     int8: Int8 | None = None
@@ -138,10 +99,13 @@ class Result:
     html: str = ""
 
     def finalist(self, origin: str) -> Standing | None:
-        """The finalist of that origin; the best of several."""
+        """The finalist of that origin; of several the one that is kept, or else the best."""
         found = [each for each in self.finalists if each.origin == origin]
-        measured = [each for each in found if each.figures]
-        return next(iter(measured or found), None)
+        measured = [each for each in found if each.figures] or found
+        best = next((each for each in measured if each.kept), next(iter(measured), None))
+        for each in measured if best and not best.kept else ():
+            best = each if best and self.task.better(each.value, best.value) else best
+        return best
 
     @property
     def kept(self) -> Standing | None:
@@ -160,32 +124,29 @@ class Result:
 
     @property
     def models(self) -> dict[str, Figures]:
-        """The figures of each model that was measured on the test part, by origin."""
-        return {each.origin: each.figures for each in self.finalists if each.figures}
+        """The figures of each model that was measured on the test part, by origin; of several the best one's."""
+        origins = dict.fromkeys(each.origin for each in self.finalists if each.figures)
+        best = {origin: self.finalist(origin) for origin in origins}
+        return {origin: each.figures for origin, each in best.items() if each and each.figures}
 
     @property
     def outcome(self) -> str:
-        """Searched against untouched on the validation part, in short; empty where not both were trained."""
+        """Searched against untouched on the validation part, in short; empty where nothing was compared."""
         searched, untouched = self.finalist(SEARCHED), self.finalist(UNTOUCHED)
-        if searched is None or untouched is None:
+        if searched is None or (untouched is None and (self.changed or searched.cost is None)):
             return ""
-        values = f"validation: searched {searched.valid:.4f}, untouched {untouched.valid:.4f}"
-        return (
-            f"{values}; {SEARCHED if searched.kept else UNTOUCHED} is kept" if self.changed else f"{values}; unchanged"
-        )
+        return verdict.outcome(searched, untouched, self.kept, self.changed)
 
     @property
     def verdict(self) -> str:
-        """The same as a sentence, with the difference in training where there is one."""
-        searched, untouched = self.finalist(SEARCHED), self.finalist(UNTOUCHED)
-        if searched is None or untouched is None:
+        """The same as a sentence: by how much, with what interval, after how much training of each."""
+        searched, controls = self.finalist(SEARCHED), {}
+        if searched is None or not self.outcome:
             return ""
-        if not self.changed:
-            return f"{self.outcome}: the search chose every conv's own kernel, so neither model has won"
-        if searched.steps + searched.search_steps == untouched.steps:
-            return self.outcome
-        search = f"{searched.search_steps} of search and " if searched.search_steps else ""
-        return f"{self.outcome} (steps of training: searched {search}{searched.steps}, untouched {untouched.steps})"
+        for origin in (UNTOUCHED, LONGER, WIDER):
+            if (found := self.finalist(origin)) is not None:
+                controls[origin] = found
+        return verdict.verdict(searched, controls, self.kept, self.changed)
 
     def _repr_html_(self) -> str | None:
         return self.html or None
@@ -193,7 +154,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """What `result.json` holds."""
         searched, untouched = self.finalist(SEARCHED), self.finalist(UNTOUCHED)
-        control = {SEARCHED: searched.valid, UNTOUCHED: untouched.valid} if searched and untouched else None
+        control = {SEARCHED: searched.value, UNTOUCHED: untouched.value} if searched and untouched else None
         return {
             "metric": self.task.metric_name,
             "maximise": self.task.maximise,
@@ -202,8 +163,10 @@ class Result:
             "onnx_valid": self.onnx_valid,
             "verdict": self.verdict,
             "control": control,
-            "kept": self.kept.origin if control and self.kept else None,
-            "finalists": [each.to_dict(untouched) for each in self.finalists],
+            "kept": self.kept.origin if self.kept and (control or len(self.finalists) > 1) else None,
+            "finalists": [each.to_dict() for each in self.finalists],
+            "race": [each.to_dict() for each in self.race],
+            "refit": self.refit,
             "tuned": dict(self.tuned.values) if self.tuned else None,
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},

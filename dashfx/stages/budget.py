@@ -26,6 +26,7 @@ from dashfx.ops import sites_of
 from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.finalists import epoch_ratio, trainings, untouched_trainings
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.stages.tune import trial_epochs
 from dashfx.strategies.rules import RandomChoice
@@ -137,8 +138,9 @@ def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> 
     least = max(needed / (1 - RESERVE), needed + CLOSING)
     if budget < least:
         raise ConfigError(
-            f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, with {spent:.0f} s "
-            f"spent already and {kept_back(budget):.0f} s kept back for the export; "
+            f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, so that not "
+            f"one finalist is trained: {spent:.0f} s are spent already and {kept_back(budget):.0f} s kept back for the "
+            "export; "
             f"the smallest that works here is {np.ceil(1.1 * least):.0f}s"
         )
     epochs = divided(budget - kept_back(budget) - fixed, stages)
@@ -205,10 +207,11 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
         epochs = trial_epochs(config.tune, config.retrain.epochs)
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
-    together = seconds
-    if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
-        together += ((config.tune.wanted and config.tune.finalist) + config.random_control) * seconds
-        together += retrained(None) if config.control else 0.0
+    together = (config.finalists.trainings + config.finalists.refit) * seconds
+    if supernet is not None:  # the searched ones, by the tuned recipe and the plain one, and their controls
+        proposals, ratio = run.strategy.proposed, epoch_ratio(run, supernet)
+        together = trainings(config, proposals) * seconds
+        together += untouched_trainings(config, proposals, ratio) * retrained(None) if config.control else 0.0
     stages["retrain"] = StageCost(together, config.retrain.epochs)
     return stages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,42 +11,79 @@ import torch
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.cost.latency import compare
-from dashfx.run.result import SEARCHED, Standing
+from dashfx.cost.latency import Figures, compare
+from dashfx.run.result import Standing
 from dashfx.run.run import Run
-from dashfx.stages.finalists import Decision
-from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
+from dashfx.stages.finalists import Decision, Trained
 from dashfx.task import output_errors, scores_by_class
+from dashfx.task.lead import Answers, Lead, answers, lead
+from dashfx.task.voting import voters
 from dashfx.train.fit import metric_over
+from dashfx.train.pace import SUPERNET
+
+MOST_VALUES = 2**26  # answers of one model that are kept for an interval: 256 MiB
 
 
 def compared(decision: Decision) -> list[Standing]:
     """How each finalist did; recipes that lost on validation are not measured on the test part."""
-    run = decision.run
-    measured = {each.finalist.origin: each for each in decision.compared}
-    models = {origin: each.model for origin, each in measured.items() if each.model is not None}
-    with run.stage("compare", f"{len(models)} models"):
-        metrics = {origin: (measured[origin].valid, metric_of(run, model, "test")) for origin, model in models.items()}
+    run, measured = decision.run, decision.compared
+    with run.stage("compare", f"{len(measured)} models"):
+        models = {str(i): each.model for i, each in enumerate(measured) if each.model is not None}
+        metrics = {i: (measured[int(i)].valid, metric_of(run, model, "test")) for i, model in models.items()}
         figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
-    search = steps_of(run, "search", ONE_BY_ONE)
-    return [
-        Standing(
-            each.finalist.name,
-            each.finalist.origin,
-            each.finalist.genotype,
-            each.finalist.stage,
-            each.valid,
-            steps_of(run, each.finalist.stage),
-            search if each.finalist.origin == SEARCHED else 0,
-            figures[each.finalist.origin] if each is measured.get(each.finalist.origin) else None,
-            each is decision.kept,
-        )
-        for each in decision.trained
-    ]
+        leads = leads_of(decision)
+    found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
+    search = steps_of(run, *SUPERNET)
+    return [_standing(decision, each, found.get(id(each)), leads.get(id(each)), search) for each in decision.trained]
+
+
+def _standing(decision: Decision, each: Trained, figures: Figures | None, lead: Lead | None, search: int) -> Standing:
+    by_search = each.finalist.origin == decision.searched.finalist.origin
+    return Standing(
+        each.finalist.name,
+        each.finalist.origin,
+        each.finalist.genotype,
+        each.finalist.stage,
+        each.valid,
+        each.steps,
+        search if by_search else 0,
+        figures,
+        each is decision.kept,
+        each.judged,
+        each.spread,
+        max(1, len(each.seeds)),
+        decision.cost(each),
+        lead,
+    )
+
+
+def leads_of(decision: Decision) -> dict[int, Lead]:
+    """Of each model but searched ones, by its identity: how far the searched model is ahead on the validation part."""
+    run, searched = decision.run, decision.searched
+    others = [each for each in decision.compared if each.finalist.origin != searched.finalist.origin]
+    data = run.inputs.data
+    if not others or searched.model is None or len(data.valid) * math.prod(data.output_shape) > MOST_VALUES:
+        return {}
+    own, leads = answers_of(run, searched.model), {}
+    for each in others:
+        assert each.model is not None  # what diverged is not compared
+        leads[id(each)] = lead(run.inputs.task, own, answers_of(run, each.model))
+    return leads
+
+
+def answers_of(run: Run, model: nn.Module) -> Answers:
+    """What a plain model says of each row of the validation part, in every process; it ends on the CPU."""
+    accelerator = run.session.accelerator
+    loader = run.inputs.data.loader("valid", 4 * run.config.retrain.batch_size)
+    prepared = accelerator.prepare_data_loader(loader)
+    with answering(run, model) as predict:
+        pairs = ((predict(x), y) for x, y in prepared)
+        return answers((accelerator.gather_for_metrics(pair) for pair in pairs), voters(loader))
 
 
 def steps_of(run: Run, *stages: str) -> int:
-    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage in stages)
+    """Of the stages, and of their repetitions with other seeds."""
+    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage.startswith(stages))
 
 
 def metric_of(run: Run, plain: nn.Module, part: str) -> float:

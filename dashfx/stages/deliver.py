@@ -14,7 +14,7 @@ from dashfx.run.folder import write_text
 from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
-from dashfx.stages.compare import details
+from dashfx.stages.compare import details, metric_of
 from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
 from dashfx.stages.jobs.hand_out import swept
@@ -25,19 +25,24 @@ from dashfx.stages.quantise import int8
 def delivered(decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip]) -> Result:
     """The model that is kept, with its files in the run's folder, and the finalists beside it."""
     run, kept = decision.run, decision.kept
-    genotype, model = kept.finalist.genotype, kept.model
+    genotype, model = kept.finalist.genotype, decision.refit or kept.model
     assert model is not None  # one that diverged is not kept
-    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid)
+    # A model that has learned from the validation part is held to its own answers there, whatever they are worth.
+    seen = metric_of(run, model, "valid") if decision.refit else None
+    test = next(each.figures.test for each in standings if each.kept and each.figures)
+    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
     small = int8(run, onnx_valid)
     result = Result(
         genotype,
         model,
         run.inputs.task,
         kept.valid,
-        next(each.figures.test for each in standings if each.kept and each.figures),
+        metric_of(run, model, "test") if decision.refit else test,
         decision.sites,
         tuple(skips),
         tuple(standings),
+        race=decision.short,
+        refit=seen,
         onnx_valid=onnx_valid,
         exported=report,
         int8=small,

@@ -16,7 +16,7 @@ from dashfx.frontend.tracing import Program, copy_model
 from dashfx.run.ledger import peak_memory
 from dashfx.run.run import Run
 from dashfx.space import size_text
-from dashfx.stages.finalists import planned_epochs
+from dashfx.stages.finalists import epoch_ratio, planned_epochs
 from dashfx.train.fit import Batch, Learner, Supervised
 from dashfx.train.pace import SUPERNET
 
@@ -75,8 +75,8 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
         engine = training.engine(copy_model(supernet), inputs.task, config.search, accelerator)
         engine.training_data(inputs.data)
         search_step = step_seconds(run, engine, config.search.batch_size)
-    seconds = {}
-    for stage, epochs in planned_epochs(config).items():
+    seconds, ratio = {}, epoch_ratio(run, supernet)
+    for stage, epochs in planned_epochs(config, run.strategy.proposed, ratio).items():
         options, step = (config.search, search_step) if stage in SUPERNET else (config.retrain, plain_step)
         steps = math.ceil(options.fraction * len(inputs.data.train) / options.batch_size)
         seconds[stage] = VALIDATION * epochs * steps * (step or 0.0)

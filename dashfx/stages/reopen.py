@@ -29,7 +29,7 @@ from dashfx.report.network import network
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.lock import releasing
 from dashfx.run.prepare import check_alone, prepare
-from dashfx.run.result import RANDOM, UNTOUCHED, Result, Standing
+from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
 from dashfx.space import Candidate
@@ -123,6 +123,8 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
     return {
         "finalists": _finalists(facts, genotype, paths),
+        "race": tuple(Short(**each) for each in facts.get("race", ())),
+        "refit": facts.get("refit"),
         "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
         "int8": Int8.from_dict(facts["int8"]) if facts.get("int8") else None,
@@ -144,7 +146,7 @@ def _finalists(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> t
     """As they stand in `result.json`; of runs that were written before it had them, from what it had."""
     figures = {name: Figures.from_dict(each) for name, each in facts.get("models", {}).items()}
     if "finalists" in facts:
-        return tuple(_standing(each, figures) for each in facts["finalists"])
+        return tuple(Standing.from_dict(each, figures.get(each["origin"])) for each in facts["finalists"])
     chosen = load_genotype(paths.searched) if paths.searched.is_file() else genotype
     kept = facts.get("kept") or next(iter(figures), None)
     stages = {UNTOUCHED: "control", RANDOM: RANDOM} if facts.get("control") or RANDOM in figures else {}
@@ -161,21 +163,6 @@ def _classes(facts: dict[str, Any] | None) -> ClassScores | None:
         return None
     named = {name: tuple(facts[name]) for name in ("names", "counts", "precision", "recall")}
     return ClassScores(**named, confusion=tuple(map(tuple, facts["confusion"])), calibration=facts["calibration"])
-
-
-def _standing(facts: dict[str, Any], figures: dict[str, Figures]) -> Standing:
-    choices = {name: Candidate.from_dict(choice) for name, choice in facts["genotype"].items()}
-    return Standing(
-        facts["name"],
-        facts["origin"],
-        Genotype(choices, facts["rule"]),
-        facts["stage"],
-        facts["valid"],
-        facts["steps"],
-        facts["search_steps"],
-        None if facts["test"] is None else figures[facts["origin"]],
-        facts["kept"],
-    )
 
 
 def _history(log: Path) -> list[Epoch]:
@@ -345,6 +332,15 @@ def load_genotype(path: Path) -> Genotype:
 def _searched(paths: RunFolder) -> Genotype:
     """What the search chose, also where the untouched model was handed back in its place."""
     return load_genotype(paths.searched) if paths.searched.is_file() else _chosen(paths)
+
+
+def with_kept_width(paths: RunFolder, config: RunConfig) -> RunConfig:
+    """The options with the arguments of the model that was handed back, where that is a wider untouched one."""
+    args = retrained_config(paths, config).retrain.model_args
+    if args == config.retrain.model_args:
+        return config
+    retrain = config.retrain.model_copy(update={"model_args": args, "weights": "fresh"})
+    return config.model_copy(update={"retrain": retrain})
 
 
 def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:

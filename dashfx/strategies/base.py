@@ -130,6 +130,11 @@ class Strategy(ABC):
         return (self.search(context),)
 
     @property
+    def proposed(self) -> int:
+        """How many it is going to propose, as far as that is known before: what a run's length is planned by."""
+        return 1
+
+    @property
     def origin(self) -> str:
         """The name under which what it finds stands in the result."""
         return "searched"

@@ -16,19 +16,26 @@ class Pace:
     def __init__(self) -> None:
         self._plan: dict[str, float] = {}
         self._done: dict[str, float] = {}
+        self._lengths: dict[str, int] = {}  # of the trainings that have begun
         self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of an epoch, by whether of a supernet
 
     def planned(self, epochs: Mapping[str, float]) -> None:
-        """How many epochs each stage is to have; fractions where a stage sees a share of the data."""
+        """How many epochs each stage is to have; fractions where a stage sees a share of the data.
+
+        One may stand for several trainings: `race` for `race-1-k7 d1`, `retrain` for `retrain-seed-2`.
+        """
         self._plan = dict(epochs)
 
     def epoch(self, facts: Epoch) -> None:
         self._done[facts.stage] = facts.epoch + 1
+        self._lengths[facts.stage] = facts.epochs
         self._seconds[facts.stage in SUPERNET].append(facts.seconds)
 
     def finished(self, stage: str) -> None:
         """A stage that ended early has nothing left."""
-        if stage in self._plan:
+        if stage in self._lengths:
+            self._done[stage] = self._lengths[stage]
+        elif stage in self._plan:
             self._done[stage] = self._plan[stage]
 
     def left(self) -> float | None:
@@ -39,8 +46,17 @@ class Pace:
         plain = supernet / PLAIN_EPOCHS if plain is None and supernet is not None else plain
         supernet = plain * PLAIN_EPOCHS if supernet is None and plain is not None else supernet
         cost = {True: supernet or 0.0, False: plain or 0.0}
-        rest = {stage: max(0.0, epochs - self._done.get(stage, 0)) for stage, epochs in self._plan.items()}
+        done = dict.fromkeys(self._plan, 0.0)
+        for stage, epochs in self._done.items():
+            if (planned := self._planned_as(stage)) is not None:
+                done[planned] += epochs
+        rest = {stage: max(0.0, epochs - done[stage]) for stage, epochs in self._plan.items()}
         return sum(epochs * cost[stage in SUPERNET] for stage, epochs in rest.items())
+
+    def _planned_as(self, stage: str) -> str | None:
+        """The planned stage that this one is part of: its own name, or the longest that it begins with."""
+        names = [name for name in self._plan if stage == name or stage.startswith(f"{name}-")]
+        return max(names, key=len, default=None)
 
     def _mean(self, supernet: bool) -> float | None:
         seconds = self._seconds[supernet]

@@ -70,11 +70,27 @@ def test_a_flag_through_a_single_value_is_refused(tmp_path: Path) -> None:
     [
         ("--model-args a=1 b=2 net.py:Net", "--model-args a=1 --model-args b=2 net.py:Net"),
         ("--set a.b=1 c=2 --seed 3 d=4", "--set a.b=1 --set c=2 --seed 3 d=4"),
+        ("--wider width=8 depth=4", "--wider width=8 --wider depth=4"),
         ("net.py:Net --data x", "net.py:Net --data x"),
     ],
 )
 def test_several_values_after_one_flag(given: str, meant: str) -> None:
     assert list(separate_values(given.split())) == meant.split()
+
+
+def test_flags_of_the_finalists() -> None:
+    flags = {"finalists": 2, "seeds": 3, "longer": False, "wider": ["width", "depth=4"], "refit": True}
+    found = options.configuration(flags).finalists
+    assert (found.count, found.seeds, found.longer, found.refit) == (2, 3, False, True)
+    assert found.wider == {"width": "auto", "depth": 4}
+    assert options.configuration({"longer": True}).finalists.longer is True
+    assert options.configuration({}).finalists.longer == "auto"
+
+
+@pytest.mark.parametrize("text", ["=8", "two words", "a-b=3"])
+def test_a_wider_model_needs_a_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="--wider"):
+        options.configuration({"wider": [text]})
 
 
 def test_the_first_free_folder(tmp_path: Path) -> None:

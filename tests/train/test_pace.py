@@ -31,6 +31,21 @@ def test_stages_to_come_count_at_their_own_pace() -> None:
     assert pace.left() == pytest.approx(4 * 3 + 5 * 3)
 
 
+def test_a_planned_stage_may_stand_for_several_trainings() -> None:
+    pace = Pace()
+    pace.planned({"race": 20, "retrain": 20, "retrain-plain": 10})
+    for stage in ("race-1-k7 d1", "race-1-k5 d1"):
+        pace.epoch(epoch(stage, 4, 1.0))
+    assert pace.left() == pytest.approx(10 + 30)
+    pace.finished("race-1-k7 d1")  # of ten epochs, which it did not need
+    assert pace.left() == pytest.approx(5 + 30)
+    pace.epoch(epoch("retrain-seed-2", 9, 1.0))
+    assert pace.left() == pytest.approx(5 + 10 + 10)
+    pace.epoch(epoch("retrain-plain", 9, 1.0))
+    pace.epoch(epoch("retrained", 9, 1.0))  # nobody's
+    assert pace.left() == pytest.approx(5 + 10)
+
+
 def test_without_a_search_a_plain_epoch_is_known_at_once() -> None:
     pace = Pace()
     pace.planned({"retrain": 2})

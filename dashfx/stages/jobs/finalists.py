@@ -15,6 +15,7 @@ from dashfx.stages.jobs.job import Answer, Job, job_of
 from dashfx.stages.jobs.worker import Task, done
 from dashfx.stages.retrain import retrain
 from dashfx.stages.rewrite import fourier_convs
+from dashfx.stages.splits import as_trained
 from dashfx.train.progress import epochs_in
 
 
@@ -26,12 +27,14 @@ class Training:
         recipe: the options that it is trained by.
         genotype: None for the untouched model.
         start: gives the model that training starts from, anew at every call.
+        number: which of its trainings it is, see `dashfx.stages.splits`.
     """
 
     stage: str
     recipe: RunConfig
     genotype: Genotype | None
     start: Callable[[], nn.Module]
+    number: int = 1
 
 
 def trained_by_workers(run: Run, trainings: Sequence[Training]) -> Run:
@@ -60,13 +63,14 @@ def train_finalist(job: Job) -> Answer:
 
 
 def _train(task: Task) -> Answer:
-    run = task.run.for_retraining()
+    run = as_trained(task.run, int(task.job.more)).for_retraining()
     return Answer(retrain(run, task.model(run), task.job.name, task.convs).valid)
 
 
 def _job(run: Run, training: Training) -> Job:
     own, model = run.with_config(training.recipe), training.start()
-    return job_of(run, training.stage, training.recipe, training.genotype, model, fourier_convs(own, model))
+    convs, number = fourier_convs(own, model), str(training.number)
+    return job_of(run, training.stage, training.recipe, training.genotype, model, convs, number)
 
 
 class _Told:

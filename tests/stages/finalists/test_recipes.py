@@ -18,6 +18,7 @@ from dashfx.data import Data
 from dashfx.errors import DivergedError
 from dashfx.run.result import Result
 from dashfx.stages import retrain as retraining
+from dashfx.stages.retrain import Retrained
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Epoch, Observer
 from dashfx.tune import Tuned
@@ -36,7 +37,8 @@ def options(lr: float, space: dict[str, Any], **changes: Any) -> dict[str, Any]:
     tune = {"trials": 9, "epochs": 1, "sampler": "grid", "space": space, **changes.pop("tune", {})}
     retrain = {"epochs": 6, "batch_size": 16, "weights": "fresh", "lr": lr}
     search = {**FAST["search"], "epochs": 1, "autotune": False}
-    return {**FAST, "search": search, "retrain": retrain, "tune": tune, **changes}
+    other = {"kernels": [5, 7], "dilations": [1, 2], "keep_original": False}  # so that no choice is the untouched model
+    return {**FAST, "space": other, "search": search, "retrain": retrain, "tune": tune, **changes}
 
 
 def search(out: Path | None = None, *args: Any, observer: Observer | None = None, **more: Any) -> Result:
@@ -104,10 +106,10 @@ def test_the_control_has_the_recipe_that_is_kept() -> None:
 
 
 def test_of_equals_the_plain_recipe_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def as_good(_: object, model: nn.Module, __: str) -> tuple[nn.Module, float]:
-        return model.eval(), 0.5
+    def as_good(_: object, model: nn.Module, __: str) -> Retrained:
+        return Retrained(model.eval(), 0.5, 0.5, 1.0, ())
 
-    monkeypatch.setattr("dashfx.stages.finalists.retrain", as_good)
+    monkeypatch.setattr("dashfx.stages.finalists.training.retrain", as_good)
     result = search(None, 0.02, {"lr": [0.01]})
     assert result.tuned is not None and result.tuned.finals == {"tuned": 0.5, "plain": 0.5, "kept": "plain"}
 

@@ -1,0 +1,38 @@
+"""Finalists: models that may be handed back race by short trainings, the last are trained in full, the best is kept.
+
+Successive halving (Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+AISTATS 2016) with two changes: every rung is a training of its own with a complete schedule, as a training that is cut
+short says little about one that ends; and the untouched model always reaches the last rung, where ties are its.
+"""
+
+from dashfx.stages.finalists.base import CONTROL, PLAIN, RETRAIN, Decision, Finalist, Start, Trained
+from dashfx.stages.finalists.decision import best_of, decided
+from dashfx.stages.finalists.lengths import planned_epochs, trainings, untouched_trainings
+from dashfx.stages.finalists.lineup import Lineup, by_rule_of, chance_of, lined_up, start_from
+from dashfx.stages.finalists.race import Race, raced
+from dashfx.stages.finalists.work import epoch_ratio, search_work, step_work
+
+__all__ = [
+    "CONTROL",
+    "PLAIN",
+    "RETRAIN",
+    "Decision",
+    "Finalist",
+    "Lineup",
+    "Race",
+    "Start",
+    "Trained",
+    "best_of",
+    "by_rule_of",
+    "chance_of",
+    "decided",
+    "epoch_ratio",
+    "lined_up",
+    "planned_epochs",
+    "raced",
+    "search_work",
+    "start_from",
+    "step_work",
+    "trainings",
+    "untouched_trainings",
+]

@@ -1,0 +1,75 @@
+"""Work of training in multiply-adds, which makes the trainings of different models comparable.
+
+A step costs what the model's forward pass costs for its rows; backward passes cost about twice as much, for every model
+alike, and are left out. A supernet's mixture costs what the cheapest of its algorithms is estimated to take
+(`dashfx.ops.autotune.estimate`), in multiply-adds of a dense conv. So the work is counted, not timed: it is the same on
+every machine and in a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dashfx.cost.counts import conv_macs, flops_of
+from dashfx.ops import AggConv, sites_of
+from dashfx.ops.autotune.estimate import estimates
+from dashfx.run.run import Run
+from dashfx.stages.evaluators import ByTraining
+from dashfx.train.pace import SUPERNET
+from dashfx.train.progress import Epoch
+
+
+def macs_of(model: nn.Module, x: Tensor) -> float:
+    """Multiply-adds of a plain model for one row; at least one, so that ratios exist.
+
+    Args:
+        x: (1, C, *size).
+    """
+    return max(1.0, flops_of(model, x) / 2)
+
+
+def step_work(run: Run, supernet: nn.Module) -> float:
+    """Multiply-adds of a supernet for one row, as it is before the search."""
+    plain = macs_of(run.inputs.given_model(), run.inputs.example[:1])
+    sites = [aggconv for aggconv in sites_of(supernet).values() if aggconv.site is not None]
+    own = sum(conv_macs(each.site, each.site.original) for each in sites if each.site)
+    return max(1.0, plain - own + sum(map(mixture_work, sites)))
+
+
+def mixture_work(aggconv: AggConv) -> float:
+    """Multiply-adds of a mixture for one row, over all its calls, by the algorithm that promises the least."""
+    site = aggconv.site
+    assert site is not None  # it stands in a traced model
+    shapes = [(1, site.in_channels, *size) for size in site.input_sizes]
+    each = [estimates(aggconv.spec, shape, site.out_channels)[0][1] for shape in shapes]
+    return sum(each) * site.calls / len(each)
+
+
+def epoch_ratio(run: Run, supernet: nn.Module) -> float:
+    """What an epoch of the search costs, over one of the untouched model's retraining."""
+    options, plain = run.config, run.inputs.for_retraining().start_model()
+    rows = options.search.fraction / options.retrain.fraction
+    return rows * step_work(run, supernet) / macs_of(plain, run.inputs.example[:1])
+
+
+def work_of(history: Sequence[Epoch], rows: int, macs: float) -> float:
+    """Of a training: its steps times the rows of a step times the multiply-adds of one."""
+    return sum(epoch.steps for epoch in history) * rows * macs
+
+
+def search_work(run: Run, supernet: float) -> float:
+    """Of the search, one-by-one discretisation and short trainings of genotypes included.
+
+    Args:
+        supernet: multiply-adds of the supernet for one row.
+    """
+    config, inputs = run.config, run.inputs
+    history = [epoch for epoch in run.ledger.history if epoch.stage.startswith(SUPERNET)]
+    work = work_of(history, config.search.batch_size, supernet)
+    if isinstance(run.strategy.evaluator, ByTraining):
+        steps = int(config.retrain.fraction * len(inputs.data.train)) // config.retrain.batch_size
+        rows = len(run.ledger.evaluations) * run.strategy.evaluator.epochs * steps * config.retrain.batch_size
+        work += rows * macs_of(inputs.given_model(), inputs.example[:1])
+    return work

@@ -1,0 +1,91 @@
+"""Lengths of rungs and of longer trainings, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dashfx.config.run import RunConfig
+from dashfx.stages.finalists.lengths import (
+    lengthened,
+    planned_epochs,
+    planned_longer,
+    race_epochs,
+    rungs,
+    trainings,
+    untouched_trainings,
+)
+
+
+def config(epochs: int = 60, more: dict[str, Any] | None = None, **finalists: Any) -> RunConfig:
+    return RunConfig.parse({"retrain": {"epochs": epochs}, "finalists": finalists, **(more or {})})
+
+
+def of(config: RunConfig, proposals: int) -> list[tuple[int, int, int]]:
+    found = rungs(config, proposals)
+    assert [rung.number for rung in found] == list(range(1, len(found) + 1))
+    return [(rung.entrants, rung.epochs, rung.kept) for rung in found]
+
+
+def test_three_proposals_race_once_by_a_sixth_of_a_training() -> None:
+    assert of(config(), 3) == [(3, 10, 1)] and race_epochs(config(), 3) == 30
+
+
+def test_a_rung_before_is_three_times_shorter_and_keeps_a_third() -> None:
+    assert of(config(180), 9) == [(9, 10, 3), (3, 30, 1)]
+    assert of(config(180), 10) == [(10, 3, 4), (4, 10, 2), (2, 30, 1)]
+    assert of(config(180, halving=2, share=0.25), 4) == [(4, 22, 2), (2, 45, 1)]
+
+
+def test_without_more_proposals_than_finalists_there_is_no_rung() -> None:
+    assert of(config(), 1) == [] and of(config(count=3), 3) == []
+    assert of(config(count=2), 3) == [(3, 10, 2)]
+
+
+def test_rungs_too_short_to_differ_are_one() -> None:
+    assert of(config(6), 9) == [(9, 1, 1)]
+    assert of(config(1), 2) == [(2, 1, 1)]
+
+
+def test_longer_trainings_take_the_work_that_is_to_be_taken() -> None:
+    assert lengthened(60, 100.0, 250.0) == 150 and lengthened(60, 0.0, 250.0) == 60
+
+
+def test_the_plan_names_every_training() -> None:
+    plain = {"search": {"strategy": "evolution", "epochs": 30}}  # trains no supernet
+    assert planned_epochs(config(more=plain)) == {"retrain": 60, "control": 60}
+    many = config(more={**plain, "random_control": True}, count=2, seeds=3, wider={"width": 8}, refit=True)
+    assert planned_epochs(many, 3) == {
+        "race": 30,
+        "retrain": 360,
+        "control": 180,
+        "random": 180,
+        "control-wider": 180,
+        "control-longer": 3 * 130,  # two finalists of 60 epochs, and a third of the race
+        "refit": 60,
+    }
+    assert planned_epochs(many, 3, longer=70)["control-longer"] == 210
+    assert "control-longer" not in planned_epochs(many, 3, longer=0)
+    assert "control-longer" not in planned_epochs(config(longer=False), 3)
+
+
+def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
+    assert planned_longer(config(), 1, supernet=2.0) == 60 + 2 * 30
+    assert planned_longer(config(seeds=2), 3, supernet=2.0) == 60 + (2 * 30 + 30) / 2
+    assert untouched_trainings(config(), 1, 2.0) == 1 + 2 and untouched_trainings(config(longer=False), 1, 2.0) == 1
+    assert untouched_trainings(config(more={"control": False}), 1) == 0
+
+
+def test_trainings_count_seeds_and_shares() -> None:
+    assert trainings(config()) == 1 and trainings(config(), 3) == 1.5
+    assert trainings(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5 + 1
+    assert trainings(config(wider={"width": 8}, more={"random_control": True})) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"seeds": 0}, {"halving": 1}, {"share": 1.0}, {"longer": "perhaps"}])
+def test_values_out_of_range_are_one_line(wrong: dict[str, Any]) -> None:
+    from dashfx.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=f"finalists.{next(iter(wrong))}"):
+        config(**wrong)
