@@ -44,7 +44,7 @@ from dashfx.stages.finalists import (
 from dashfx.stages.finalists.refit import refitted
 from dashfx.stages.finalists.widths import check_wider
 from dashfx.stages.limits import limited
-from dashfx.stages.retrain import specialised
+from dashfx.stages.retrain import epochs_of, specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
 from dashfx.stages.tune import check_space, tuned
@@ -108,7 +108,9 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance, step, start = chance_of(run, supernet), step_work(run, supernet), start_from(supernet)
     run = budgeted(run, supernet)
-    run.session.observer.planned(planned_epochs(run.config, run.strategy.proposed, epoch_ratio(run, supernet)))
+    bounds, proposed = epochs_of(run), run.strategy.proposed
+    epochs = planned_epochs(run.config, bounds, proposed, epoch_ratio(run, supernet))
+    run.session.observer.planned(epochs, at_most=not bounds.given)
     proposals = searched(run, supernet)
     search = search_work(run, step)
     race = raced(run, proposals, program.sites, start)

@@ -96,6 +96,10 @@ def _of_run(folder: Path, spec: str | None, part: str | None, task: str | None) 
 
         data, parts = to_measure(load, part)
         inputs = replace(inputs, data=data)
+    elif "valid" in parts and config.finalists.refit:
+        render.note(
+            "the model was trained on the validation part too (--refit): its metric there is of rows it has seen"
+        )
     data = inputs.data
     data.part(parts[0])
     judged = load_task(wanted, data, target=inputs.task.target)

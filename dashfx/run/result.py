@@ -20,6 +20,7 @@ from dashfx.run import verdict
 from dashfx.run.standing import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.task import ClassScores, OutputError, Task
+from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
@@ -122,6 +123,11 @@ class Result:
         """Whether the search chose anything but the model's own kernels."""
         return any(n not in self.sites or choice != self.sites[n].original for n, choice in self.chosen.items())
 
+    def convergence(self, stage: str) -> Convergence | None:
+        """Whether the training of that stage has converged, as far as its epochs tell; None of too few."""
+        epochs = [epoch for epoch in self.history if epoch.stage == stage]
+        return convergence(epochs, self.task.maximise, self.task.metric_name)
+
     @property
     def models(self) -> dict[str, Figures]:
         """The figures of each model that was measured on the test part, by origin; of several the best one's."""
@@ -148,6 +154,10 @@ class Result:
                 controls[origin] = found
         return verdict.verdict(searched, controls, self.kept, self.changed)
 
+    def _ended(self, stage: str) -> dict[str, Any]:
+        found = self.convergence(stage)
+        return {"convergence": found.to_dict() if found else None}
+
     def _repr_html_(self) -> str | None:
         return self.html or None
 
@@ -164,7 +174,7 @@ class Result:
             "verdict": self.verdict,
             "control": control,
             "kept": self.kept.origin if self.kept and (control or len(self.finalists) > 1) else None,
-            "finalists": [each.to_dict() for each in self.finalists],
+            "finalists": [each.to_dict() | self._ended(each.stage) for each in self.finalists],
             "race": [each.to_dict() for each in self.race],
             "refit": self.refit,
             "tuned": dict(self.tuned.values) if self.tuned else None,

@@ -18,17 +18,26 @@ class Pace:
         self._done: dict[str, float] = {}
         self._lengths: dict[str, int] = {}  # of the trainings that have begun
         self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of an epoch, by whether of a supernet
+        self._at_most = False
 
-    def planned(self, epochs: Mapping[str, float]) -> None:
+    def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
         """How many epochs each stage is to have; fractions where a stage sees a share of the data.
 
         One may stand for several trainings: `race` for `race-1-k7 d1`, `retrain` for `retrain-seed-2`.
         """
-        self._plan = dict(epochs)
+        self._plan, self._at_most = dict(epochs), at_most
+
+    @property
+    def about(self) -> str:
+        """What the seconds that are left are: "about" so many, or "at most" where validation ends a training."""
+        return "at most" if self._at_most else "about"
 
     def epoch(self, facts: Epoch) -> None:
         self._done[facts.stage] = facts.epoch + 1
-        self._lengths[facts.stage] = facts.epochs
+        most = self._lengths.setdefault(facts.stage, facts.epochs)
+        if facts.epochs < most and (planned := self._planned_as(facts.stage)) is not None:  # by now its length is known
+            self._plan[planned] -= most - facts.epochs
+            self._lengths[facts.stage] = facts.epochs
         self._seconds[facts.stage in SUPERNET].append(facts.seconds)
 
     def finished(self, stage: str) -> None:

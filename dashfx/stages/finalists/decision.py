@@ -11,11 +11,11 @@ from dashfx.run.result import LONGER, UNTOUCHED, WIDER
 from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.stages.finalists.base import Decision, Start, Trained
-from dashfx.stages.finalists.convergence import has_converged
 from dashfx.stages.finalists.lengths import planned_epochs
 from dashfx.stages.finalists.lineup import Lineup, controls, longer, other_proposals, own_kernels, wider
 from dashfx.stages.finalists.training import train_finalists
 from dashfx.stages.finalists.widths import wider_arguments
+from dashfx.stages.retrain import epochs_of
 from dashfx.stages.rewrite import retrained_sites
 from dashfx.tune import Tuned
 
@@ -55,8 +55,10 @@ def _with_controls(
         return decision
     wanted = _longer_is_wanted(run, untouched)
     candidate = longer(run, untouched, decision.led_to(decision.searched)) if wanted else None
-    epochs = candidate.recipe.retrain.epochs if candidate else 0
-    run.session.observer.planned(planned_epochs(run.config, 1 + len(lineup.others), longer=epochs))
+    bounds = epochs_of(run)
+    epochs = epochs_of(run.with_config(candidate.recipe)).most if candidate else 0
+    planned = planned_epochs(run.config, bounds, 1 + len(lineup.others), longer=epochs)
+    run.session.observer.planned(planned, at_most=not bounds.given)
     long = train_finalists(run, [candidate], start, needed=False) if candidate else []
     return replace(decision, trained=(*decision.trained, *long))
 
@@ -64,7 +66,13 @@ def _with_controls(
 def _longer_is_wanted(run: Run, untouched: Trained) -> bool:
     """Whether more training may change what the untouched model is worth, or is asked for."""
     wanted = run.config.finalists.longer
-    return wanted is True or (wanted == "auto" and not has_converged(untouched.seeds[0].history))
+    return wanted is True or (wanted == "auto" and not has_converged(untouched))
+
+
+def has_converged(each: Trained) -> bool:
+    """Whether its first training has, as far as its epochs tell; of too few nothing is known, so more may help."""
+    found = each.seeds[0].convergence
+    return found is not None and found.converged
 
 
 def _controls_of(decision: Decision) -> list[Trained]:

@@ -16,7 +16,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.finalists.base import CONTROL, PLAIN, RETRAIN, Finalist, Start, Trained
-from dashfx.stages.finalists.lengths import LONGER_STAGE, WIDER_STAGE, full_epochs, lengthened, with_epochs
+from dashfx.stages.finalists.lengths import LONGER_STAGE, WIDER_STAGE, lengthened, with_epochs
 from dashfx.stages.finalists.race import Race, file_name
 from dashfx.stages.retrain import lowered
 from dashfx.strategies.rules import RandomChoice
@@ -125,7 +125,7 @@ def longer(run: Run, untouched: Trained, total: float) -> Finalist | None:
     seeds = len(untouched.seeds)
     epochs = sum(len(done.history) for done in untouched.seeds)  # fewer than configured where training stopped early
     wanted = round(lengthened(epochs, untouched.work, total) / seeds)
-    if wanted <= full_epochs(run.config):
+    if wanted <= max(len(done.history) for done in untouched.seeds):
         return None
     recipe, genotype = with_epochs(run.config, wanted), untouched.finalist.genotype
     plan = "the untouched model, as long as all training of the searched one"

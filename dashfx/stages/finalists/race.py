@@ -14,6 +14,7 @@ from dashfx.site import Site
 from dashfx.stages.finalists.base import Finalist, Start, Trained
 from dashfx.stages.finalists.lengths import RACE, Rung, rungs, with_epochs
 from dashfx.stages.finalists.training import train_finalists
+from dashfx.stages.retrain import epochs_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def raced(run: Run, proposals: Sequence[Genotype], sites: Mapping[str, Site], st
     """
     left = distinct(run, proposals, sites)
     short, work = list[Short](), 0.0
-    for rung in rungs(run.config, len(left)):
+    for rung in rungs(run.config, epochs_of(run), len(left)):
         done = train_finalists(run, entrants(run, rung, left), start, trainings=1)
         left, work = best_by_loss(done, rung.kept), work + sum(each.work for each in done)
         short += [_short(each, rung, each.finalist.name in left) for each in done]

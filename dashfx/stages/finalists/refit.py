@@ -14,7 +14,7 @@ from torch import nn
 from dashfx.data.both import trained_on_both
 from dashfx.run.run import Run
 from dashfx.stages.finalists.base import Decision, Start
-from dashfx.stages.finalists.lengths import REFIT
+from dashfx.stages.finalists.lengths import REFIT, with_epochs
 from dashfx.stages.retrain import fit_stage, plan, unwrapped
 from dashfx.stages.rewrite import accelerated
 from dashfx.stages.splits import as_trained
@@ -36,7 +36,7 @@ def refitted(decision: Decision, start: Start) -> Decision:
     number = next(i for i, done in enumerate(kept.seeds) if done.model is kept.model)
     run = for_both_parts(as_trained(decision.run, number + 1), len(kept.seeds[number].history))
     rows = len(run.inputs.data.train)
-    with run.stage(REFIT, plan(f"the {kept.finalist.name} model on {rows} rows", run.config.retrain.epochs)):
+    with run.stage(REFIT, plan(f"the {kept.finalist.name} model on {rows} rows", run)):
         model = refit(run, start(run, kept.finalist))
     run.note(
         f"{REFIT}: the model that is handed back is trained on the validation part too, so the figures on that "
@@ -47,10 +47,10 @@ def refitted(decision: Decision, start: Start) -> Decision:
 
 def for_both_parts(run: Run, epochs: int) -> Run:
     """The run as it trains on both parts: the same number of epochs, and of rows in each."""
-    options, data = run.config.retrain, run.inputs.data
-    share = options.fraction * len(data.train) / (len(data.train) + len(data.valid))
-    recipe = options.model_copy(update={"epochs": epochs, "fraction": share, "patience": 0})
-    run = run.with_config(run.config.model_copy(update={"retrain": recipe}))
+    sized, data = with_epochs(run.config, epochs), run.inputs.data
+    share = sized.retrain.fraction * len(data.train) / (len(data.train) + len(data.valid))
+    recipe = sized.retrain.model_copy(update={"fraction": share, "patience": 0})
+    run = run.with_config(sized.model_copy(update={"retrain": recipe}))
     return replace(run, inputs=replace(run.inputs, data=trained_on_both(data)))
 
 

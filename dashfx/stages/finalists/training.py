@@ -59,7 +59,7 @@ def train_finalist(run: Run, finalist: Finalist, start: Start, trainings: int) -
         model = start(seeded, finalist)
         said = finalist.plan if trainings == 1 else f"{finalist.plan}, training {number} of {trainings}"
         try:
-            with run.stage(stage, plan(said, finalist.recipe.retrain.epochs)):
+            with run.stage(stage, plan(said, seeded)):
                 done.append(retrain(seeded.for_retraining(), model, stage))
         except DivergedError as error:
             return Trained(finalist, None, NAN, failure=error)

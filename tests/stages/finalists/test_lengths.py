@@ -15,21 +15,29 @@ from dashfx.stages.finalists.lengths import (
     rungs,
     trainings,
     untouched_trainings,
+    with_epochs,
 )
+from dashfx.train.length import Bounds, bounds_of
+
+SIXTY = Bounds(60, 60, 60)
 
 
 def config(epochs: int = 60, more: dict[str, Any] | None = None, **finalists: Any) -> RunConfig:
     return RunConfig.parse({"retrain": {"epochs": epochs}, "finalists": finalists, **(more or {})})
 
 
+def full(config: RunConfig) -> Bounds:
+    return bounds_of(config.retrain, 1000)
+
+
 def of(config: RunConfig, proposals: int) -> list[tuple[int, int, int]]:
-    found = rungs(config, proposals)
+    found = rungs(config, full(config), proposals)
     assert [rung.number for rung in found] == list(range(1, len(found) + 1))
     return [(rung.entrants, rung.epochs, rung.kept) for rung in found]
 
 
 def test_three_proposals_race_once_by_a_sixth_of_a_training() -> None:
-    assert of(config(), 3) == [(3, 10, 1)] and race_epochs(config(), 3) == 30
+    assert of(config(), 3) == [(3, 10, 1)] and race_epochs(config(), SIXTY, 3) == 30
 
 
 def test_a_rung_before_is_three_times_shorter_and_keeps_a_third() -> None:
@@ -54,9 +62,9 @@ def test_longer_trainings_take_the_work_that_is_to_be_taken() -> None:
 
 def test_the_plan_names_every_training() -> None:
     plain = {"search": {"strategy": "evolution", "epochs": 30}}  # trains no supernet
-    assert planned_epochs(config(more=plain)) == {"retrain": 60, "control": 60}
+    assert planned_epochs(config(more=plain), SIXTY) == {"retrain": 60, "control": 60}
     many = config(more={**plain, "random_control": True}, count=2, seeds=3, wider={"width": 8}, refit=True)
-    assert planned_epochs(many, 3) == {
+    assert planned_epochs(many, SIXTY, 3) == {
         "race": 30,
         "retrain": 360,
         "control": 180,
@@ -65,22 +73,25 @@ def test_the_plan_names_every_training() -> None:
         "control-longer": 3 * 130,  # two finalists of 60 epochs, and a third of the race
         "refit": 60,
     }
-    assert planned_epochs(many, 3, longer=70)["control-longer"] == 210
-    assert "control-longer" not in planned_epochs(many, 3, longer=0)
-    assert "control-longer" not in planned_epochs(config(longer=False), 3)
+    assert planned_epochs(many, SIXTY, 3, longer=70)["control-longer"] == 210
+    assert "control-longer" not in planned_epochs(many, SIXTY, 3, longer=0)
+    assert "control-longer" not in planned_epochs(config(longer=False), SIXTY, 3)
 
 
 def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
-    assert planned_longer(config(), 1, supernet=2.0) == 60 + 2 * 30
-    assert planned_longer(config(seeds=2), 3, supernet=2.0) == 60 + (2 * 30 + 30) / 2
-    assert untouched_trainings(config(), 1, 2.0) == 1 + 2 and untouched_trainings(config(longer=False), 1, 2.0) == 1
-    assert untouched_trainings(config(more={"control": False}), 1) == 0
+    assert planned_longer(config(), SIXTY, 1, supernet=2.0) == 60 + 2 * 30
+    assert planned_longer(config(seeds=2), SIXTY, 3, supernet=2.0) == 60 + (2 * 30 + 30) / 2
+    assert (
+        untouched_trainings(config(), SIXTY, 1, 2.0) == 1 + 2
+        and untouched_trainings(config(longer=False), SIXTY, 1, 2.0) == 1
+    )
+    assert untouched_trainings(config(more={"control": False}), SIXTY, 1) == 0
 
 
 def test_trainings_count_seeds_and_shares() -> None:
-    assert trainings(config()) == 1 and trainings(config(), 3) == 1.5
-    assert trainings(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5 + 1
-    assert trainings(config(wider={"width": 8}, more={"random_control": True})) == 3
+    assert trainings(config(), SIXTY) == 1 and trainings(config(), SIXTY, 3) == 1.5
+    assert trainings(config(count=2, seeds=3, refit=True), SIXTY, 3) == 6 + 0.5 + 1
+    assert trainings(config(wider={"width": 8}, more={"random_control": True}), SIXTY) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"seeds": 0}, {"halving": 1}, {"share": 1.0}, {"longer": "perhaps"}])
@@ -89,3 +100,13 @@ def test_values_out_of_range_are_one_line(wrong: dict[str, Any]) -> None:
 
     with pytest.raises(ConfigError, match=f"finalists.{next(iter(wrong))}"):
         config(**wrong)
+
+
+def test_where_validation_ends_a_training_rungs_are_a_share_of_what_is_reckoned_with() -> None:
+    auto = RunConfig.parse({})
+    (rung,) = rungs(auto, Bounds(10, 30, 60), 3)
+    assert rung.epochs == 5
+    sized = with_epochs(auto, rung.epochs).retrain
+    assert (sized.epochs, sized.schedule) == (5, "warmup-stable-decay")
+    assert with_epochs(config(), 5).retrain.schedule == config().retrain.schedule
+    assert planned_epochs(auto, Bounds(10, 30, 60), 3)["retrain"] == 60
