@@ -29,6 +29,8 @@ import torch
 import dashfx
 from dashfx.config.files import assign
 from dashfx.config.run import RunConfig
+from dashfx.config.search import AUTO
+from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.pipeline import retrain_genotype
 from dashfx.run.folder import existing_folder
@@ -140,6 +142,8 @@ def tuned(before: Path, folder: Path, trials: int) -> Result:
 def lengthened(config: RunConfig) -> RunConfig:
     """Retraining for the rows of search and retraining together."""
     search, retrain = config.search, config.retrain
+    if retrain.epochs == AUTO:
+        raise ConfigError("fine-tuned-longer takes a given number of epochs and the search's: --set retrain.epochs=60")
     epochs = retrain.epochs + round(search.epochs * search.fraction / retrain.fraction)
     return config.model_copy(update={"retrain": retrain.model_copy(update={"epochs": epochs})})
 

@@ -112,9 +112,10 @@ Init = Annotated[str | None, typer.Option(help="grow (from the model's weights) 
 Rule = Annotated[str | None, typer.Option(help="argmax, contribution or energy", rich_help_panel=SEARCH)]
 Epochs = Annotated[int | None, typer.Option(help="epochs of the search", rich_help_panel=SEARCH)]
 BatchSize = Annotated[int | None, typer.Option(help="of search and retraining", rich_help_panel=SEARCH)]
-RetrainEpochs = Annotated[int | None, typer.Option(help="epochs of the retraining", rich_help_panel=RETRAIN)]
+RETRAIN_EPOCHS = "epochs of the retraining; auto, the default: until validation has reached a plateau"
+RetrainEpochs = Annotated[str | None, typer.Option(help=RETRAIN_EPOCHS, metavar="N|auto", rich_help_panel=RETRAIN)]
 OwnRetrainEpochs = Annotated[
-    int | None, typer.Option("--epochs", help="epochs of the retraining", rich_help_panel=RETRAIN)
+    str | None, typer.Option("--epochs", help=RETRAIN_EPOCHS, metavar="N|auto", rich_help_panel=RETRAIN)
 ]
 Weights = Annotated[
     str | None,

@@ -134,8 +134,8 @@ class Progress(Observer):
             self._live.refresh()  # else the finished display stands below the line until the next refresh
         ERR.print(text.rstrip(), soft_wrap=True)
 
-    def planned(self, epochs: Mapping[str, float]) -> None:
-        self._pace.planned(epochs)
+    def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
+        self._pace.planned(epochs, at_most)
 
     def passed(self, result: PassResult) -> None:
         self._outcome = tables.counts(result)
@@ -157,7 +157,7 @@ class Progress(Observer):
         if self._live is None:
             ERR.print(epoch_line(facts), soft_wrap=True)
             if facts.epoch == 0 and (left := self._pace.left()):
-                ERR.print(f"{facts.stage}: the whole run has about {_clock(left)} left", soft_wrap=True)
+                ERR.print(f"{facts.stage}: the whole run has {self._pace.about} {_clock(left)} left", soft_wrap=True)
 
     def evaluated(self, stage: str, done: int, total: int, best: float | None) -> None:
         self._evaluations = (done, total)
@@ -207,7 +207,7 @@ class Quiet(Progress):
 
 def epoch_line(facts: Epoch) -> str:
     """An epoch for a log, in less than 80 columns."""
-    return "  ".join([f"{facts.stage} {facts.epoch + 1}/{facts.epochs}", *_figures(facts)])
+    return "  ".join([f"{facts.stage} {facts.counted}", *_figures(facts)])
 
 
 def trainings(stage: str, last: Mapping[str, Epoch]) -> Group:
@@ -251,9 +251,10 @@ def _figures(facts: Epoch) -> list[str]:
 
 def _bar(stage: str, last: Epoch | None, step: int, steps: int, whole: float | None) -> Table:
     epoch = min(last.epoch + 2, last.epochs) if last else 1
-    of = f"/{last.epochs}" if last else ""
+    of = last.of if last else ""
     row = Table.grid(padding=(0, 1))
-    left = f"about {_clock((last.epochs - last.epoch - 1) * last.seconds)} left" if last else ""
+    about = "at most" if last and last.open else "about"
+    left = f"{about} {_clock((last.epochs - last.epoch - 1) * last.seconds)} left" if last else ""
     left += f", {_clock(whole)} of the run" if whole else ""
     row.add_row(Text(stage, "bold"), f"epoch {epoch}{of}", ProgressBar(total=steps, completed=step, width=BAR), left)
     return row

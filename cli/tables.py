@@ -298,9 +298,13 @@ def estimate(found: Estimate) -> Table:
     if found.memory:
         made.add_row("memory while measuring", f"{found.memory / 1e6:,.0f} MB")
     for stage, seconds in found.seconds.items():
-        made.add_row(stage, _seconds(seconds))
-    made.add_row("the whole run", _seconds(found.total), style="bold")
+        made.add_row(stage, _at_most(seconds) if stage in found.open else _seconds(seconds))
+    made.add_row("the whole run", (_at_most if found.open else _seconds)(found.total), style="bold")
     return made
+
+
+def _at_most(seconds: float) -> str:
+    return f"at most {_seconds(seconds)}"
 
 
 def _seconds(seconds: float) -> str:

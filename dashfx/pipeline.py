@@ -28,7 +28,7 @@ from dashfx.stages.deliver import delivered
 from dashfx.stages.export import opened
 from dashfx.stages.finalists import RETRAIN, Finalist, chance_of, decided, planned_epochs, recipes, start_from
 from dashfx.stages.limits import limited
-from dashfx.stages.retrain import specialised
+from dashfx.stages.retrain import epochs_of, specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, searched
 from dashfx.stages.tune import check_space, tuned
@@ -92,7 +92,8 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance = chance_of(run, supernet)
     run = budgeted(run, supernet)
-    run.session.observer.planned(planned_epochs(run.config))
+    bounds = epochs_of(run)
+    run.session.observer.planned(planned_epochs(run.config, bounds), at_most=not bounds.given)
     genotype = kept(run, searched(run, supernet)[0])
     tuning = tuned(run, supernet, genotype)
     finalists = recipes(run, supernet, genotype, tuning)

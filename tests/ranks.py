@@ -20,9 +20,11 @@ from toys import ToyNet, toy_data
 
 import dashfx
 from dashfx.cli.main import run
+from dashfx.config.run import RetrainConfig
 from dashfx.run.prepare import prepare
 from dashfx.task import load_task
-from dashfx.train.fit import fit, make_accelerator, metric_over
+from dashfx.train import length
+from dashfx.train.fit import Supervised, fit, make_accelerator, metric_over
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["dashfx.pipeline", "dashfx.cli.main", "dashfx.export", "dashfx.deploy.verify"])
@@ -98,6 +100,17 @@ def drifted() -> None:
     with torch.no_grad():
         made.alphas[0][0] += 1e-7 * made.accelerator.process_index
     fit(made, toy_data(), stage="search")
+
+
+def ended() -> list[tuple[float, int, bool]]:
+    """A training that validation ends, in which the last process rounds its losses otherwise."""
+    length.LEAST, length.MOST, length.WINDOW = (6, 4), (16, 8), 3
+    data, accelerator = toy_data(), make_accelerator("cpu")
+    task = load_task(None, data)
+    rounded = replace(task, loss=lambda output, y: task.loss(output, y) + 1e-3 * accelerator.process_index)
+    torch.manual_seed(0)
+    learner = Supervised(ToyNet(), rounded, RetrainConfig(batch_size=12), accelerator)
+    return [(epoch.valid_loss, epoch.epochs, epoch.open) for epoch in fit(learner, data, stage="retrain").history]
 
 
 def command(arguments: Sequence[str], errors: str, largest_file: int | None = None) -> None:

@@ -72,7 +72,8 @@ def show_unfinished(folder: Path) -> None:
     last: dict[str, Any] = {}
     for event in read_log(paths.log):
         if event.get("event") == "epoch" and isinstance(event.get("epoch"), int):
-            last[str(event.get("stage"))] = f"{event['epoch'] + 1} of {event.get('epochs')} epochs"
+            of = "of at most" if event.get("open") else "of"
+            last[str(event.get("stage"))] = f"{event['epoch'] + 1} {of} {event.get('epochs')} epochs"
     done = ", ".join(f"{stage} {epochs}" for stage, epochs in last.items()) or "no epoch yet"
     render.line(f"{folder} has not finished: {done}")
     if config.model is None or config.data is None:

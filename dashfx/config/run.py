@@ -12,7 +12,7 @@ from dashfx.config import presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.files import seconds_of
-from dashfx.config.search import BlackBoxConfig, FitConfig, SearchConfig
+from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
 
@@ -21,6 +21,10 @@ class RetrainConfig(FitConfig):
     """How the lowered model is trained.
 
     Attributes:
+        epochs: a number, or "auto": the rate stays at its peak until validation has reached a plateau and then falls
+            over a fifth of all epochs, see `dashfx.train.length`; at least 500 steps and 10 epochs, at most 6,000 steps
+            or 60 epochs, whichever are more.
+        max_epochs: the most that "auto" trains, in place of those; `budget` sets it.
         weights: "inherit" starts from the supernet, "pretrained" from the checkpoint's kernels restricted to the chosen
             support, "fresh" from the model as its class builds it.
         model_args: arguments of the model's class that only retraining uses, such as a larger width; the choices go
@@ -34,6 +38,8 @@ class RetrainConfig(FitConfig):
         compile: run the model through torch.compile.
     """
 
+    epochs: int | Literal["auto"] = AUTO
+    max_epochs: int | None = Field(None, ge=1)
     weights: Literal["inherit", "pretrained", "fresh"] = "inherit"
     model_args: dict[str, Any] = Field(default_factory=dict)
     dropout: float | None = Field(None, ge=0, lt=1)
@@ -42,6 +48,26 @@ class RetrainConfig(FitConfig):
     autotune: bool = True
     channels_last: bool = False
     compile: bool = False
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _a_number_or_auto(cls, value: Any) -> Any:
+        number = value.strip() if isinstance(value, str) else value
+        if number != AUTO and (isinstance(number, bool) or not str(number).isdecimal() or int(number) < 1):
+            raise ValueError("give a number of epochs, 1 or more, or auto")
+        return number
+
+    @model_validator(mode="after")
+    def _auto_ends_by_itself(self) -> RetrainConfig:
+        """What needs to know the length, or sets it, does not go with `auto`."""
+        if self.epochs != AUTO:
+            return self
+        found = "which retrain.epochs=auto finds while it trains: give retrain.epochs a number, or set"
+        if self.schedule != AUTO:
+            raise ValueError(f"schedule {self.schedule} needs the length of a training, {found} retrain.schedule=auto")
+        if self.patience:
+            raise ValueError(f"patience {self.patience} cuts a given length short, {found} retrain.patience=0")
+        return self
 
     @field_validator("model_args")
     @classmethod

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from dashfx.config.base import Strict
+
+AUTO: Final = "auto"
 
 
 class FitConfig(Strict):
     """How weights are trained.
 
     Attributes:
-        epochs: passes over `fraction` of the training data.
+        epochs: passes over `fraction` of the training data; retraining also takes "auto".
         optimizer: of the weights: "sgd", "adam", "adamw" or `file.py:function`.
         lr: the peak learning rate of the schedule.
-        schedule: "onecycle", "cosine", "steps", "constant" or `file.py:function`.
+        schedule: "onecycle", "cosine", "steps", "constant", "warmup-stable-decay" or `file.py:function`; "auto" is one
+            cycle where the number of epochs is given.
         clip: the largest norm of all gradients together; 0 turns clipping off.
         fraction: the share of the training data that an epoch draws afresh.
         milestones: for schedule "steps": shares of the epochs after which the rate is multiplied by 0.2.
     """
 
-    epochs: int = Field(60, ge=1)
+    epochs: int | Literal["auto"] = 60
     batch_size: int = Field(64, ge=1)
     optimizer: str = "adamw"
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    schedule: str = "onecycle"
+    schedule: str = AUTO
     milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
     fraction: float = Field(1.0, gt=0, le=1)
 

@@ -148,8 +148,19 @@ def _moving(epochs: Sequence[Epoch]) -> list[str]:
 
 
 def _retraining(result: Result) -> list[str]:
+    """Trainings that have not converged, and else a best epoch that was the last of a given number."""
     searched = result.finalist(SEARCHED)
-    epochs = stage(result.history, searched.stage if searched else "retrain")
+    names = {searched.stage if searched else "retrain": "searched" if searched else "retrained"}
+    names |= {each.stage: each.name for each in result.finalists if each.figures}
+    ended = {name: found for stage, name in names.items() if (found := result.convergence(stage))}
+    open_ended = [f"The {name} model's {found.sentence}." for name, found in ended.items() if not found.converged]
+    return open_ended or _last_is_best(result, next(iter(names)))
+
+
+def _last_is_best(result: Result, name: str) -> list[str]:
+    epochs = stage(result.history, name)
+    if any(epoch.open for epoch in epochs):  # the rate fell until the last one, and validation had said when
+        return []
     if len(epochs) < 2 or not result.task.better(epochs[-1].metric, epochs[best_index(result, epochs[:-1])].metric):
         return []
     return [f"The best epoch of retraining was the last of {len(epochs)}, so more may help: raise retrain.epochs."]

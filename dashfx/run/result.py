@@ -18,6 +18,7 @@ from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
 from dashfx.task import ClassScores, OutputError, Task
+from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.progress import Epoch
 from dashfx.tune import Tuned
 
@@ -158,6 +159,11 @@ class Result:
         """Whether the search chose anything but the model's own kernels."""
         return any(n not in self.sites or choice != self.sites[n].original for n, choice in self.chosen.items())
 
+    def convergence(self, stage: str) -> Convergence | None:
+        """Whether the training of that stage has converged, as far as its epochs tell; None of too few."""
+        epochs = [epoch for epoch in self.history if epoch.stage == stage]
+        return convergence(epochs, self.task.maximise, self.task.metric_name)
+
     @property
     def models(self) -> dict[str, Figures]:
         """The figures of each model that was measured on the test part, by origin."""
@@ -187,6 +193,10 @@ class Result:
         search = f"{searched.search_steps} of search and " if searched.search_steps else ""
         return f"{self.outcome} (steps of training: searched {search}{searched.steps}, untouched {untouched.steps})"
 
+    def _ended(self, stage: str) -> dict[str, Any]:
+        found = self.convergence(stage)
+        return {"convergence": found.to_dict() if found else None}
+
     def _repr_html_(self) -> str | None:
         return self.html or None
 
@@ -203,7 +213,7 @@ class Result:
             "verdict": self.verdict,
             "control": control,
             "kept": self.kept.origin if control and self.kept else None,
-            "finalists": [each.to_dict(untouched) for each in self.finalists],
+            "finalists": [each.to_dict(untouched) | self._ended(each.stage) for each in self.finalists],
             "tuned": dict(self.tuned.values) if self.tuned else None,
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},

@@ -1,7 +1,8 @@
 """Budget of wall time: the epochs that fit, decided once, before the search; a run comes out with them in its options.
 
 The proportions are those of the configuration: every stage gets the same share of the epochs that it was to have, more
-or fewer, but at least one. What an epoch takes is measured before the search, on the first few steps of copies.
+or fewer, but at least one; a retraining that validation ends has at most so many. What an epoch takes is measured
+before the search, on the first few steps of copies.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import nn
 
 from dashfx.config.files import seconds_of
 from dashfx.config.run import RunConfig
-from dashfx.config.search import FitConfig
+from dashfx.config.search import AUTO, FitConfig
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
 from dashfx.genotype import Genotype
@@ -26,6 +27,7 @@ from dashfx.ops import sites_of
 from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.retrain import epochs_of
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.stages.tune import trial_epochs
 from dashfx.strategies.rules import RandomChoice
@@ -63,13 +65,22 @@ class Decision:
     measured: Mapping[str, float]
     epochs: Mapping[str, int]
 
-    def __str__(self) -> str:
-        parts = (f"{name} {n} epochs of {self.measured[name]:.3g} s" for name, n in self.epochs.items())
+    def said(self, config: RunConfig) -> str:
+        """What was decided, in a line."""
+        ended = {"retrain"} if config.retrain.epochs == AUTO else set()
+        parts = (
+            f"{name} {'at most ' if name in ended else ''}{n} epochs of {self.measured[name]:.3g} s"
+            for name, n in self.epochs.items()
+        )
         return f"budget of {self.budget:.0f} s, {self.spent:.0f} s of it spent: {', '.join(parts)}"
 
     def applied(self, config: RunConfig) -> RunConfig:
-        """The options with the epochs that were decided."""
-        blocks = {name: getattr(config, name).model_copy(update={"epochs": n}) for name, n in self.epochs.items()}
+        """The options with the epochs that were decided: of a retraining that validation ends, the most."""
+        sizes = {name: {"epochs": n} for name, n in self.epochs.items()}
+        if config.retrain.epochs == AUTO and "retrain" in sizes:
+            most = self.epochs["retrain"]
+            sizes["retrain"] = {"max_epochs": min(most, config.retrain.max_epochs or most)}
+        blocks = {name: getattr(config, name).model_copy(update=size) for name, size in sizes.items()}
         return config.model_copy(update=blocks)
 
 
@@ -92,7 +103,7 @@ def budgeted(run: Run, supernet: nn.Module | None, genotype: Genotype | None = N
             if folder := run.session.writes:
                 write_text(folder.budget, json.dumps(asdict(decision), indent=2) + "\n")
         run.session.wait()
-        run.note(str(decision))
+        run.note(decision.said(run.config))
     return run.with_config(decision.applied(run.config))
 
 
@@ -203,13 +214,13 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
     seconds = retrained(genotype)
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
-        epochs = trial_epochs(config.tune, config.retrain.epochs)
+        epochs = trial_epochs(config.tune, epochs_of(run))
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
     together = seconds
     if supernet is not None:  # the searched one, by the tuned recipe and the plain one, and its controls
         together += ((config.tune.wanted and config.tune.finalist) + config.random_control) * seconds
         together += retrained(None) if config.control else 0.0
-    stages["retrain"] = StageCost(together, config.retrain.epochs)
+    stages["retrain"] = StageCost(together, epochs_of(run).usual)
     return stages
 
 

@@ -17,6 +17,7 @@ from dashfx.run.ledger import peak_memory
 from dashfx.run.run import Run
 from dashfx.space import size_text
 from dashfx.stages.finalists import planned_epochs
+from dashfx.stages.retrain import epochs_of
 from dashfx.train.fit import Batch, Learner, Supervised
 from dashfx.train.pace import SUPERNET
 
@@ -36,6 +37,7 @@ class Estimate:
         memory: peak bytes while a few steps were measured.
         search_step, plain_step: seconds of a training step; the former None where no supernet is trained.
         seconds: of the whole run, by stage.
+        open: stages whose seconds are the most that they take, as validation ends them.
     """
 
     parameters: int
@@ -44,6 +46,7 @@ class Estimate:
     search_step: float | None
     plain_step: float
     seconds: dict[str, float]
+    open: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -75,14 +78,15 @@ def estimate(run: Run, supernet: nn.Module) -> Estimate:
         engine = training.engine(copy_model(supernet), inputs.task, config.search, accelerator)
         engine.training_data(inputs.data)
         search_step = step_seconds(run, engine, config.search.batch_size)
-    seconds = {}
-    for stage, epochs in planned_epochs(config).items():
+    seconds, bounds = {}, epochs_of(run)
+    for stage, epochs in planned_epochs(config, bounds).items():
         options, step = (config.search, search_step) if stage in SUPERNET else (config.retrain, plain_step)
         steps = math.ceil(options.fraction * len(inputs.data.train) / options.batch_size)
         seconds[stage] = VALIDATION * epochs * steps * (step or 0.0)
     memory = peak_memory(accelerator.device)
     given, searched = parameters_of(plain.plain), parameters_of(supernet)
-    return Estimate(given, searched, memory, search_step, plain_step, seconds)
+    ended = () if bounds.given else tuple(stage for stage in seconds if stage not in (*SUPERNET, "tune"))
+    return Estimate(given, searched, memory, search_step, plain_step, seconds, ended)
 
 
 def step_seconds(run: Run, learner: Learner, batch_size: int) -> float:

@@ -27,6 +27,7 @@ from dashfx.stages.jobs.finalists import Training, trained_by_workers
 from dashfx.stages.retrain import lowered, plan, retrain
 from dashfx.stages.rewrite import retrained_sites
 from dashfx.strategies.rules import RandomChoice
+from dashfx.train.length import Bounds
 from dashfx.tune import Tuned, is_plain, with_values
 
 RETRAIN, PLAIN, CONTROL = "retrain", "retrain-plain", "control"  # stages, one a finalist, as the log names them
@@ -108,18 +109,18 @@ def recipes(run: Run, supernet: nn.Module, genotype: Genotype, tuned: Tuned | No
     return [Finalist("tuned", origin, read, recipe, RETRAIN, weights_then), plain]
 
 
-def planned_epochs(config: RunConfig) -> dict[str, float]:
-    """The epochs of each stage that trains, as the options have them; a trial's count by its share of the data."""
+def planned_epochs(config: RunConfig, retraining: Bounds) -> dict[str, float]:
+    """The epochs of each stage that trains, at most; a trial's count by its share of the data."""
     epochs: dict[str, float] = {"search": config.search.epochs} if config.trains_supernet else {}
     if config.tune.trials:
         share = (config.tune.fraction or config.retrain.fraction) / config.retrain.fraction
-        epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * config.retrain.epochs)
+        epochs["tune"] = config.tune.trials * share * (config.tune.epochs or 0.4 * retraining.usual)
     stages = [RETRAIN]
     stages += [PLAIN] if config.tune.wanted and config.tune.finalist else []
     if not config.search.is_control:
         stages += [CONTROL] if config.control else []
         stages += [RANDOM] if config.random_control else []
-    return {**epochs, **dict.fromkeys(stages, config.retrain.epochs)}
+    return {**epochs, **dict.fromkeys(stages, retraining.most)}
 
 
 def by_rule_of(recipe: RunConfig, run: Run, supernet: nn.Module, genotype: Genotype) -> Genotype:
@@ -204,7 +205,7 @@ def train_finalists(
         by_recipe = run.with_config(finalist.recipe)
         model = start(by_recipe, finalist)
         try:
-            with run.stage(finalist.stage, plan(finalist.plan, finalist.recipe.retrain.epochs)):
+            with run.stage(finalist.stage, plan(finalist.plan, by_recipe)):
                 done = retrain(by_recipe.for_retraining(), model, finalist.stage)
             trained.append(Trained(finalist, done.model, done.valid))
         except DivergedError:

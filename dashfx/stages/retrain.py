@@ -13,7 +13,9 @@ from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
 from dashfx.supernet import as_plain, lowering_passes
+from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
+from dashfx.train.length import Bounds, bounds_of
 from dashfx.train.progress import Epoch
 
 
@@ -45,6 +47,7 @@ class Retrained:
         valid: its metric on the validation part.
         judged: the mean metric of the last epochs there, by which models are told apart; `loss` the mean loss.
         history: its epochs.
+        convergence: whether it has converged, as far as these tell; None of fewer than five.
     """
 
     model: nn.Module
@@ -52,6 +55,7 @@ class Retrained:
     judged: float
     loss: float
     history: tuple[Epoch, ...]
+    convergence: Convergence | None = None
 
 
 def retrain(run: Run, plain: nn.Module, stage: str = "retrain", convs: Mapping[str, str] | None = None) -> Retrained:
@@ -75,7 +79,8 @@ def retrain(run: Run, plain: nn.Module, stage: str = "retrain", convs: Mapping[s
     if fitted.stopped:
         run.note(f"{stage} stopped after epoch {len(fitted.history)}: {fitted.stopped}")
     model = unwrapped(learner, fitted)
-    return Retrained(model, fitted.best, fitted.judged, fitted.valid_loss, tuple(fitted.history))
+    found = convergence(fitted.history, run.inputs.task.maximise, run.inputs.task.metric_name)
+    return Retrained(model, fitted.best, fitted.judged, fitted.valid_loss, tuple(fitted.history), found)
 
 
 def unwrapped(learner: Learner, fitted: Fitted) -> nn.Module:
@@ -106,6 +111,11 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
     return fitted
 
 
-def plan(what: str, epochs: int) -> str:
-    """What a stage says of itself when it begins."""
-    return f"{what}, {epochs} epochs"
+def epochs_of(run: Run) -> Bounds:
+    """The least and the most epochs of a retraining by the run's recipe, and what is reckoned with."""
+    return bounds_of(run.config.retrain, len(run.inputs.data.train), run.session.accelerator.num_processes)
+
+
+def plan(what: str, run: Run) -> str:
+    """What a stage that retrains says of itself when it begins."""
+    return f"{what}, {epochs_of(run)}"

@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from optuna.trial import TrialState
 from torch import nn
 
-from dashfx.config.run import RunConfig
+from dashfx.config.search import AUTO
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
@@ -31,7 +31,8 @@ from dashfx.stages.jobs.trials import (
     trial_job,
     trial_value,
 )
-from dashfx.stages.retrain import lowered
+from dashfx.stages.retrain import epochs_of, lowered
+from dashfx.train.length import Bounds
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
 from dashfx.tune.study import DONE, Tuned, end_trial, next_trial, open_study, planned, taking_turns, trials_of
 
@@ -67,7 +68,7 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
         return lowered(tried.silent(), supernet, chosen(tried))
 
     folder = run.session.folder
-    with run.stage("tune", _plan(run.config)):
+    with run.stage("tune", _plan(run)):
         known = folder is not None and folder.tuned.is_file()
         found = Tuned.load(folder.tuned) if folder is not None and known else tune_run(run, genotype, start, chosen)
         if run.session.writes and not known:
@@ -77,11 +78,11 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
     return found
 
 
-def _plan(config: RunConfig) -> str:
-    options = config.tune
+def _plan(run: Run) -> str:
+    options = run.config.tune
     limits = {"trials": options.trials, "minutes": options.minutes}
     said = " or ".join(f"{limit:g} {name}" for name, limit in limits.items() if limit)
-    return f"{options.sampler}, {said}, {trial_epochs(options, config.retrain.epochs)} epochs each"
+    return f"{options.sampler}, {said}, {trial_epochs(options, epochs_of(run))} epochs each"
 
 
 def tune_run(run: Run, genotype: Genotype, start: Start, chosen: Chosen | None = None) -> Tuned:
@@ -129,14 +130,15 @@ def trial_run(run: Run, values: dict[str, Any]) -> Run:
     """The run with a trial's values and a trial's length."""
     options = run.config.tune
     config = with_values(run.config, values)
-    size: dict[str, Any] = {"epochs": trial_epochs(options, run.config.retrain.epochs)}
+    size: dict[str, Any] = {"epochs": trial_epochs(options, epochs_of(run))}
+    size |= {"schedule": "warmup-stable-decay"} if config.retrain.epochs == AUTO else {}
     size |= {"fraction": options.fraction} if options.fraction else {}
     return run.with_config(config.model_copy(update={"retrain": config.retrain.model_copy(update=size)}))
 
 
-def trial_epochs(options: TuneConfig, epochs: int) -> int:
-    """Of a trial, where retraining takes `epochs`: two fifths of them unless told, 80 of 200 as in the paper."""
-    return options.epochs or max(1, round(0.4 * epochs))
+def trial_epochs(options: TuneConfig, retraining: Bounds) -> int:
+    """Of a trial: unless told two fifths of what is reckoned with for retraining, 80 of 200 as in the paper."""
+    return options.epochs or max(1, round(0.4 * retraining.usual))
 
 
 def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.Study:
@@ -145,7 +147,7 @@ def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.
     study = open_study(
         config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.inputs.task.maximise
     )
-    study.pruner = pruner_of(config.tune.halving, trial_run(run, {}).config.retrain.epochs)
+    study.pruner = pruner_of(config.tune.halving, trial_epochs(config.tune, epochs_of(run)))
     return study
 
 

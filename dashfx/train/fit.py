@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import convert_to_fp32
+from accelerate.utils import broadcast_object_list, convert_to_fp32
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -22,10 +22,10 @@ from dashfx.config.run import RetrainConfig
 from dashfx.config.search import FitConfig
 from dashfx.data import Data
 from dashfx.errors import DivergedError
-from dashfx.plugins import find
 from dashfx.task import Task, evaluate
 from dashfx.train.averaging import Average
 from dashfx.train.checkpoints import Fitted, cpu_copy, keep_or_go_back, resumed, save
+from dashfx.train.length import Plan, length_of
 from dashfx.train.pace import SUPERNET
 from dashfx.train.processes import (
     DDP,
@@ -39,7 +39,6 @@ from dashfx.train.processes import (
 )
 from dashfx.train.progress import QUIET, Epoch, Observer
 from dashfx.train.recipe import make_optimiser, prepared
-from dashfx.train.schedule import learning_rate
 
 Batch = tuple[Tensor, Tensor]
 
@@ -205,7 +204,7 @@ def fit(
     observer: Observer = QUIET,
     from_start: bool = False,
 ) -> Fitted:
-    """Train for `learner.config.epochs` epochs, validating after each.
+    """Train for `learner.config.epochs` epochs, or until validation tells that it is enough, validating after each.
 
     Data order, subset, dropout and noise of an epoch depend on (seed, stage, epoch) alone, so a resumed run continues
     as if it had not been interrupted. What an interrupted epoch has done is dropped, and the epoch runs again.
@@ -230,8 +229,8 @@ def fit(
         _judge(learner, data, fitted, -1)
     if learner.ring and not fitted.ring and not fitted.history:
         fitted.ring[-1] = cpu_copy(learner.state_dict())
-    while len(fitted.history) < learner.config.epochs and not fitted.stopped:
-        epoch = _epoch(learner, data, stage, seed, fitted, observer)
+    while not fitted.stopped and len(fitted.history) < (plan := _plan(learner, data, fitted.history)).epochs:
+        epoch = _epoch(learner, data, stage, seed, fitted, observer, plan)
         keep_or_go_back(learner, fitted, stage, observer)
         if path is not None and learner.accelerator.is_main_process:
             save(learner, fitted, path)
@@ -239,22 +238,31 @@ def fit(
     return fitted
 
 
-def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, observer: Observer) -> Epoch:
+def _plan(learner: Learner, data: Data, history: Sequence[Epoch]) -> Plan:
+    """By the options as they are now: what watches a search may have changed them."""
+    processes = learner.accelerator.num_processes
+    return length_of(learner.config, len(data.train), processes, learner.task.maximise).plan(history)
+
+
+def _epoch(
+    learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, observer: Observer, plan: Plan
+) -> Epoch:
     """Train and validate once more; `fitted` learns how it went."""
     config, accelerator = learner.config, learner.accelerator
     epoch, started = len(fitted.history), time.perf_counter()
     epoch_seed = derive_seed(seed, stage, epoch)
     torch.manual_seed(epoch_seed + accelerator.process_index)  # every process drops out other units
     learner.begin_epoch(epoch, epoch_seed)
-    loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer)
+    loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer, plan)
     learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
     metric, valid_loss = _judge(learner, data, fitted, epoch)
-    lr, seconds = learning_rate(config, (epoch + 0.5) / config.epochs), time.perf_counter() - started
+    lr, seconds = config.lr * plan.rate(epoch + 0.5), time.perf_counter() - started
     (lost, spent), fitted.lost, best = fitted.lost, (0, 0.0), fitted.best
     mixtures = learner.mixtures()
     seconds, steps = seconds + spent, steps + lost
-    facts = Epoch(stage, epoch, config.epochs, loss, metric, best, lr, seconds, rate, mixtures, steps, valid_loss)
+    figures = (loss, metric, best, lr, seconds, rate, mixtures, steps, valid_loss)
+    facts = Epoch(stage, epoch, plan.epochs, *figures, open=plan.open)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
     fitted.stopped = learner.finished(epoch, fitted.history) or learner.stalled(best_for) or ""
@@ -263,9 +271,13 @@ def _epoch(learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, 
 
 
 def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> tuple[float, float]:
-    """Metric and loss on the validation part; `fitted` takes the metric, and the weights, where it is the best yet."""
+    """Metric and loss on the validation part, the loss as the first process has it.
+
+    `fitted` takes the metric, and the weights, where it is the best yet.
+    """
     with learner.judged():
         metric, loss = validate_with_loss(learner, data)
+        (loss,) = broadcast_object_list([loss])  # it decides on a training's length, and may differ by rounding
         # Of equals the latest: on few rows many epochs tie, and the rate had come down furthest by then.
         if not learner.task.better(fitted.best, metric):
             fitted.best, fitted.best_epoch = metric, epoch
@@ -275,20 +287,18 @@ def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> tuple[fl
 
 
 def _train_epoch(
-    learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer
+    learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer, plan: Plan
 ) -> tuple[float, int, float]:
     """Mean loss over the epoch, its steps, and steps per second."""
     config, accelerator = learner.config, learner.accelerator
     loader = _train_loader(learner, data, stage, seed)
     learner.train_mode()
     total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
-    schedule = find("schedule", config.schedule)
     for step, batch in enumerate(loader):
-        progress = (epoch + step / steps) / config.epochs
-        rate = config.lr * schedule(progress, config)
+        rate = config.lr * plan.rate(epoch + step / steps)
         for group in learner.optimisers["weights"].param_groups:
             group["lr"] = rate * group["share"]
-        learner.begin_step(progress)
+        learner.begin_step((epoch + step / steps) / plan.epochs)
         total += learner.step(batch)
         observer.step(stage, epoch, step + 1, steps)
     rate = steps / (time.perf_counter() - started)

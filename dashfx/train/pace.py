@@ -17,13 +17,21 @@ class Pace:
         self._plan: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of an epoch, by whether of a supernet
+        self._at_most = False
 
-    def planned(self, epochs: Mapping[str, float]) -> None:
+    def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
         """How many epochs each stage is to have; fractions where a stage sees a share of the data."""
-        self._plan = dict(epochs)
+        self._plan, self._at_most = dict(epochs), at_most
+
+    @property
+    def about(self) -> str:
+        """What the seconds that are left are: "about" so many, or "at most" where validation ends a training."""
+        return "at most" if self._at_most else "about"
 
     def epoch(self, facts: Epoch) -> None:
         self._done[facts.stage] = facts.epoch + 1
+        if facts.stage in self._plan and not facts.open:  # by now its length is known
+            self._plan[facts.stage] = min(self._plan[facts.stage], facts.epochs)
         self._seconds[facts.stage in SUPERNET].append(facts.seconds)
 
     def finished(self, stage: str) -> None:

@@ -27,6 +27,7 @@ class Epoch:
         mixtures: site name -> its largest coefficient and the candidate that has it; empty outside a search.
         steps: of training, in each process; 0 in the logs of earlier versions.
         valid_loss: mean loss over the validation part; NaN in the logs of earlier versions.
+        open: whether `epochs` are the most that may come, for validation has not ended the training yet.
     """
 
     stage: str
@@ -41,6 +42,16 @@ class Epoch:
     mixtures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     steps: int = 0
     valid_loss: float = math.nan
+    open: bool = False
+
+    @property
+    def counted(self) -> str:
+        """Its number and how many there are, such as "3/60", or "3/<=600" where 600 are the most."""
+        return f"{self.epoch + 1}{self.of}"
+
+    @property
+    def of(self) -> str:
+        return f"/{'<=' if self.open else ''}{self.epochs}"
 
 
 class Observer:
@@ -52,8 +63,8 @@ class Observer:
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         """A stage has ended."""
 
-    def planned(self, epochs: Mapping[str, float]) -> None:
-        """How many epochs each stage of the run is to have."""
+    def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
+        """How many epochs each stage of the run is to have; `at_most` where some may end sooner."""
 
     def passed(self, result: Any) -> None:
         """A pass has run; its PassResult."""
@@ -88,9 +99,9 @@ class Observers(Observer):
         for each in self.observers:
             each.stage_done(name, seconds, detail)
 
-    def planned(self, epochs: Mapping[str, float]) -> None:
+    def planned(self, epochs: Mapping[str, float], at_most: bool = False) -> None:
         for each in self.observers:
-            each.planned(epochs)
+            each.planned(epochs, at_most)
 
     def passed(self, result: Any) -> None:
         for each in self.observers:

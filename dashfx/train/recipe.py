@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dashfx.config.run import RetrainConfig
 from dashfx.config.search import FitConfig
 from dashfx.plugins import Share, find
+from dashfx.train.schedule import schedule_of
 
 Groups = list[dict[str, Any]]  # of parameters, each with its decay and its share of the learning rate
 
@@ -22,7 +23,7 @@ def check_recipe(config: FitConfig) -> None:
         ConfigError: no such name, or an argument that it does not take.
     """
     find("weight optimiser", config.optimizer)
-    find("schedule", config.schedule)
+    schedule_of(config)
 
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the weight's axes

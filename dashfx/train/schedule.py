@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dashfx.config.search import FitConfig
+from dashfx.config.search import AUTO, FitConfig
 from dashfx.plugins import Share, find, published
 
 Schedule = Callable[[float, FitConfig], float]  # (progress from 0 to 1, options) -> multiple of the peak rate
@@ -20,8 +20,17 @@ def learning_rate(config: FitConfig, progress: float) -> float:
     Raises:
         ConfigError: no schedule of that name.
     """
-    schedule: Schedule = find("schedule", config.schedule)
-    return config.lr * schedule(progress, config)
+    return config.lr * schedule_of(config)(progress, config)
+
+
+def schedule_of(config: FitConfig) -> Schedule:
+    """What `schedule` names; "auto" is one cycle, where the length is given.
+
+    Raises:
+        ConfigError: no schedule of that name.
+    """
+    schedule: Schedule = find("schedule", "onecycle" if config.schedule == AUTO else config.schedule)
+    return schedule
 
 
 def onecycle(
@@ -48,6 +57,11 @@ def constant(progress: float, config: FitConfig) -> float:
     return 1.0
 
 
+def warmup_stable_decay(progress: float, config: FitConfig, *, rise: Share = 0.05, fall: Share = 0.2) -> float:
+    """Rises over the first 5 %, stays, and falls over the last 20 % as 1 minus a square root (Hägele et al., 2024)."""
+    return rising(progress / rise) if progress < 1 - fall else falling((progress - 1 + fall) / fall)
+
+
 @published("Hundt et al., sharpDARTS: Faster and More Accurate Differentiable Architecture Search, 2019", "8")
 def cosine_power(progress: float, config: FitConfig, *, order: Annotated[float, Field(ge=1)] = 10.0) -> float:
     """Falls to zero along a power of a cosine, sooner for larger orders; order 1 is the cosine itself."""
@@ -61,7 +75,18 @@ SCHEDULES: dict[str, Schedule] = {
     "cosine-power": cosine_power,
     "steps": steps,
     "constant": constant,
+    "warmup-stable-decay": warmup_stable_decay,
 }
+
+
+def rising(share: float, start: float = 1 / 25) -> float:
+    """A warm-up: from `start` to the peak, in a straight line."""
+    return start + (1 - start) * min(share, 1.0)
+
+
+def falling(share: float) -> float:
+    """A cool-down: 1 - sqrt(share), which ends below a straight line (Hägele et al., 2024)."""
+    return 1 - math.sqrt(min(max(share, 0.0), 1.0))
 
 
 def fade(progress: float, share: float) -> float:

@@ -77,6 +77,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown option": (search("--epoch", "3"), "--epochs"),
     "unknown verb": (["serch"], "Did you mean 'search'"),
     "not a number": (search("--epochs", "many"), "--epochs"),
+    "epochs of retraining": (search("--retrain-epochs", "some"), "give a number of epochs, 1 or more, or auto"),
+    "a schedule without a length": (search("--set", "retrain.schedule=cosine"), "give retrain.epochs a number"),
     "unknown setting": (search("--set", "search.epoch=3"), "did you mean 'epochs'"),
     "setting of a wrong kind": (search("--set", "search.epochs=-1"), "search.epochs"),
     "setting without =": (search("--set", "search.epochs"), "name=value"),

@@ -25,6 +25,8 @@ def test_an_earlier_run_is_the_start() -> None:
     before = RunConfig.parse({"seed": 7, "space": {"kernels": [3, [3, 7]]}})
     made = options.configuration({"seed": None, "retrain_epochs": 4}, before)
     assert made.seed == 7 and made.space.kernels == (3, (3, 7)) and made.retrain.epochs == 4
+    assert options.configuration({"retrain_epochs": "20"}, before).retrain.epochs == 20  # as the command line gives it
+    assert options.configuration({"retrain_epochs": "auto"}, made).retrain.epochs == "auto"
 
 
 def test_every_flag_reaches_its_key() -> None:

@@ -50,6 +50,23 @@ def test_without_a_terminal_an_epoch_is_a_plain_line(capsys: pytest.CaptureFixtu
     assert lines[-1] == "search           12.3 s  30 epochs, loss 12.3, best valid 0.9912"
 
 
+def test_a_training_that_validation_ends_has_at_most_so_many_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    with render.progress(quiet=False) as observer:
+        observer.planned({"retrain-plain": 6000}, at_most=True)
+        observer.stage("retrain-plain")
+        observer.epoch(an_epoch("retrain-plain", epoch=0, epochs=6000, open=True))
+        observer.epoch(an_epoch("retrain-plain", epoch=1199, epochs=6000, open=True))
+        observer.epoch(an_epoch("retrain-plain", epoch=1200, epochs=1500))
+    lines = capsys.readouterr().err.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[1].startswith("retrain-plain: the whole run has at most 101:")
+    assert [line.split()[1] for line in (lines[0], *lines[2:])] == ["1/<=6000", "1200/<=6000", "1201/1500"]
+    shown = printed(render._bar("retrain", an_epoch("retrain", epoch=3, epochs=600, open=True), 1, 3, 3600.0))
+    assert "retrain epoch 5/<=600" in shown[0] and "at most 10:05:56 left" in shown[0]
+    shown = printed(render._bar("retrain", an_epoch("retrain", epoch=3, epochs=600), 1, 3, 3600.0))
+    assert "retrain epoch 5/600" in shown[0] and "about 10:05:56 left" in shown[0]
+
+
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     follow(render.progress(quiet=True))
     assert capsys.readouterr() == ("", "")

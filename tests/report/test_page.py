@@ -207,6 +207,27 @@ def test_warns_where_the_last_epoch_of_retraining_was_the_best(result: Result, d
     assert warnings_of(result, config(), data) == []
 
 
+def test_warns_of_trainings_that_have_not_converged(result: Result, data: Data) -> None:
+    searched, untouched = standing("searched", 0.9), standing("untouched", 0.8, stage="control")
+    learning = [epoch("retrain", i, 6, 0.1 * i) for i in range(6)]
+    history = [*result.history, *(replace(each, stage="control") for each in learning)]
+    result = replace(result, finalists=(searched, untouched), history=history)
+    assert "The untouched model's training has not converged" in only(result, config(), data)
+    assert "--retrain-epochs 18" in only(result, config(), data)
+    facts = {each["name"]: each["convergence"] for each in result.to_dict()["finalists"]}
+    assert facts["untouched"]["converged"] is False and facts["searched"] is None
+
+
+def test_where_validation_ended_a_training_its_last_epoch_may_be_the_best(result: Result, data: Data) -> None:
+    learning = [replace(epoch("retrain", i, 60, 0.1 * i), open=True) for i in range(5)]
+    ended = [epoch("retrain", i, 7, 0.9) for i in (5, 6)]
+    result = replace(result, history=[*result.history[:-3], *learning, *ended])
+    assert warnings_of(result, config(), data) == []
+    cut = [replace(each, epochs=60) for each in ended]
+    result = replace(result, history=[*result.history[:-2], *cut])
+    assert "no plateau in 7 epochs" in only(result, config(), data)
+
+
 def test_the_best_epoch_follows_the_task(result: Result, data: Data) -> None:
     result = replace(result, task=replace(result.task, maximise=False))
     result.history[-1] = replace(result.history[-1], metric=0.1)

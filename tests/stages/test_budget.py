@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
@@ -20,6 +21,7 @@ from dashfx.run.prepare import prepare
 from dashfx.space import Candidate
 from dashfx.stages.budget import (
     CLOSING,
+    Decision,
     StageCost,
     _Times,
     budgeted,
@@ -150,6 +152,33 @@ def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     stages = [epoch.stage for epoch in result.history]
     assert (stages.count("search"), stages.count("retrain"), stages.count("control")) == (5, 3, 3)
     assert any(note.startswith("budget of 360 s") for note in result.notes) and "budget" in result.seconds
+
+
+def test_a_retraining_that_validation_ends_has_at_most_what_fits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The search keeps one epoch of 25 s, as 500 are reckoned with for retraining; the rest is 5 epochs of 50 s."""
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+    options = config(budget="6m", control=True, retrain={"batch_size": 16})
+    result = dashfx.search(ToyNet, DATA, config=options, out=tmp_path / "run")
+    for name in ("retrain", "control"):
+        epochs = [epoch for epoch in result.history if epoch.stage == name]
+        assert len(epochs) == 5 and epochs[-1].lr < epochs[2].lr  # a complete schedule
+    assert [epoch.stage for epoch in result.history].count("search") == 1
+    assert any("retrain at most 5 epochs of 50 s" in note for note in result.notes)
+    kept = RunConfig.parse(yaml.safe_load((tmp_path / "run" / "retrain.yaml").read_text(encoding="utf-8"))).retrain
+    assert (kept.epochs, kept.max_epochs) == ("auto", 5)
+
+
+def test_a_budget_does_not_raise_what_a_user_has_set() -> None:
+    decision = Decision(600.0, 1.0, {"retrain": 2.0, "search": 1.0}, {"retrain": 40, "search": 9})
+    for most, kept in ((None, 40), (30, 30), (50, 40)):
+        applied = decision.applied(config(retrain={"max_epochs": most}))
+        assert (applied.retrain.epochs, applied.retrain.max_epochs, applied.search.epochs) == ("auto", kept, 9)
+    applied = decision.applied(config(retrain={"epochs": 7}))
+    assert (applied.retrain.epochs, applied.retrain.max_epochs) == (40, None)
+    assert decision.said(config(retrain={"epochs": 7})).endswith("retrain 40 epochs of 2 s, search 9 epochs of 1 s")
 
 
 @pytest.mark.parametrize(

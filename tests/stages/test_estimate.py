@@ -42,6 +42,18 @@ def test_stages_cost_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.supernet_parameters > found.parameters == sum(p.numel() for p in ToyNet().parameters())
 
 
+def test_a_retraining_that_validation_ends_costs_at_most_its_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "step_seconds", lambda *_: 1.0)
+    run = prepare(ToyNet, DATA, config=config(control=True, tune={"trials": 2}, retrain={"batch_size": 16}))
+    found = estimate(run, rewritten(run)[1])
+    steps, most = -(-len(DATA.train) // 16), 6000 // (len(DATA.train) // 16)
+    assert found.seconds["retrain"] == found.seconds["control"] == pytest.approx(VALIDATION * most * steps)
+    assert found.seconds["tune"] == pytest.approx(VALIDATION * 2 * 0.4 * (most / 4) * steps)
+    assert found.open == ("retrain", "retrain-plain", "control")
+    given = prepare(ToyNet, DATA, config=config(control=True))
+    assert estimate(given, rewritten(given)[1]).open == ()
+
+
 def test_steps_are_timed_on_copies() -> None:
     run = prepare(ToyNet, DATA, config=config())
     _, supernet = rewritten(run)

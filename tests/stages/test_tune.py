@@ -29,7 +29,7 @@ from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
 from dashfx.run.run import Run
 from dashfx.stages.reopen import tune_folder
-from dashfx.stages.tune import tune_run
+from dashfx.stages.tune import trial_run, tune_run
 from dashfx.train.fit import Fitted, Learner
 from dashfx.train.progress import Observer
 from dashfx.tune import Tuned
@@ -55,6 +55,25 @@ def tuned(folder: Path | None = None, **changes: Any) -> Tuned:
     if folder is not None:
         run.open_folder(folder)
     return tune_run(run, GENOTYPE, lambda tried: tried.inputs.for_retraining().start_model())
+
+
+@pytest.mark.parametrize(
+    ("retrain", "tune", "expected"),
+    [
+        ({"epochs": 20}, None, (8, "auto")),
+        ({"epochs": 20}, 3, (3, "auto")),
+        ({"epochs": 1}, None, (1, "auto")),
+        ({}, None, (200, "warmup-stable-decay")),  # 1,500 steps, three an epoch, are reckoned with
+        ({}, 4, (4, "warmup-stable-decay")),
+        ({"max_epochs": 10}, None, (4, "warmup-stable-decay")),
+    ],
+)
+def test_a_trial_has_a_given_length_and_a_complete_schedule(
+    retrain: dict[str, Any], tune: int | None, expected: tuple[int, str]
+) -> None:
+    config = {**FAST, "tune": {"trials": 2, "epochs": tune}, "retrain": {"batch_size": 16, **retrain}}
+    made = trial_run(prepare(ToyNet, DATA, config=config), {"lr": 0.5}).config.retrain
+    assert (made.epochs, made.schedule) == expected and made.lr == 0.5
 
 
 def drawn(found: Tuned) -> list[tuple[Any, ...]]:

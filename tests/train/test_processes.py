@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ranks import Smooth, counted, drifted, in_ranks, prepared, searched
+from ranks import Smooth, counted, drifted, ended, in_ranks, prepared, searched
 from toys import FAST, ToyNet, toy_data
 
 from dashfx.cli.interrupt import interruptible
@@ -70,6 +70,11 @@ def test_processes_that_drift_apart_are_stopped() -> None:
     for error in in_ranks(2, drifted):
         assert isinstance(error, TrainingError) and "\n" not in str(error)
         assert "stage search, epoch 1: the 2 processes have different mixtures" in str(error)
+
+
+def test_processes_end_a_training_after_the_same_epoch() -> None:
+    first, second = in_ranks(2, ended)
+    assert first == second and 4 <= len(first) <= 8 and first[0][2] and not first[-1][2]
 
 
 def test_too_few_rows_for_so_many_processes() -> None:
