@@ -178,6 +178,7 @@ def cluster(user: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[
         process.wait(LIMIT)
 
 
+@pytest.mark.slow
 def test_a_schedulers_workers_of_which_one_is_killed_come_to_the_same(
     user: Path, straight: Path, cluster: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_schedulers_workers_of_which_one_is_killed_come_to_the_same(
     assert_went_on(killing.logs)
 
 
+@pytest.mark.slow
 def test_a_run_whose_scheduler_is_lost_can_be_resumed(
     user: Path, straight: Path, cluster: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
