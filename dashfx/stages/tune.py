@@ -230,7 +230,7 @@ def _judge(study: optuna.Study, run: Run, trial: optuna.Trial) -> optuna.Trial:
     options = run.config.tune
     if options.together == 1:
         return trial
-    epochs, earlier = trial_run(run, {}).config.retrain.epochs, rungs_before(study, trial.number, options.together)
+    epochs, earlier = trial_epochs(options, epochs_of(run)), rungs_before(study, trial.number, options.together)
     return rehearsal(earlier, options.halving, epochs, run.inputs.task.maximise)
 
 

@@ -27,7 +27,7 @@ from dashfx.stages.jobs.job import Answer, Job, job_of
 from dashfx.stages.jobs.worker import Task, done
 from dashfx.stages.retrain import retrain
 from dashfx.train.checkpoints import read_state
-from dashfx.train.progress import Epoch, Observer
+from dashfx.train.progress import Epoch, Observer, Observers
 
 GENOTYPE = Genotype({"conv1": Candidate(5), "conv2": Candidate(3, 2)})
 MODEL = f"{toys.__file__}:ToyNet"
@@ -93,7 +93,7 @@ def test_what_a_worker_trains_is_what_the_run_would_train(run: Run) -> None:
         def epoch(self, facts: Epoch) -> None:
             told.append(facts)
 
-    run.session.observer = Listener()
+    run.session.observer = Observers([Listener(), run.session.observer])
     after = trained_by_workers(run, [Training("retrain", recipe, None, lambda: model)])
     assert after.session.resume and not run.session.resume and torch.get_num_threads() == threads
     with pytest.MonkeyPatch.context() as patch:
@@ -167,10 +167,10 @@ def test_a_worker_that_outlives_a_run_takes_files_as_they_are_now(run: Run, tmp_
         return Answer(0.5)
 
     source = "from neighbour import MORE\nfrom toys import ToyNet\n\ndef make(): return ToyNet({} + MORE)\n"
-    for seed, width in ((0, 4), (1, 4), (1, 6), (2, 8)):
+    for seed, width, rows in ((0, 4, 0), (1, 4, 1), (1, 6, 1), (2, 8, 2), (2, 8, 3)):
         Path("net.py").write_text(source.format(width))
         Path("neighbour.py").write_text(f"MORE = {seed}\n")
-        np.savez(tmp_path / "waves.npz", **toys.arrays(seed=seed))
+        np.savez(tmp_path / "waves.npz", **toys.arrays(seed=rows))
         theirs = dict(sys.modules)
         for name in [name for name in theirs if name == "neighbour" or name.startswith("_user_net")]:
             del sys.modules[name]  # the run is in another process than the worker
@@ -180,7 +180,7 @@ def test_a_worker_that_outlives_a_run_takes_files_as_they_are_now(run: Run, tmp_
         sys.modules.clear()
         sys.modules.update(theirs)
         assert done(made, wide).error is None
-    assert widths == [4, 5, 7, 10]
+    assert widths == [4, 5, 7, 10, 10]
 
 
 def test_what_a_users_code_raises_is_one_line(run: Run) -> None:
