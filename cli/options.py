@@ -185,6 +185,16 @@ Input = Annotated[
 ]
 ProxyRows = Annotated[int, typer.Option(help="rows that the proxies see", min=2)]
 Workers = Annotated[int, typer.Option(help="processes, each with one thread; the scores are the same", min=1)]
+TrainingWorkers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        help="who does trainings that do not depend on each other: so many processes, dask://HOST:PORT, or a dask "
+        "scheduler's file; any number comes to the same",
+        rich_help_panel=RUN,
+        show_default=False,
+    ),
+]
 LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="the known results are errors")]
 MLflow = Annotated[
     bool, typer.Option("--mlflow", help="also log to MLflow: MLFLOW_TRACKING_URI, or a database in the run's folder")

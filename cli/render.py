@@ -101,6 +101,7 @@ class Progress(Observer):
         self._stage, self._outcome = "loading", ""
         self._pace = Pace()
         self._epoch: Epoch | None = None
+        self._elsewhere: dict[str, Epoch] = {}  # trainings that workers do at the same time, each at its last epoch
         self._step, self._steps, self._began = 0, 0, 0.0
         self._evaluations = (0, 0)  # done, of
         interactive = ERR.is_terminal and not ERR.is_dumb_terminal
@@ -123,6 +124,7 @@ class Progress(Observer):
     def stage(self, name: str, detail: str = "") -> None:
         self._stage, self._outcome = name, detail
         self._epoch, self._step, self._steps, self._evaluations = None, 0, 0, (0, 0)
+        self._elsewhere.clear()
 
     def stage_done(self, name: str, seconds: float, detail: str = "") -> None:
         self._pace.finished(name)
@@ -144,11 +146,14 @@ class Progress(Observer):
         self._step, self._steps = step, steps
 
     def epoch(self, facts: Epoch) -> None:
-        self._epoch, self._step = facts, 0
         self._pace.epoch(facts)
-        self._outcome = (
-            f"{tables.counted(facts.epoch + 1, 'epoch')}, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
-        )
+        if facts.stage == self._stage:
+            self._epoch, self._step = facts, 0
+            self._outcome = (
+                f"{tables.counted(facts.epoch + 1, 'epoch')}, loss {facts.loss:.3g}, best valid {facts.best:.4f}"
+            )
+        else:
+            self._elsewhere[facts.stage] = facts
         if self._live is None:
             ERR.print(epoch_line(facts), soft_wrap=True)
             if facts.epoch == 0 and (left := self._pace.left()):
@@ -166,6 +171,8 @@ class Progress(Observer):
     def _draw(self) -> RenderableType:
         if not self._stage:
             return Text("")
+        if self._elsewhere:
+            return trainings(self._stage, self._elsewhere)
         done, total = self._evaluations
         if total:
             bar = Table.grid(padding=(0, 1))
@@ -201,6 +208,15 @@ class Quiet(Progress):
 def epoch_line(facts: Epoch) -> str:
     """An epoch for a log, in less than 80 columns."""
     return "  ".join([f"{facts.stage} {facts.counted}", *_figures(facts)])
+
+
+def trainings(stage: str, last: Mapping[str, Epoch]) -> Group:
+    """How far trainings are that go on at the same time, by the last epoch of each, a row a training."""
+    rows = Table.grid(padding=(0, 1))
+    for name, facts in last.items():
+        bar = ProgressBar(total=facts.epochs, completed=facts.epoch + 1, width=BAR)
+        rows.add_row("", Text(name, "bold"), f"epoch {facts.epoch + 1}/{facts.epochs}", bar, f"best {facts.best:.4f}")
+    return Group(Text(f"{stage} ...", "bold"), rows)
 
 
 def mixtures(facts: Epoch) -> Table:

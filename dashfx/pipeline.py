@@ -55,9 +55,11 @@ from dashfx.stages.tune import check_space, tuned
 from dashfx.strategies.base import Strategy
 from dashfx.task import Task
 from dashfx.train.progress import QUIET, Observer
+from dashfx.workers import Workers, closing, workers_of
 
 
 @releasing
+@closing
 def search(
     model: ModelLike,
     data: Any,
@@ -69,6 +71,7 @@ def search(
     config: RunConfig | Mapping[str, Any] | None = None,
     observer: Observer = QUIET,
     resume: bool = False,
+    workers: int | str | Workers | None = None,
 ) -> Result:
     """Find a kernel size and dilation for each conv of `model` on `data`, retrain, and export a checked ONNX file.
 
@@ -83,6 +86,8 @@ def search(
             `file.py:Class` is a user's own.
         out: the run's folder; without it nothing is written and no ONNX file is made.
         resume: continue the run in `out`.
+        workers: who does independent trainings: so many processes, `dask://HOST:PORT`, a dask scheduler's file, or
+            workers that are there already; any number of them comes to the same.
 
     Raises:
         DashfxError: bad input, in one line that says what to do.
@@ -98,6 +103,7 @@ def search(
         observer=observer,
         resume=resume,
         check=check_search,
+        workers=workers_of(workers),
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Rooms of one line do not import each other.
 ORDER = """
 errors
-usercode
+usercode workers
 space
 drawing site config
 plugins

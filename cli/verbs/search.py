@@ -72,6 +72,7 @@ def search(
     int8: export_options.Int8 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
+    workers: options.TrainingWorkers = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = False,
     wandb: options.WandB = False,
@@ -90,7 +91,9 @@ def search(
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
         observer = Observers([progress, *others])
-        result = search_pipeline(network, source, out=folder, config=settings, observer=observer, resume=resume)
+        result = search_pipeline(
+            network, source, out=folder, config=settings, observer=observer, resume=resume, workers=workers
+        )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
 

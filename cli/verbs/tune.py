@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +9,14 @@ import typer
 
 from dashfx.cli import options, render, tables
 from dashfx.cli.interrupt import interruptible
-from dashfx.errors import TrainingError
 
 TRIALS = 24  # where no limit is given: as many as the paper's grid has
+TOGETHER = 8  # trials of a batch with --workers, whatever their number, so that any number comes to the same
 
 Trials = Annotated[int | None, typer.Option("--trials", help="trainings that the study has in the end", min=1)]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="minutes that its trainings take together")]
 Sampler = Annotated[str | None, typer.Option(help="tpe, random or grid")]
 Storage = Annotated[str | None, typer.Option(help="a database URL for workers that do not share the folder")]
-Workers = Annotated[int, typer.Option(help="processes on this machine that train trials at the same time", min=1)]
 
 
 def tune(
@@ -29,7 +26,7 @@ def tune(
     minutes: Minutes = None,
     sampler: Sampler = None,
     storage: Storage = None,
-    workers: Workers = 1,
+    workers: options.TrainingWorkers = None,
     data: options.MovedData = None,
     assignments: options.Assignments = None,
     device: options.Device = None,
@@ -37,7 +34,8 @@ def tune(
 ) -> None:
     """Tune the options that RUN's choices are retrained with; dashfx retrain RUN then takes the best ones.
 
-    The study stays in the folder: the same command carries it on, also at the same time on other machines.
+    The study stays in the folder: the same command carries it on, also at the same time on other machines. With
+    --workers trials are drawn eight at a time, or as many as --set tune.together says.
     """
     from dashfx.run.folder import existing_folder
     from dashfx.stages.budget import decided
@@ -50,27 +48,12 @@ def tune(
     settings = options.configuration(flags, decision.applied(settings) if decision else settings)
     if not settings.tune.wanted:
         settings = settings.model_copy(update={"tune": settings.tune.model_copy(update={"trials": TRIALS})})
-    with render.progress(quiet or workers > 1) as observer, interruptible("the same command carries the study on"):
-        if workers > 1:
-            _together(workers)
-        found = tune_folder(run, settings, observer)
+    if workers and settings.tune.together == 1:
+        settings = settings.model_copy(update={"tune": settings.tune.model_copy(update={"together": TOGETHER})})
+    with render.progress(quiet) as observer, interruptible("the same command carries the study on"):
+        found = tune_folder(run, settings, observer, workers=workers)
     if not quiet:
         render.show(tables.trials(found), f"best, on the validation part: {found}", f"dashfx retrain {run} takes these")
-
-
-def _together(workers: int) -> None:
-    """Run this very command in so many processes.
-
-    Raises:
-        TrainingError: all of them failed; each has said why.
-    """
-    arguments = list(sys.argv[1:])
-    place = next(i for i, each in enumerate(arguments) if each.startswith("--workers"))
-    del arguments[place : place + (1 if "=" in arguments[place] else 2)]
-    command = [sys.executable, "-m", "dashfx", *arguments, "--quiet"]
-    started = [subprocess.Popen(command) for _ in range(workers)]
-    if all([process.wait() for process in started]):
-        raise TrainingError(f"all {workers} workers failed")
 
 
 def show_trials(folder: Path) -> None:

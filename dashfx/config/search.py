@@ -163,6 +163,8 @@ class BlackBoxConfig(Strict):
         population, tournament: of "evolution"; `search.strategy` may also say `evolution:population=20`.
         epochs: of a short training.
         batch_size: how many rows a proxy sees.
+        together: how many genotypes are proposed before the first of them has a value. With `--workers` that many are
+            evaluated at a time; another number is another search, whoever evaluates.
     """
 
     evaluator: str = "gennas"
@@ -171,3 +173,4 @@ class BlackBoxConfig(Strict):
     tournament: int = Field(10, ge=1)
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(16, ge=2)
+    together: int = Field(1, ge=1)

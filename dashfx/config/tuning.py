@@ -39,6 +39,8 @@ class TuneConfig(Strict):
         space: an option of retraining, or "augment", "rule" or "model_args.NAME" -> a list of values, or a range. By
             default the paper's grid for "grid", and else ranges around what `retrain` says.
         storage: a database URL instead of a journal file in the run's folder, for workers on several machines.
+        together: how many trials are drawn before the first of them has ended. With `--workers` that many are
+            trained at a time; another number is another study, whoever trains.
         finalist: where a trial with other options is the best, retrain in full by the options as they are too, and go
             on with the better of the two on validation.
     """
@@ -51,6 +53,7 @@ class TuneConfig(Strict):
     fraction: float | None = Field(None, gt=0, le=1)
     space: dict[str, RangeConfig | tuple[Any, ...]] = Field(default_factory=dict)
     storage: str = ""
+    together: int = Field(1, ge=1)
     finalist: bool = True
 
     @field_validator("halving")

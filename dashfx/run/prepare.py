@@ -25,8 +25,9 @@ from dashfx.space import SearchSpace
 from dashfx.strategies.base import Strategy
 from dashfx.strategies.named import text_of
 from dashfx.task import LossOptions, Task, data_kind, load_task
-from dashfx.train.processes import all_do, check_rows, check_same_data
+from dashfx.train.processes import all_do, check_rows, check_same_data, launched
 from dashfx.train.progress import QUIET, Observer
+from dashfx.workers import Workers
 
 
 def configured(
@@ -65,11 +66,13 @@ def prepare(
     observer: Observer = QUIET,
     resume: bool = False,
     check: Callable[[RunConfig, Strategy | None], None] | None = None,
+    workers: Workers | None = None,
 ) -> Run:
     """A run whose input has been checked as far as that can be done before tracing; `out` is checked, but not made.
 
     Args:
         check: what the configuration alone can get wrong, asked before data are read.
+        workers: who does independent trainings; the model, data and task are then named, not given as objects.
 
     Raises:
         DashfxError: bad input.
@@ -81,9 +84,11 @@ def prepare(
         check(checked, given)
     if resume and out is None:
         raise ConfigError("resume needs --out: the folder of the run to continue")
+    if workers is not None:
+        check_named(model, data, task or checked.task, out)
     if out is not None:
         check_folder(out, checked, resume=resume)
-    session = Session(checked, observer, resume, began)
+    session = Session(checked, observer, resume, began, workers)
     inputs, other_size = all_do(session.accelerator, lambda: _inputs(checked, model, data, task, given))
     run = Run(inputs, session, Ledger())
     check_same_data(session.accelerator, inputs.data)
@@ -92,6 +97,40 @@ def prepare(
     for note in (*notes, *([other_size] if other_size else []), *(f"data: {each}" for each in inputs.data.notes)):
         run.note(note)
     return run
+
+
+def check_named(model: ModelLike, data: Any, task: str | Task | None, out: str | Path | None) -> None:
+    """Whether workers can make a run's inputs again, and leave what they find: by names, in a folder.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    objects = [
+        name
+        for name, given, kinds in (("model", model, str), ("data", data, str | Path), ("task", task, str | None))
+        if not isinstance(given, kinds)
+    ]
+    if objects:
+        raise ConfigError(
+            f"workers make a run's inputs from names, and {' and '.join(objects)} came as Python objects: give "
+            "file.py:NAME, or no workers"
+        )
+    if out is None:
+        raise ConfigError("workers leave their checkpoints in the run's folder: give --out (from Python: out=)")
+    check_alone()
+
+
+def check_alone() -> None:
+    """Whether no other process has been launched beside this one, which would train each model with it.
+
+    Raises:
+        ConfigError: some have.
+    """
+    if launched() > 1:
+        raise ConfigError(
+            f"{launched()} processes train each model together (torchrun), so there is nothing for --workers to do; "
+            "leave one of the two out"
+        )
 
 
 def _inputs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -24,7 +25,8 @@ from dashfx.run.folder import (
 from dashfx.run.lock import check_free, hold, release
 from dashfx.train.fit import make_accelerator
 from dashfx.train.processes import first_does
-from dashfx.train.progress import QUIET, JsonlLog, Observer, Observers
+from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers
+from dashfx.workers import Workers
 
 
 class Session:
@@ -33,13 +35,16 @@ class Session:
     Attributes:
         folder: the run's folder, once it has been opened; None for a run that writes nothing.
         resume: whether an earlier run in the folder is continued.
+        workers: who does independent trainings in place of this process; None where it does all itself.
 
     Args:
         began: by `time.perf_counter`, when its preparation began: what a budget counts from.
     """
 
-    def __init__(self, config: RunConfig, observer: Observer, resume: bool, began: float) -> None:
-        self.resume = resume
+    def __init__(
+        self, config: RunConfig, observer: Observer, resume: bool, began: float, workers: Workers | None = None
+    ) -> None:
+        self.resume, self.workers = resume, workers
         self.folder: RunFolder | None = None
         self.accelerator: Accelerator = make_accelerator(config.device, config.amp)
         self._began = began
@@ -70,6 +75,22 @@ class Session:
         """The same without its listeners, for what is done over and over."""
         session = copy.copy(self)
         session.observer = QUIET
+        return session
+
+    def untold(self, history: Iterable[Epoch]) -> list[Epoch]:
+        """The epochs that an earlier process or a worker has trained and this run's log does not hold."""
+        return self._log.missing(history) if self.resume else []
+
+    def resuming(self) -> Session:
+        """The same, which goes on with checkpoints, whoever has written them."""
+        session = copy.copy(self)
+        session.resume = True
+        return session
+
+    def lent(self, folder: RunFolder, observer: Observer) -> Session:
+        """The same at a worker: it goes on with checkpoints in a folder that another process has opened."""
+        session = self.resuming()
+        session.folder, session.observer = folder, observer
         return session
 
     def wait(self) -> None:

@@ -19,6 +19,7 @@ from dashfx.stages.compare import details, metric_of
 from dashfx.stages.complete import complete
 from dashfx.stages.export import exported
 from dashfx.stages.finalists import Decision
+from dashfx.stages.jobs.hand_out import swept
 from dashfx.stages.limits import spent
 from dashfx.stages.quantise import int8
 from dashfx.stages.search import agreement_of
@@ -80,5 +81,6 @@ def finished(run: Run, result: Result) -> Result:
     if folder:
         write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
         write_report(folder.report, result, run.config, run.inputs.data)
+        swept(folder)
     run.session.wait()
     return result

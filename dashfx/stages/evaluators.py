@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.blackbox.genotype_table import GenotypeTable
 from dashfx.data import Data
-from dashfx.errors import DivergedError, GenotypeError
+from dashfx.errors import GenotypeError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.plugins import Count
@@ -27,7 +27,7 @@ from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.gradient import Gradient
 from dashfx.supernet import specialise
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
-from dashfx.train.fit import Supervised, derive_seed, fit, validate
+from dashfx.train.fit import derive_seed, validate
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,10 @@ class _Training(Evaluating):
         self._options = context.config.retrain.model_copy(update={"epochs": epochs})
 
     def value(self, genotype: Genotype) -> float:
-        context = self._context
-        learner = Supervised(context.model_of(genotype), context.task, self._options, context.accelerator)
-        try:
-            return fit(learner, context.data, stage="evaluate", seed=context.config.seed).best
-        except DivergedError:
-            return float("nan")
+        return self.values([genotype])[0]
+
+    def values(self, genotypes: Sequence[Genotype]) -> list[float]:
+        return self._context.trained_values(genotypes, self._options)
 
 
 @dataclass(frozen=True)

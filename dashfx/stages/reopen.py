@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from dashfx.report.network import network
 from dashfx.run.ensemble import Ensemble
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.lock import releasing
-from dashfx.run.prepare import prepare
+from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
@@ -45,8 +45,9 @@ from dashfx.strategies.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.task import ClassScores, OutputError, Task, load_task
 from dashfx.train.checkpoints import read_state
-from dashfx.train.progress import QUIET, Epoch, Observer, read_log
+from dashfx.train.progress import QUIET, Epoch, Observer, epochs_in, read_log
 from dashfx.tune import Tuned
+from dashfx.workers import Workers, closing, workers_of
 
 TRAIN_AGAIN = "remove it, and --resume trains that stage again"
 AGAIN = "continue that run with --resume, which writes it anew"  # what to do about most damaged files
@@ -170,14 +171,9 @@ def _classes(facts: dict[str, Any] | None) -> ClassScores | None:
 
 def _history(log: Path) -> list[Epoch]:
     """Every epoch, in order; one that a resumed run went through again counts as the last time."""
-    known = {field.name for field in fields(Epoch)}
-    epochs: dict[tuple[str, int], Epoch] = {}
-    for event in read_log(log):
-        if event["event"] == "epoch":
-            mixtures = {name: (share, candidate) for name, (share, candidate) in event["mixtures"].items()}
-            epoch = Epoch(**{**{key: event[key] for key in known & event.keys()}, "mixtures": mixtures})
-            epochs[epoch.stage, epoch.epoch] = epoch
-    return list(epochs.values())
+    epochs = {(epoch.stage, epoch.epoch): epoch for epoch in epochs_in(log)}
+    stages = list(dict.fromkeys(stage for stage, _ in epochs))
+    return sorted(epochs.values(), key=lambda epoch: (stages.index(epoch.stage), epoch.epoch))
 
 
 def _row(facts: dict[str, Any]) -> Row[Genotype]:
@@ -192,13 +188,21 @@ def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:
 
 
 @releasing
-def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIET) -> Tuned:
+@closing
+def tune_folder(
+    folder: str | Path,
+    config: RunConfig,
+    observer: Observer = QUIET,
+    *,
+    workers: int | str | Workers | None = None,
+) -> Tuned:
     """Tune the retraining of what an earlier run has searched; the study and its best options stay in the folder.
 
     Several processes, on several machines that share the folder or a database, may do so at the same time.
 
     Args:
         config: the run's own options, with those of `tune`.
+        workers: who trains the trials, `tune.together` at a time, see `dashfx.search`.
 
     Raises:
         DashfxError: a run that has no finished search, or a study of another space.
@@ -209,6 +213,9 @@ def tune_folder(folder: str | Path, config: RunConfig, observer: Observer = QUIE
     genotype = _searched(paths)
     run = _prepared(paths, _without_checkpoint(config, paths), observer)
     supernet = _supernet(run, paths)
+    if workers is not None:
+        check_alone()
+        run.session.workers = workers_of(workers)
     run.open_folder(folder, together=True)
 
     def start(tried: Run) -> nn.Module:

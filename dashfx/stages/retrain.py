@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -59,7 +59,11 @@ class Retrained:
 
 
 def retrain(
-    run: Run, plain: nn.Module, stage: str = "retrain", make: Callable[..., Supervised] = Supervised
+    run: Run,
+    plain: nn.Module,
+    stage: str = "retrain",
+    make: Callable[..., Supervised] = Supervised,
+    convs: Mapping[str, str] | None = None,
 ) -> Retrained:
     """The model after its training by the run's recipe.
 
@@ -67,12 +71,13 @@ def retrain(
 
     Args:
         make: the learner of a model, task, recipe and accelerator.
+        convs: what the Fourier path computes, where that has been decided, see `accelerated`.
     """
     options, accelerator = run.config.retrain, run.session.accelerator
-    with accelerated(run, plain) as convs:
-        if convs:
+    with accelerated(run, plain, convs) as count:
+        if count:
             run.session.observer.note(
-                f"{stage}: {convs} large kernels go through the Fourier path, which is faster here"
+                f"{stage}: {count} large kernels go through the Fourier path, which is faster here"
             )
         learner = make(plain, run.inputs.task, options, accelerator)
         fitted = fit_stage(run, learner, stage, from_start=options.weights != "fresh")
@@ -107,6 +112,8 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
         observer=run.session.observer,
         from_start=from_start,
     )
+    for epoch in run.session.untold(fitted.history):
+        run.session.observer.epoch(epoch)
     run.ledger.history.extend(fitted.history)
     return fitted
 

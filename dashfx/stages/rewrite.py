@@ -167,14 +167,25 @@ def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> N
 
 
 @contextmanager
-def accelerated(run: Run, model: nn.Module) -> Iterator[int]:
-    """Inside, the Fourier path computes the convs of a plain model that are faster by it (`ops.fourier.plain_convs`).
+def accelerated(run: Run, model: nn.Module, known: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Inside, the Fourier path computes the convs of a plain model that are faster by it.
 
-    On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
-    computes as before, and one process chooses for all.
+    Args:
+        known: what `fourier_convs` gave elsewhere; None asks it now.
 
     Yields:
         how many convs these are.
+    """
+    choices = fourier_convs(run, model) if known is None else known
+    with computed_by(model, choices):
+        yield len(choices)
+
+
+def fourier_convs(run: Run, model: nn.Module) -> dict[str, str]:
+    """The convs of a plain model that are faster by the Fourier path, with algorithms (`ops.fourier.plain_convs`).
+
+    On a CPU in full precision only: nothing else was measured. The folder keeps what was chosen, so that a resumed run
+    computes as before, and one process chooses for all.
     """
     config, session, choices = run.config.retrain, run.session, dict[str, str]()
     place = session.accelerator
@@ -187,5 +198,4 @@ def accelerated(run: Run, model: nn.Module) -> Iterator[int]:
             if tuning is not None and path is not None:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])
-    with computed_by(model, choices):
-        yield len(choices)
+    return choices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import Space
-from dashfx.config.run import RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
 from dashfx.cost.budgets import Limits
 from dashfx.data import Data
@@ -21,6 +21,7 @@ from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.jobs.values import trained_values
 from dashfx.stages.limits import choices_of
 from dashfx.stages.retrain import fit_stage
 from dashfx.stages.rewrite import rewritten, take_algorithms
@@ -141,6 +142,9 @@ class Searching:
 
     def model_of(self, genotype: Genotype) -> nn.Module:
         return specialised_by(self._run.inputs.for_search(), genotype, "evaluate")
+
+    def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
+        return trained_values(self._run, genotypes, options)
 
     def history(self, space: Space[Genotype]) -> History[Genotype]:
         session = self._run.session

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-import torch
 from accelerate.utils import broadcast_object_list
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 from torch import nn
 
 from dashfx.config.search import AUTO
 from dashfx.config.tuning import TuneConfig
-from dashfx.errors import ConfigError, DivergedError, TrainingError
+from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.run.folder import write_text, written_config
 from dashfx.run.run import Run
 from dashfx.stages.finalists import by_rule_of
+from dashfx.stages.jobs.hand_out import cleared, handed_out
+from dashfx.stages.jobs.job import Answer, Job
+from dashfx.stages.jobs.trials import (
+    outcome,
+    pruner_of,
+    rehearsal,
+    retold,
+    rungs_before,
+    train_trial,
+    trial_job,
+    trial_value,
+)
 from dashfx.stages.retrain import epochs_of, lowered
-from dashfx.stages.rewrite import accelerated
-from dashfx.train.fit import Supervised, fit
 from dashfx.train.length import Bounds
-from dashfx.train.progress import Epoch, Observer
 from dashfx.tune.space import Dimension, dimensions, present, suggest, with_values
 from dashfx.tune.study import DONE, Tuned, end_trial, next_trial, open_study, planned, taking_turns, trials_of
 
 Start = Callable[[Run], nn.Module]  # the model that a run with these options would retrain, anew at every call
+Chosen = Callable[[Run], Genotype]  # and the genotype that makes it
+Values = dict[str, Any]  # of a trial: the options that it tries
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What the trials of a study train."""
+
+    start: Start
+    chosen: Chosen
+
+    def genotype(self, tried: Run) -> Genotype | None:
+        """None for the untouched model."""
+        return None if tried.config.search.kind == "untouched" else self.chosen(tried)
 
 
 def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
@@ -41,13 +61,16 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
     if not run.config.tune.wanted:
         return None
 
+    def chosen(tried: Run) -> Genotype:
+        return by_rule_of(tried.config, run, supernet, genotype)
+
     def start(tried: Run) -> nn.Module:
-        return lowered(tried.silent(), supernet, by_rule_of(tried.config, run, supernet, genotype))
+        return lowered(tried.silent(), supernet, chosen(tried))
 
     folder = run.session.folder
     with run.stage("tune", _plan(run)):
         known = folder is not None and folder.tuned.is_file()
-        found = Tuned.load(folder.tuned) if folder is not None and known else tune_run(run, genotype, start)
+        found = Tuned.load(folder.tuned) if folder is not None and known else tune_run(run, genotype, start, chosen)
         if run.session.writes and not known:
             write_text(run.session.writes.tuned, found.to_json())
         run.note(f"tune: trial {found.number + 1} of {len(found.trials)} is the best, {found}")
@@ -62,8 +85,11 @@ def _plan(run: Run) -> str:
     return f"{options.sampler}, {said}, {trial_epochs(options, epochs_of(run))} epochs each"
 
 
-def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
+def tune_run(run: Run, genotype: Genotype, start: Start, chosen: Chosen | None = None) -> Tuned:
     """The study of this run, carried on until its trials or minutes are spent.
+
+    Args:
+        chosen: the genotype of a trial, where its options read another one.
 
     All trials train with the same seed, on the train part, and are judged on the validation part. Under several
     processes the first one asks and tells, and all train each trial together.
@@ -73,15 +99,15 @@ def tune_run(run: Run, genotype: Genotype, start: Start) -> Tuned:
         RunFolderError: a study of another space.
         TrainingError: no trial came to its end.
     """
-    space = check_space(run)
+    space, trials = check_space(run), Trials(start, chosen or (lambda _: genotype))
     done: list[Tuned | None] = [None]
     if run.session.is_main:
         study = _study(run, genotype, space)
-        _optimise(study, space, run, start)
+        _optimise(study, space, run, trials)
         broadcast_object_list([None])  # the end, for the processes that follow
         done = [_tuned(study)]
     else:
-        _follow(run, start)
+        _follow(run, trials)
     found: Tuned = broadcast_object_list(done)[0]
     return found
 
@@ -121,7 +147,7 @@ def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.
     study = open_study(
         config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.inputs.task.maximise
     )
-    study.pruner = _pruner(config.tune, trial_epochs(config.tune, epochs_of(run)))
+    study.pruner = pruner_of(config.tune.halving, trial_epochs(config.tune, epochs_of(run)))
     return study
 
 
@@ -142,13 +168,6 @@ def _facts(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> dict[st
     }
 
 
-def _pruner(options: TuneConfig, epochs: int) -> BasePruner:
-    """Rungs at epochs / factor^2 and epochs / factor: two decisions in the life of a trial."""
-    if not options.halving:
-        return NopPruner()
-    return SuccessiveHalvingPruner(max(1, epochs // options.halving**2), options.halving)
-
-
 def _first(space: dict[str, Dimension], run: Run) -> dict[str, Any] | None:
     """The options as they are come first, so that tuning can only gain; a grid says itself what is tried."""
     if run.config.tune.sampler == "grid":
@@ -156,77 +175,91 @@ def _first(space: dict[str, Dimension], run: Run) -> dict[str, Any] | None:
     return present(space, run.config, run.inputs.for_retraining().start_model())
 
 
-def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, start: Start) -> None:
+def _optimise(study: optuna.Study, space: dict[str, Dimension], run: Run, trials: Trials) -> None:
+    while batch := _asked(study, space, run):
+        for (trial, values), answer in zip(batch, _answers(study, run, batch, trials), strict=True):
+            end_trial(study, trial, answer.value, answer.seconds)
+            state = "pruned" if answer.value is None else "complete"
+            run.session.observer.trial(trial.number, values, answer.value, state)
+            done = study.get_trials(deepcopy=False, states=DONE)
+            best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
+            total = max(planned(run.config.tune, space), len(done))
+            run.session.observer.evaluated("tune", len(done), total, best)
+
+
+def _asked(study: optuna.Study, space: dict[str, Dimension], run: Run) -> list[tuple[optuna.Trial, Values]]:
+    """The trials of the next batch, each with its values, before any of them is trained; none where all is done.
+
+    Batches end at multiples of `tune.together`, also where some of one were over when the run was killed.
+    """
     options, folder, first = run.config.tune, run.session.folder, _first(space, run)
-    while True:
-        with taking_turns(folder.study if folder else None):
-            trial = next_trial(study, options, space, run.config.seed, first)
-        if trial is None:
-            return
-        started, value = time.perf_counter(), None
-        values = suggest(trial, space)
+    batch: list[tuple[optuna.Trial, Values]] = []
+    with taking_turns(folder.study if folder else None):
+        while not batch or (batch[-1][0].number + 1) % options.together:
+            taken = [trial.number for trial, _ in batch]
+            trial = next_trial(study, options, space, run.config.seed, first, taken)
+            if trial is None:
+                break
+            batch.append((trial, suggest(trial, space)))
+    return batch
+
+
+def _answers(
+    study: optuna.Study, run: Run, batch: Sequence[tuple[optuna.Trial, Values]], trials: Trials
+) -> Iterator[Answer]:
+    """What the trials of a batch come to, in order; the study learns all but their ends."""
+    if run.session.workers is not None:
+        yield from _by_workers(study, run, batch, trials)
+        return
+    for trial, values in batch:
+        started = time.perf_counter()
         broadcast_object_list([values])
-        with contextlib.suppress(optuna.TrialPruned):
-            value = _train(run, values, start, trial)
-        end_trial(study, trial, value, time.perf_counter() - started)
-        run.session.observer.trial(trial.number, values, value, "pruned" if value is None else "complete")
-        done = study.get_trials(deepcopy=False, states=DONE)
-        best = study.best_value if any(trial.state == TrialState.COMPLETE for trial in done) else None
-        run.session.observer.evaluated("tune", len(done), max(planned(options, space), len(done)), best)
+        judge, tried = _judge(study, run, trial), trial_run(run, values)
+        try:
+            value = trial_value(tried, trials.start(tried), judge)
+        except optuna.TrialPruned:
+            value = None
+        answer = replace(outcome(judge, value), seconds=time.perf_counter() - started)
+        if judge is not trial:
+            retold(trial, answer)
+        yield answer
 
 
-def _follow(run: Run, start: Start) -> None:
+def _judge(study: optuna.Study, run: Run, trial: optuna.Trial) -> optuna.Trial:
+    """What decides whether a trial goes on: of a batch of several, no trial may see how others of it are doing."""
+    options = run.config.tune
+    if options.together == 1:
+        return trial
+    epochs, earlier = trial_epochs(options, epochs_of(run)), rungs_before(study, trial.number, options.together)
+    return rehearsal(earlier, options.halving, epochs, run.inputs.task.maximise)
+
+
+def _by_workers(
+    study: optuna.Study, run: Run, batch: Sequence[tuple[optuna.Trial, Values]], trials: Trials
+) -> Iterator[Answer]:
+    together, jobs = run.config.tune.together, list[Job]()
+    if together == 1:
+        run.note("tune.together=1: one trial at a time, so one worker at a time has work; set it to 4 or more")
+    for trial, values in batch:
+        tried, earlier = trial_run(run, values), rungs_before(study, trial.number, together)
+        jobs.append(trial_job(tried, trial.number, trials.genotype(tried), trials.start(tried), earlier))
+    for (trial, _), answer in zip(batch, handed_out(run, train_trial, jobs), strict=True):
+        retold(trial, answer)
+        yield answer
+    cleared(jobs)
+
+
+def _follow(run: Run, trials: Trials) -> None:
     """Train what the first process asks for, until it asks no more."""
     while True:
         (values,) = broadcast_object_list([None])
         if values is None:
             return
         try:
-            _train(run, values, start, None)
+            tried = trial_run(run, values)
+            trial_value(tried, trials.start(tried), None)
         except optuna.TrialPruned:
             continue
-
-
-def _train(run: Run, values: dict[str, Any], start: Start, trial: optuna.Trial | None) -> float:
-    """The best metric on the validation part.
-
-    Raises:
-        optuna.TrialPruned: others are better at this epoch, or training diverged or did not fit into memory.
-    """
-    tried = trial_run(run, values)
-    model = start(tried)
-    try:
-        with accelerated(tried, model):
-            learner = Supervised(model, run.inputs.task, tried.config.retrain, run.session.accelerator)
-            reporter = _Reporter(run.session.observer, trial)
-            best = fit(learner, tried.inputs.data, stage="tune", seed=run.config.seed, observer=reporter).best
-    except (DivergedError, torch.OutOfMemoryError) as error:
-        raise optuna.TrialPruned(str(error)) from None
-    if math.isnan(best):
-        raise optuna.TrialPruned("the metric is not defined")
-    return best
-
-
-class _Reporter(Observer):
-    """Tells the study of every epoch, and stops a trial that the study has no hope for: in all processes at once."""
-
-    def __init__(self, observer: Observer, trial: optuna.Trial | None) -> None:
-        self._observer, self._trial = observer, trial
-        # What a killed process has reported: the same values, which Optuna would warn of.
-        self._known = trial.storage.get_trial(trial._trial_id).intermediate_values.keys() if trial else ()
-
-    def step(self, stage: str, epoch: int, step: int, steps: int) -> None:
-        self._observer.step(stage, epoch, step, steps)
-
-    def epoch(self, facts: Epoch) -> None:
-        hopeless = False
-        if self._trial is not None:
-            if facts.epoch + 1 not in self._known:
-                self._trial.report(facts.best, facts.epoch + 1)
-            hopeless = facts.epoch + 1 < facts.epochs and self._trial.should_prune()
-        (hopeless,) = broadcast_object_list([hopeless])
-        if hopeless:
-            raise optuna.TrialPruned
 
 
 def _tuned(study: optuna.Study) -> Tuned:

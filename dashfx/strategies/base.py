@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import GenotypeSpace, Space
-from dashfx.config.run import RunConfig
+from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.cost.base import Choices
 from dashfx.cost.budgets import Limits
@@ -63,6 +63,12 @@ class Context(Protocol):
 
     def model_of(self, genotype: Genotype) -> nn.Module:
         """The plain model with the genotype's kernels, its weights untrained or the checkpoint's."""
+
+    def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
+        """The best metric of each genotype's model on the validation part over a training by these options.
+
+        NaN where it diverges. The run's workers do these trainings, where it has some.
+        """
 
     def history(self, space: Space[Genotype]) -> History[Genotype]:
         """The evaluations that a killed run has left, to which new ones are added."""
@@ -189,6 +195,10 @@ class Evaluating(ABC):
     @abstractmethod
     def value(self, genotype: Genotype) -> float:
         """The same at every call; not a finite number where the genotype could not be evaluated."""
+
+    def values(self, genotypes: Sequence[Genotype]) -> list[float]:
+        """The value of each, in order."""
+        return [self.value(genotype) for genotype in genotypes]
 
     def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
         """The genotypes that can be evaluated."""

@@ -62,8 +62,7 @@ def evaluated(
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "blackbox"))
 
     def values(genotypes: Sequence[Genotype]) -> list[float]:
-        found = [evaluating.value(genotype) for genotype in genotypes]
-        return list(broadcast_object_list(found))  # several processes take one's word
+        return list(broadcast_object_list(evaluating.values(genotypes)))  # several processes take one's word
 
     return optimise(
         optimiser.begin(space, generator),
@@ -71,5 +70,6 @@ def evaluated(
         config.blackbox.evaluations,
         maximise=evaluating.maximise,
         history=context.history(space),
+        together=config.blackbox.together,
         on_row=context.on_row,
     )

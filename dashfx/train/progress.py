@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,11 @@ class JsonlLog(Observer):
         end_last_line(path)
         self._flush()
 
+    def missing(self, history: Iterable[Epoch]) -> list[Epoch]:
+        """The epochs that its file does not hold: a checkpoint is written before its epoch is told."""
+        known = {(epoch.stage, epoch.epoch) for epoch in epochs_in(self._path)} if self._path else None
+        return [epoch for epoch in history if known is not None and (epoch.stage, epoch.epoch) not in known]
+
     def stage(self, name: str, detail: str = "") -> None:
         self._write("stage", name=name, detail=detail)
 
@@ -188,6 +193,18 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         if isinstance(event, dict):
             events.append(event)
     return events
+
+
+def epochs_in(path: Path) -> list[Epoch]:
+    """The epochs of a log, in the order in which they were told."""
+    known = {each.name for each in fields(Epoch)}
+    told = (event for event in read_log(path) if event.get("event") == "epoch")
+    return [_epoch({name: event[name] for name in known & event.keys()}) for event in told]
+
+
+def _epoch(facts: Mapping[str, Any]) -> Epoch:
+    mixtures = {name: (share, candidate) for name, (share, candidate) in facts["mixtures"].items()}
+    return Epoch(**{**facts, "mixtures": mixtures})
 
 
 QUIET = Observer()

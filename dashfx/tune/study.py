@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,12 @@ def _check_same(study: optuna.Study, facts: Mapping[str, Any], where: str) -> No
 
 
 def next_trial(
-    study: optuna.Study, options: TuneConfig, space: Mapping[str, Dimension], seed: int, first: Mapping[str, Any] | None
+    study: optuna.Study,
+    options: TuneConfig,
+    space: Mapping[str, Dimension],
+    seed: int,
+    first: Mapping[str, Any] | None,
+    taken: Collection[int] = (),
 ) -> optuna.Trial | None:
     """The trial to train now, claimed for this process: one that a killed process has left, else a new one.
 
@@ -195,12 +200,13 @@ def next_trial(
 
     Args:
         first: the values of a study's first trial; None has the sampler draw them.
+        taken: the numbers of trials that this process has claimed and not trained yet.
 
     Returns:
         None where the study is done.
     """
     trials = study.get_trials(deepcopy=False)
-    left = _left_behind(study, trials)
+    left = _left_behind(study, [trial for trial in trials if trial.number not in taken])
     number = left.number if left else len(trials)
     drawn = sum(trial.state != TrialState.FAIL for trial in trials[:number])
     study.sampler = make_sampler(options, space, seed, drawn)

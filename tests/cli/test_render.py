@@ -178,3 +178,22 @@ def test_drawings_share_a_scale_and_a_centre() -> None:
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     render.error("first: [a]\n   second " + "x" * 200)
     assert capsys.readouterr().err == "error: first: [a] second " + "x" * 200 + "\n"
+
+
+def test_trainings_at_the_same_time_stand_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(render, "ERR", terminal)
+    with render.progress(quiet=False) as observer:
+        observer.stage("workers", "2 trainings by 2 processes")
+        for stage, epoch in (("control", 2), ("random", 8), ("control", 3)):
+            observer.epoch(an_epoch(stage, epoch=epoch))
+        lines = printed(observer._draw())
+        observer.stage_done("workers", 12.3)
+        assert printed(observer._draw()) == [""]
+        observer.stage("compare")
+        assert printed(observer._draw()) == ["compare ..."]
+    assert lines[0] == "workers ..." and len(lines) == 3
+    assert "control" in lines[1] and "epoch 4/30" in lines[1] and "best 0.9912" in lines[1]
+    assert "random" in lines[2] and "epoch 9/30" in lines[2]
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())  # type: ignore[attr-defined]
+    assert "workers          12.3 s  2 trainings by 2 processes" in shown

@@ -27,6 +27,7 @@ from dashfx.report.tuning import tuning
 from dashfx.run.folder import existing_folder
 from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
+from dashfx.run.run import Run
 from dashfx.stages.reopen import tune_folder
 from dashfx.stages.tune import trial_run, tune_run
 from dashfx.train.fit import Fitted, Learner
@@ -122,7 +123,7 @@ def test_every_trial_has_its_own_augmentation_and_the_model_that_of_the_best(
         seen.append((more["stage"], data.augment is not None))
         return fitting(learner, data, **more)
 
-    monkeypatch.setattr("dashfx.stages.tune.fit", watched)
+    monkeypatch.setattr("dashfx.stages.jobs.trials.fit", watched)
     monkeypatch.setattr("dashfx.stages.retrain.fit", watched)
     space = {"augment": [None, "jitter"]}
     chosen = options(space=space, trials=2, sampler="grid", finalist=False)
@@ -163,16 +164,18 @@ def test_a_killed_trial_is_taken_up_and_all_ends_as_if_nothing_had_happened(tmp_
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "grid"])
+@pytest.mark.parametrize("together", [1, 2])
 @pytest.mark.parametrize("moment", ["claim", "values", "trained"])
 def test_a_kill_at_any_moment_of_a_trial_changes_nothing(
-    moment: str, sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, together: int, sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trainings are stand-ins, which give a number for the rate: the study is what is looked at."""
-    space = {"space": {"lr": [0.1, 0.2, 0.3], "momentum": [0.5]}} if sampler == "grid" else {}
+    space: dict[str, Any] = {"space": {"lr": [0.1, 0.2, 0.3], "momentum": [0.5]}} if sampler == "grid" else {}
+    space["together"] = together
     left = 99
 
-    def trained(run: Any, values: dict[str, Any], start: Any, trial: optuna.Trial) -> float:
-        return float(values["lr"] + values["momentum"])
+    def trained(tried: Run, model: Any, trial: optuna.Trial) -> float:
+        return tried.config.retrain.lr + tried.config.retrain.momentum
 
     def killing(function: Any) -> Any:
         def killed(*args: Any, **more: Any) -> Any:
@@ -184,7 +187,7 @@ def test_a_kill_at_any_moment_of_a_trial_changes_nothing(
 
         return killed
 
-    monkeypatch.setattr("dashfx.stages.tune._train", trained)
+    monkeypatch.setattr("dashfx.stages.tune.trial_value", trained)
     straight = tuned(tmp_path / "straight", sampler=sampler, **space)
     place = {"claim": "next_trial", "values": "suggest", "trained": "end_trial"}[moment]
     monkeypatch.setattr(f"dashfx.stages.tune.{place}", killing(getattr(dashfx.stages.tune, place)))

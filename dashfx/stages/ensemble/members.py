@@ -16,8 +16,8 @@ from dashfx.run.result import DISTILLED, SEARCHED
 from dashfx.run.run import Run
 from dashfx.stages.finalists import Decision, Finalist, Trained
 from dashfx.stages.finalists.lengths import RACE
-from dashfx.stages.finalists.training import stage_of
 from dashfx.stages.search import proposed
+from dashfx.stages.splits import stage_of
 from dashfx.train.pace import of_supernet
 
 

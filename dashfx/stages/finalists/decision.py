@@ -65,8 +65,13 @@ def _with_controls(
 def _longer_is_wanted(run: Run, untouched: Trained) -> bool:
     """Whether more training may change what the untouched model is worth, or is asked for."""
     wanted = run.config.finalists.longer
-    ended = untouched.seeds[0].convergence
-    return wanted is True or (wanted == "auto" and not (ended and ended.converged))
+    return wanted is True or (wanted == "auto" and not has_converged(untouched))
+
+
+def has_converged(each: Trained) -> bool:
+    """Whether its first training has, as far as its epochs tell; of too few nothing is known, so more may help."""
+    found = each.seeds[0].convergence
+    return found is not None and found.converged
 
 
 def _controls_of(decision: Decision) -> list[Trained]:

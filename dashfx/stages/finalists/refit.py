@@ -15,9 +15,9 @@ from dashfx.data.both import trained_on_both
 from dashfx.run.run import Run
 from dashfx.stages.finalists.base import Decision, Start
 from dashfx.stages.finalists.lengths import REFIT, with_epochs
-from dashfx.stages.finalists.training import as_trained
 from dashfx.stages.retrain import fit_stage, plan, unwrapped
 from dashfx.stages.rewrite import accelerated
+from dashfx.stages.splits import as_trained
 from dashfx.train.checkpoints import cpu_copy
 from dashfx.train.fit import Supervised
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from statistics import fmean, stdev
 
-from dashfx.data.folds import fold
 from dashfx.errors import DivergedError
+from dashfx.run.result import LONGER, UNTOUCHED, WIDER
 from dashfx.run.run import Run
-from dashfx.stages.finalists.base import NAN, Finalist, Start, Trained
+from dashfx.stages.finalists.base import CONTROL, NAN, Finalist, Start, Trained
 from dashfx.stages.finalists.work import macs_of, work_of
+from dashfx.stages.jobs.finalists import Training, trained_by_workers
 from dashfx.stages.retrain import Retrained, plan, retrain
-from dashfx.train.fit import derive_seed
+from dashfx.stages.splits import as_trained, stage_of
 
 
 def train_finalists(
@@ -28,6 +29,9 @@ def train_finalists(
         DivergedError: all of them have diverged, and one is needed.
     """
     count = run.config.finalists.trainings if trainings is None else trainings
+    run = trained_by_workers(
+        run, [_training(run, each, start, number) for each in finalists for number in range(1, count + 1)]
+    )
     trained = [train_finalist(run, finalist, start, count) for finalist in finalists]
     failures = [each.failure for each in trained if each.failure]
     if needed and trained and len(failures) == len(trained):
@@ -36,6 +40,15 @@ def train_finalists(
         if each.failure:
             run.note(f"{each.finalist.stage}: the {each.finalist.name} model's training diverges, so it is out")
     return trained
+
+
+def _training(run: Run, finalist: Finalist, start: Start, number: int) -> Training:
+    """What a worker needs to know of one of its trainings."""
+    untouched = finalist.stage == CONTROL or finalist.origin in (LONGER, WIDER) or finalist.origin == UNTOUCHED
+    by_recipe = run.with_config(finalist.recipe).silent()
+    begin = partial(start, as_trained(by_recipe, number), finalist)
+    genotype = None if untouched else finalist.genotype
+    return Training(stage_of(by_recipe, finalist.stage, number), finalist.recipe, genotype, begin, number)
 
 
 def train_finalist(run: Run, finalist: Finalist, start: Start, trainings: int) -> Trained:
@@ -70,28 +83,3 @@ def judged(run: Run, finalist: Finalist, done: Sequence[Retrained]) -> Trained:
         tuple(done),
         sum(work_of(each.history, rows, macs) for each in done),
     )
-
-
-def as_trained(run: Run, number: int) -> Run:
-    """The run as training `number` of a finalist has it, from 1 on: all folds with one seed, then with the next.
-
-    The first has the run's own seed and split.
-    """
-    seed, fold_number = seed_and_fold(run, number)
-    options, inputs = run.config.finalists, run.inputs
-    data = fold(inputs.data, fold_number, options.folds, run.config.seed)
-    drawn = run.config.seed if seed == 1 else derive_seed(run.config.seed, "finalists", seed)
-    config = run.config.model_copy(update={"seed": drawn})
-    return replace(run, inputs=replace(inputs, data=data)).with_config(config)
-
-
-def seed_and_fold(run: Run, number: int) -> tuple[int, int]:
-    """Of training `number`, all from 1 on."""
-    seed, fold_number = divmod(number - 1, run.config.finalists.folds)
-    return seed + 1, fold_number + 1
-
-
-def stage_of(run: Run, stage: str, number: int) -> str:
-    """The stage's name for training `number`."""
-    seed, fold_number = seed_and_fold(run, number)
-    return stage + f"-seed-{seed}" * (seed > 1) + f"-fold-{fold_number}" * (fold_number > 1)
