@@ -106,7 +106,7 @@ def rung_winner(among: Sequence[str], of: Trainings) -> tuple[str, frozenset[Key
 def raced(among: Sequence[str], of: Trainings, judge: Judge = by_last, more: Sequence[str] = ()) -> Outcome:
     """The winner of short trainings, `more`, or the untouched model, all trained in full."""
     winner, rungs = rung_winner(among, of)
-    found = best_of([*more, *(name for name in [winner] if name not in more)], of, judge)
+    found = best_of([*more, winner], of, judge)
     return Outcome(found.trained | rungs, found.kept)
 
 
@@ -118,7 +118,7 @@ def averaged(members: Sequence[str], of: Trainings) -> Outcome:
 def averaged_with_winner(among: Sequence[str], of: Trainings, more: Sequence[str] = (UNTOUCHED,)) -> Outcome:
     """The average of the winner of short trainings and of `more`."""
     winner, rungs = rung_winner(among, of)
-    found = averaged([*more, *(name for name in [winner] if name not in more)], of)
+    found = averaged(list(dict.fromkeys([*more, winner])), of)
     return Outcome(found.trained | rungs, found.kept)
 
 

@@ -111,11 +111,16 @@ def test_averages_are_of_probabilities(toy: Trainings, rows: Rows) -> None:
     assert found.size(outcome, "macs") == pytest.approx(3.5) and found.cost(outcome) == pytest.approx(2.9)
 
 
+def test_a_winner_that_is_averaged_anyway_counts_once(toy: Trainings) -> None:
+    outcome = averaged_with_winner(("k7d3", "k11"), toy, more=("untouched", "k11"))
+    assert kept(outcome) == ["untouched", "k11"]
+
+
 def test_probabilities_not_scores(rows: Rows, toy: Trainings) -> None:
-    add(rows, "random1", test_scores=scores(8, -8, -8, 8))
+    add(rows, "random1", test_scores=scores(8, -8, -8, -8))
     add(rows, "random2", test_scores=scores(-2, -2, -2, -2))
     add(rows, "dash", test_scores=scores(-2, -2, -2, -2))
-    # rows 1 and 4: scores would sum to 4, probabilities of class 1 to 1 + .12 + .12 < 1.5
+    # row 1: scores of class 1 would sum to 4 > 0, its probabilities to 1 + .12 + .12 < 1.5
     assert Scores(rows).accuracy(averaged(["random1", "random2", "dash"], toy)) == 0.5
 
 
