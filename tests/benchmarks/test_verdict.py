@@ -81,6 +81,7 @@ def test_kernels_wider_than_the_input_stay_away() -> None:
     model = several(Shape(3, (1, 15)), 0, (Candidate(11), Candidate(19)), "channels")
     assert len(model.block1.conv1.parts) == 2
     assert not Shape(3, (1, 15)).fits(VARIANTS["k19"].needs) and Shape(3, (1, 19)).fits(VARIANTS["k7d3"].needs)
+    assert not Shape(3, (1, 18)).fits(VARIANTS["k7d3"].needs)  # seven taps, three apart, span 19
 
 
 def test_work_is_counted_as_by_torch() -> None:
