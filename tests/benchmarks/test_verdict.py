@@ -158,6 +158,29 @@ def test_a_row_has_its_curve_and_its_predictions(tmp_path: Path, short: None) ->
     assert (predictions["test"].argmax(1) == predictions["test_y"]).mean() == found["untouched"]["test"]
 
 
+def test_a_training_has_its_seed_and_predicts_by_last_and_by_best_weights(
+    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, seeds = verdict.fit, []
+
+    def zeros_were_best(*args: Any, seed: int, **options: Any) -> Any:
+        seeds.append(seed)
+        fitted = fit(*args, seed=seed, **options)
+        fitted.best_weights = {name: torch.zeros_like(value) for name, value in fitted.best_weights.items()}
+        return fitted
+
+    def split_by(path: str, seed: int) -> Any:
+        seeds.append(seed)
+        return load_data(path, seed=seed)
+
+    monkeypatch.setattr(verdict, "fit", zeros_were_best)
+    monkeypatch.setattr(verdict, "load_data", split_by)
+    rows = Rows(tmp_path)
+    verdict.run(rows, series(tmp_path), 7, ["k11-rung"])
+    predictions = rows.predictions(("toy", 7, "k11-rung"))
+    assert seeds == [7, 7] and not predictions["valid_best"].any() and predictions["valid"].any()
+
+
 def test_what_an_interrupted_call_left_is_not_trained_again(
     tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
