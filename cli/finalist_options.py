@@ -11,6 +11,15 @@ from dashfx.errors import ConfigError
 
 COMPARED = "What the result is compared with"
 
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        help="quick (no choice, two trainings), default, or thorough (tuning, seeds and an average; some 25 trainings)",
+        rich_help_panel=COMPARED,
+        show_default=False,
+    ),
+]
 FinalistCount = Annotated[
     int | None,
     typer.Option(

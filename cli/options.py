@@ -385,6 +385,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limit": ("limit", _as_it_is),
     "control": ("control", _as_it_is),
     "random_control": ("random_control", _as_it_is),
+    "effort": ("effort", _as_it_is),
     "finalists": ("finalists.count", _as_it_is),
     "seeds": ("finalists.seeds", _as_it_is),
     "folds": ("finalists.folds", _as_it_is),

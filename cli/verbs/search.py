@@ -61,6 +61,7 @@ def search(
     limit: options.Limit = None,
     control: options.Control = None,
     random_control: options.RandomControl = None,
+    effort: finalist_options.Effort = None,
     finalists: finalist_options.FinalistCount = None,
     seeds: finalist_options.Seeds = None,
     folds: finalist_options.Folds = None,

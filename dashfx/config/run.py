@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dashfx.config import presets
+from dashfx.config import effort, presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
@@ -107,6 +107,8 @@ class RunConfig(Strict):
 
     Attributes:
         preset: a task of NAS-Bench-360, whose settings hold where nothing else is said, see `dashfx.config.presets`.
+        effort: how much is trained: "quick" gives every conv several kernels and makes no choice, "thorough" tunes and
+            trains the best with several seeds, see `dashfx.config.effort`; what else is said wins.
         valid_fraction: the share of the training data that becomes validation where the data has none.
         augment: what training batches go through: names such as "flip,crop", or `file.py:function`.
         limit: at most so many rows of each part, for a quick look.
@@ -121,6 +123,7 @@ class RunConfig(Strict):
     """
 
     preset: str | None = None
+    effort: Literal["quick", "default", "thorough"] = "default"
     model: str | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
     data: str | None = None
@@ -157,7 +160,19 @@ class RunConfig(Strict):
             return options
         if options.get("checkpoint"):
             options = cls._gentler_from_a_checkpoint(options)
-        return presets.under(options) if options.get("preset") else options
+        options = effort.under(options)
+        options = presets.under(options) if options.get("preset") else options
+        return cls._with_strategy(options)
+
+    @staticmethod
+    def _with_strategy(options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv."""
+        search, space = options.get("search") or {}, options.get("space") or {}
+        if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
+            return options
+        by_conv = bool(search.keys() - {"strategy"})
+        by_conv |= isinstance(space, Mapping) and not space.keys().isdisjoint(("kernels", "dilations"))
+        return {**options, "search": {**search, "strategy": "dash" if by_conv else "ladder:strict=false"}}
 
     @staticmethod
     def _gentler_from_a_checkpoint(options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -50,9 +50,11 @@ class SearchConfig(FitConfig):
     `dashfx.plugins`.
 
     Attributes:
-        strategy: "dash"; "ladder" proposes a few spans by rule; "evolution", "random-search" and "local" evaluate
-            genotypes one by one, see `BlackBoxConfig`; "random" and "untouched" are controls that train no mixture and
-            go through the same retraining.
+        strategy: "ladder" proposes a few spans by rule, the same for all convs; "dash" chooses conv by conv;
+            "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`; "random" and
+            "untouched" are controls that train no mixture and go through the same retraining. A run that says nothing,
+            or "auto", has the ladder, and DASH where it says anything else of `search` (a budget and a checkpoint do)
+            or names kernels and dilations.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.

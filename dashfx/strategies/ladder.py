@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from statistics import median_low
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from dashfx.config.run import RunConfig
 from dashfx.cost.base import Choices, site_of
@@ -54,13 +56,22 @@ class Ladder(Strategy):
         by: "network" for one option everywhere, or "stage" to add those that change one stage and leave the others: the
             sites whose input has one resolution.
         multiscale: whether rule 3 holds.
+        most: at most so many proposals, the first ones; 0 for all.
+        strict: whether a ladder without any is an error, or else the untouched model's.
     """
 
     by: Literal["network", "stage"] = "network"
     multiscale: bool = True
+    most: Annotated[int, Field(ge=0)] = 0
+    strict: bool = True
 
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}: rungs by rule, nothing is trained"
+
+    @property
+    def proposed(self) -> int:
+        """As usual for 1-D networks and images; how many there are is known when the sites are."""
+        return self.most or (5 if self.multiscale else 3)
 
     def search(self, context: Context) -> Genotype:
         return self.proposals(context)[0]
@@ -89,6 +100,8 @@ class Ladder(Strategy):
         """
         steps = self._steps(sites, config)
         found = tuple(dict.fromkeys(each for each in steps.genotypes(self.by) if not steps.is_untouched(each)))
+        if not found and not self.strict:
+            return (Genotype({name: site.original for name, site in sites.items()}, "ladder: nothing fits"),)
         if not found:
             raise ConfigError(
                 "a ladder without rungs that fit: no candidate of the space is wider than the own kernels"
@@ -101,7 +114,7 @@ class Ladder(Strategy):
                 f"a ladder without rungs that fit: none of {', '.join(_name(each) for each in found)} holds {limits}; "
                 "allow more, give smaller kernels (--kernels) or another --strategy"
             )
-        return held
+        return held[: self.most or None]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""Effort and the strategy of a run that names none: what a user says wins, one option at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dashfx.config.run import RunConfig
+from dashfx.errors import ConfigError
+
+LADDER = "ladder:strict=false"
+
+
+@pytest.mark.parametrize(
+    ("options", "strategy"),
+    [
+        ({}, LADDER),
+        ({"search": {"strategy": "auto"}}, LADDER),
+        ({"space": {"preset": "dash1d"}, "retrain": {"epochs": 3}}, LADDER),
+        ({"search": {"epochs": 5}}, "dash"),
+        ({"search": {"strategy": "auto", "rule": "energy"}}, "dash"),
+        ({"search": {"budgets": ["latency=0.7x"]}}, "dash"),
+        ({"space": {"kernels": [3]}}, "dash"),
+        ({"space": {"dilations": [1, 2]}}, "dash"),
+        ({"checkpoint": "net.pt"}, "dash"),
+        ({"preset": "ecg"}, "dash"),
+        ({"search": {"strategy": "evolution", "epochs": 5}}, "evolution"),
+        ({"search": {"strategy": "ladder"}, "space": {"kernels": [3]}}, "ladder"),
+        ({"effort": "quick"}, "ladder:most=1"),
+        ({"effort": "quick", "search": {"strategy": "dash"}}, "dash"),
+        ({"effort": "thorough"}, LADDER),
+    ],
+)
+def test_strategy_of_a_run(options: dict[str, Any], strategy: str) -> None:
+    config = RunConfig.parse(options)
+    assert config.search.strategy == strategy
+    assert RunConfig.parse(config.model_dump(mode="json")) == config  # as its folder has it
+
+
+def test_what_is_said_wins_over_the_effort() -> None:
+    thorough = RunConfig.parse({"effort": "thorough", "finalists": {"seeds": 1}, "tune": {"trials": 2}})
+    assert (thorough.finalists.seeds, thorough.finalists.count, thorough.finalists.refit) == (1, 2, True)
+    assert (thorough.tune.trials, thorough.ensemble.count) == (2, 3)
+    assert RunConfig.parse({}).finalists.count == 1 and RunConfig.parse({"effort": "default"}) == RunConfig.parse({})
+
+
+def test_an_effort_that_is_none_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="option 'effort': .*'quick', 'default' or 'thorough'"):
+        RunConfig.parse({"effort": "much"})
