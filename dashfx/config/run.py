@@ -18,6 +18,8 @@ from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
 
+LADDER = "ladder:multiscale=false,strict=false"  # of uniform rungs, so that all layers stay those of torch.nn
+
 
 class RetrainConfig(FitConfig):
     """How the lowered model is trained.
@@ -172,7 +174,7 @@ class RunConfig(Strict):
             return options
         by_conv = bool(search.keys() - {"strategy"})
         by_conv |= isinstance(space, Mapping) and not space.keys().isdisjoint(("kernels", "dilations"))
-        return {**options, "search": {**search, "strategy": "dash" if by_conv else "ladder:strict=false"}}
+        return {**options, "search": {**search, "strategy": "dash" if by_conv else LADDER}}
 
     @staticmethod
     def _gentler_from_a_checkpoint(options: Mapping[str, Any]) -> Mapping[str, Any]:

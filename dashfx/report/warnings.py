@@ -94,7 +94,7 @@ def _beaten(result: Result) -> list[str]:
         return []
     return [
         f"On the validation part the searched model ({own:.4g}) did not beat {' and '.join(lost)}: the search has not "
-        "paid here; repeat with other seeds, a longer search (search.epochs) or another space before relying on it."
+        "paid here; repeat with other seeds (--seeds) or another space before relying on it."
     ]
 
 

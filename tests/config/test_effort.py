@@ -9,7 +9,7 @@ import pytest
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 
-LADDER = "ladder:strict=false"
+LADDER = "ladder:multiscale=false,strict=false"
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_what_is_said_wins_over_the_effort() -> None:
 
 
 def test_an_effort_that_is_none_is_one_line() -> None:
-    with pytest.raises(ConfigError, match="option 'effort': .*'quick', 'default' or 'thorough'"):
+    with pytest.raises(ConfigError, match=r"option 'effort': .*'quick', 'default' or 'thorough'"):
         RunConfig.parse({"effort": "much"})
