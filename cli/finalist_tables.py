@@ -58,7 +58,7 @@ def _further(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if facts.get("refit") is not None:
         yield "trained on both parts", "", _figure(facts["test"])
     elif facts["onnx_valid"] is not None:
-        yield "through ONNX Runtime", _figure(facts["onnx_valid"]), ""
+        yield "ONNX Runtime", _figure(facts["onnx_valid"]), ""
 
 
 def _spread(each: Mapping[str, Any]) -> str:

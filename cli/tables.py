@@ -201,10 +201,10 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
 def not_kept(found: Mapping[str, Any]) -> Iterator[str]:
     """A line under the search's choices where the model that is handed back does not have them."""
     finalists = found.get("finalists") or ()
-    kept = next((each for each in finalists if each["kept"]), {"origin": found.get("kept")})
-    own = {each["origin"]: each["genotype"] for each in finalists}
+    kept: Mapping[str, Any] = next((each for each in finalists if each.get("kept")), {"origin": found.get("kept")})
+    own = {each["origin"]: each.get("genotype") for each in finalists}
     origin, name = kept["origin"], kept.get("name", kept["origin"])
-    if origin == "distilled" and kept["genotype"] == own.get("untouched") != own.get("searched"):
+    if origin == "distilled" and own["distilled"] == own.get("untouched") != own.get("searched"):
         name = "distilled untouched"
     elif origin not in ("untouched", "longer", "wider"):
         return

@@ -96,7 +96,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown rule": (search("--rule", "armgax"), "did you mean 'argmax'"),
     "unknown strategy": (
         search("--strategy", "darts"),
-        "(did you mean 'dash'?); there are dash, evolution, random-search",
+        "(did you mean 'dash'?); there are dash, ladder, evolution",
     ),
     "unknown device": (search("--device", "tpu"), "choose auto, cpu or cuda"),
     "sizes": (search("--kernels", "3;5"), "write whole numbers as 3,5,7"),

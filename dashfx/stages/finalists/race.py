@@ -74,17 +74,20 @@ def distinct(run: Run, proposals: Sequence[Genotype], sites: Mapping[str, Site])
 
 
 def named(proposals: Sequence[Genotype]) -> dict[str, Genotype]:
-    """Each by the one choice of all its sites, or by its number where they differ.
+    """Each by what its strategy calls it, else by the one choice of all its sites, or by its number.
 
     >>> from dashfx.space import Candidate
     >>> k3, k7 = Candidate(3), Candidate(7)
     >>> list(named([Genotype({"a": k7, "b": k7}), Genotype({"a": k7, "b": k3})]))
     ['k7 d1', 'proposal 2']
+    >>> list(named([Genotype({"a": k7}, "ladder: k7 d1"), Genotype({"a": k3}, "ladder: own")]))
+    ['k7 d1', 'own']
     """
     found: dict[str, Genotype] = {}
     for number, genotype in enumerate(proposals, 1):
         choices = set(map(str, genotype.values()))
-        name = choices.pop() if len(choices) == 1 else f"proposal {number}"
+        called = genotype.rule.partition(": ")[2]
+        name = called or (choices.pop() if len(choices) == 1 else f"proposal {number}")
         found[name if name not in found else f"{name}, proposal {number}"] = genotype
     return found
 

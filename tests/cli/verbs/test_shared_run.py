@@ -45,7 +45,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert (
-            run(["search", "net.py:Net", "--data", "data.npz", "--strategy", "ladder", *OPTIONS, "--out", "run"]) == 0
+            run(["search", "net.py:Net", "--data", "data.npz", "--strategy", "ladder:most=1", *OPTIONS, "--out", "run"]) == 0
         )
     return folder
 
