@@ -122,13 +122,21 @@ def averaged_with_winner(among: Sequence[str], of: Trainings, more: Sequence[str
     return Outcome(found.trained | rungs, found.kept)
 
 
-def untouched_seeds(count: int, of: Trainings) -> Outcome:
-    """The average of untouched models by several seeds: other weights, order and validation part."""
+def seeds_of(variant: str, count: int, of: Trainings, more: Sequence[str] = ()) -> Outcome:
+    """The average of one network by several seeds (other weights, order and validation part) and of `more`."""
     seeds = [of.seed, *of.other_seeds()][:count]
-    if len(seeds) < count:
-        raise Missing(UNTOUCHED)
-    keys = tuple((of.name, seed, UNTOUCHED) for seed in seeds)
+    keys = tuple((of.name, seed, variant) for seed in seeds)
+    if len(seeds) < count or any(key not in of.rows for key in keys):
+        raise Missing(variant)
+    keys = (*keys, *map(of.key, more))
     return Outcome(frozenset(keys), keys)
+
+
+def seeds_with_winner(among: Sequence[str], count: int, of: Trainings) -> Outcome:
+    """The average of untouched models by several seeds and of the winner of short trainings."""
+    winner, rungs = rung_winner(among, of)
+    found = seeds_of(UNTOUCHED, count, of, [winner])
+    return Outcome(found.trained | rungs, found.kept)
 
 
 KERNELS, ALL = tuple(LADDER), ("wide12", *LADDER, *MULTI)
@@ -149,7 +157,13 @@ PROCEDURES: Mapping[str, Procedure] = {
     "race of kernels and width, or untouched": partial(raced, ALL),
     "best of untouched, wider, ms3": partial(best_of, ["wide12", "ms3"]),
     "best of untouched, wider, ms3, ladder": partial(raced, KERNELS, more=("wide12", "ms3")),
-    "average of 2 untouched": partial(untouched_seeds, 2),
+    "average of 2 untouched": partial(seeds_of, UNTOUCHED, 2),
+    "average of 2 wider": partial(seeds_of, "wide12", 2),
+    "average of 2 ms3": partial(seeds_of, "ms3", 2),
+    "average of 2 random": partial(seeds_of, "random1", 2),
+    "average of 2 untouched and ms3": partial(seeds_of, UNTOUCHED, 2, more=["ms3"]),
+    "average of 2 untouched and random": partial(seeds_of, UNTOUCHED, 2, more=["random1"]),
+    "average of 2 untouched and ladder": partial(seeds_with_winner, KERNELS, 2),
     "average of untouched and wider": partial(averaged, [UNTOUCHED, "wide12"]),
     "average of untouched and ms3": partial(averaged, [UNTOUCHED, "ms3"]),
     "average of wider and ms3": partial(averaged, ["wide12", "ms3"]),

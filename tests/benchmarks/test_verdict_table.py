@@ -25,7 +25,8 @@ from benchmarks.ucr.procedures import (
     outcomes,
     raced,
     rung_winner,
-    untouched_seeds,
+    seeds_of,
+    seeds_with_winner,
 )
 from benchmarks.ucr.rows import Rows
 
@@ -133,11 +134,17 @@ def test_weights_of_the_best_epoch_are_another_column(rows: Rows, toy: Trainings
 def test_untouched_models_by_other_seeds_follow_in_turn(rows: Rows) -> None:
     for seed in (1, 4):
         add(rows, "untouched", seed, seconds=20.0)
-    found = {seed: untouched_seeds(2, Trainings(rows, "toy", seed)) for seed in (0, 1, 4)}
+    found = {seed: seeds_of("untouched", 2, Trainings(rows, "toy", seed)) for seed in (0, 1, 4)}
     assert [[seed for _, seed, _ in found[seed].kept] for seed in (0, 1, 4)] == [[0, 1], [1, 4], [4, 0]]
     assert Scores(rows).cost(found[1]) == pytest.approx(40 / (50 / 3))  # over the mean of the set's three
-    with pytest.raises(Missing):
-        untouched_seeds(4, Trainings(rows, "toy", 0))
+    toy = Trainings(rows, "toy", 0)
+    for variant, count in (("untouched", 4), ("k11", 2)):
+        with pytest.raises(Missing):
+            seeds_of(variant, count, toy)
+    assert kept(seeds_of("untouched", 3, toy, ["k11"])) == ["untouched"] * 3 + ["k11"]
+    outcome = seeds_with_winner(("k7d3", "k11"), 2, toy)
+    assert kept(outcome) == ["untouched", "untouched", "k11"]
+    assert Scores(rows).cost(outcome) == pytest.approx((10 + 20 + 15 + 2 * 2) / (50 / 3))
 
 
 def test_a_search_is_paid_beside_its_training(rows: Rows, toy: Trainings) -> None:
@@ -212,7 +219,8 @@ def test_the_page_is_printed(
 def test_every_procedure_looks_at_validation_alone(rows: Rows) -> None:
     for name in ("random1", "dash", "untouched-3E", "k7d3", "k19", "sum"):
         add(rows, name)
-    add(rows, "untouched", 1)
+    for name in ("untouched", "wide12", "ms3", "random1"):
+        add(rows, name, 1)
     before = {name: outcomes(procedure, rows) for name, procedure in PROCEDURES.items()}
     rows.by_key = {key: {**row, "test": 1 - row["test"], "test_best": 0.0} for key, row in rows.by_key.items()}
     assert before == {name: outcomes(procedure, rows) for name, procedure in PROCEDURES.items()}
