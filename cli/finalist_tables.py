@@ -50,6 +50,8 @@ def finalists(facts: Mapping[str, Any]) -> Table:
         if each["kept"]:
             for what, valid, test in _further(facts):
                 made.add_row(f"  {what}", "", valid, test, "", "", "", "")
+    for what, valid, test in _averaged(facts):
+        made.add_row(what, "", valid, test, "", "", "", "")
     return made
 
 
@@ -59,6 +61,14 @@ def _further(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "trained on both parts", "", _figure(facts["test"])
     elif facts["onnx_valid"] is not None:
         yield "ONNX Runtime", _figure(facts["onnx_valid"]), ""
+
+
+def _averaged(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What was measured of the ensemble, where there is one: (name, validation, test)."""
+    if (found := facts.get("ensemble")) and (figures := found["figures"]):
+        yield f"ensemble of {len(found['members'])}", _figure(figures["valid"]), _figure(figures["test"])
+        if found["onnx_valid"] is not None:
+            yield "  ONNX Runtime", _figure(found["onnx_valid"]), ""
 
 
 def _spread(each: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from dashfx.stages.evaluators import BySupernet, ByTable
 from dashfx.strategies.base import Control
 from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
+from dashfx.strategies.ladder import Ladder
 from dashfx.strategies.named import STRATEGIES, strategy_of, text_of
 from dashfx.strategies.rules import Energy, RandomChoice, Untouched
 from dashfx.strategies.updates import FirstOrder
@@ -144,7 +145,8 @@ def config(search: Any = None, **more: Any) -> RunConfig:
 
 
 def test_text_becomes_a_strategy_in_one_place(mine: str) -> None:
-    assert Gradient() == DASH and strategy_of(config()) == DASH
+    assert Gradient() == DASH and strategy_of(config({"strategy": "dash"})) == DASH
+    assert strategy_of(config()) == Ladder(multiscale=False, strict=False)
     first = strategy_of(config({"update": "first-order", "rule": "energy:keep=0.5", "tau": [2, 1]}))
     assert first == Gradient(SoftGumbel(2, 1), FirstOrder(), Energy(0.5))
     assert strategy_of(config({"relaxation": "softmax:tau=2"})) == Gradient(Softmax(2))

@@ -169,11 +169,12 @@ class RunConfig(Strict):
     @staticmethod
     def _with_strategy(options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv."""
-        search, space = options.get("search") or {}, options.get("space") or {}
-        if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
+        blocks = (options.get(name) or {} for name in ("search", "space", "tune"))
+        search, space, tune = (block if isinstance(block, Mapping) else {} for block in blocks)
+        if search.get("strategy", AUTO) != AUTO or options.get("search", {}) not in (search, None):
             return options
-        by_conv = bool(search.keys() - {"strategy"})
-        by_conv |= isinstance(space, Mapping) and not space.keys().isdisjoint(("kernels", "dilations"))
+        tuned = tune.get("space") if isinstance(tune.get("space"), Mapping) else {}
+        by_conv = search.keys() - {"strategy"} or {"kernels", "dilations"} & space.keys() or "rule" in (tuned or {})
         return {**options, "search": {**search, "strategy": "dash" if by_conv else LADDER}}
 
     @staticmethod

@@ -6,7 +6,7 @@ beside the figure that it may explain, and a choice that is the untouched model 
 
 from __future__ import annotations
 
-from dashfx.run.standing import LONGER, UNTOUCHED, WIDER, Standing
+from dashfx.run.standing import DISTILLED, LONGER, UNTOUCHED, WIDER, Standing
 from dashfx.task.lead import Lead
 
 ALIKE = 0.1  # of the untouched model's training: costs that are nearer than this are called equal
@@ -19,7 +19,11 @@ def outcome(searched: Standing, untouched: Standing | None, kept: Standing | Non
         return f"validation: {searched.value:.4f}; unchanged"
     assert untouched is not None  # without one, nothing is said of a model that has changed
     values = f"validation: searched {told(searched)}, untouched {told(untouched)}"
-    return f"{values}; {kept.name if kept else untouched.name} is kept" if changed else f"{values}; unchanged"
+    if not changed:
+        return f"{values}; unchanged"
+    if kept and kept.origin == DISTILLED:
+        return f"{values}; {(searched if kept.genotype == searched.genotype else untouched).name} is kept, distilled"
+    return f"{values}; {kept.name if kept else untouched.name} is kept"
 
 
 def verdict(searched: Standing, controls: dict[str, Standing], kept: Standing | None, changed: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,9 @@ from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
 from dashfx.cost.latency import Figures, compare
-from dashfx.run.result import Standing
+from dashfx.run.result import DISTILLED, Standing
 from dashfx.run.run import Run
+from dashfx.stages.ensemble.members import members_of, steps_to
 from dashfx.stages.finalists import Decision, Trained
 from dashfx.task import output_errors, scores_by_class
 from dashfx.task.lead import Answers, Lead, answers, lead
@@ -34,11 +35,13 @@ def compared(decision: Decision) -> list[Standing]:
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
     search = steps_of(run, *{epoch.stage for epoch in run.ledger.history if of_supernet(epoch.stage)})
-    return [_standing(decision, each, found.get(id(each)), leads.get(id(each)), search) for each in decision.trained]
+    before = {DISTILLED: steps_to(run, members_of(decision)), decision.searched.finalist.origin: search}
+    return [_standing(decision, each, found.get(id(each)), leads.get(id(each)), before) for each in decision.trained]
 
 
-def _standing(decision: Decision, each: Trained, figures: Figures | None, lead: Lead | None, search: int) -> Standing:
-    by_search = each.finalist.origin == decision.searched.finalist.origin
+def _standing(
+    decision: Decision, each: Trained, figures: Figures | None, lead: Lead | None, before: Mapping[str, int]
+) -> Standing:
     return Standing(
         each.finalist.name,
         each.finalist.origin,
@@ -46,7 +49,7 @@ def _standing(decision: Decision, each: Trained, figures: Figures | None, lead: 
         each.finalist.stage,
         each.valid,
         each.steps,
-        search if by_search else 0,
+        before.get(each.finalist.origin, 0),
         figures,
         each is decision.kept,
         each.judged,

@@ -163,7 +163,8 @@ def test_a_retraining_that_validation_ends_has_at_most_what_fits(
     """The search keeps one epoch of 25 s, as 500 are reckoned with for retraining; the rest is 5 epochs of 50 s."""
     monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
     monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
-    options = config(budget="6m", control=True, retrain={"batch_size": 16})
+    wider = {"kernels": [5, 7], "dilations": [1], "keep_original": False}  # so that there is a control
+    options = config(budget="6m", control=True, retrain={"batch_size": 16}, space=wider)
     result = dashfx.search(ToyNet, DATA, config=options, out=tmp_path / "run")
     for name in ("retrain", "control"):
         epochs = [epoch for epoch in result.history if epoch.stage == name]

@@ -63,7 +63,7 @@ def train_finalist(job: Job) -> Answer:
 
 
 def _train(task: Task) -> Answer:
-    run = as_trained(task.run, int(task.job.more)).for_retraining()
+    run = as_trained(task.run, int(task.job.more or 1)).for_retraining()
     return Answer(retrain(run, task.model(run), task.job.name, convs=task.convs).valid)
 
 

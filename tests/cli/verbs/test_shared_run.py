@@ -44,9 +44,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "data.npz", x=rng.normal(size=(60, 1, 16)).astype(np.float32), y=np.arange(60) % 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert (
-            run(["search", "net.py:Net", "--data", "data.npz", "--strategy", "ladder:most=1", *OPTIONS, "--out", "run"]) == 0
-        )
+        given = ["net.py:Net", "--data", "data.npz", "--strategy", "ladder:most=1", "--out", "run"]
+        assert run(["search", *given, *OPTIONS]) == 0
     return folder
 
 

@@ -21,7 +21,9 @@ from dashfx.train.length import Bounds, bounds_of
 
 
 def config(epochs: int = 60, more: dict[str, Any] | None = None, **finalists: Any) -> RunConfig:
-    return RunConfig.parse({"retrain": {"epochs": epochs}, "finalists": finalists, **(more or {})})
+    return RunConfig.parse(
+        {"search": {"strategy": "dash"}, "retrain": {"epochs": epochs}, "finalists": finalists, **(more or {})}
+    )
 
 
 def full(config: RunConfig) -> Bounds:

@@ -192,7 +192,7 @@ def test_what_a_users_code_raises_is_one_line(run: Run) -> None:
 
 
 def test_an_error_of_a_training_ends_the_run_unless_it_diverges(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise DataError("no rows")
 
     with monkeypatch.context() as patch:
