@@ -7,7 +7,7 @@ from typing import Any
 
 EFFORTS: dict[str, dict[str, Any]] = {
     # No choice: every conv gets several kernels that share its channels, beside the untouched model.
-    "quick": {"search": {"strategy": "ladder:most=1"}, "finalists": {"longer": False}},
+    "quick": {"search": {"strategy": "ladder:most=1"}, "finalists": {"longer": False}, "ensemble": {"count": "auto"}},
     "default": {},
     # After DASHA (Xu et al., "Specialized Foundation Models Struggle to Beat Supervised Baselines", ICLR 2025): search,
     # tuning by halving, a last training on all rows; several seeds and an average of the best beside it.

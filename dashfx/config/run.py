@@ -168,14 +168,19 @@ class RunConfig(Strict):
 
     @staticmethod
     def _with_strategy(options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv."""
+        """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv.
+
+        What the ladder trains is averaged too: that costs nothing more, and gains the most.
+        """
         blocks = (options.get(name) or {} for name in ("search", "space", "tune"))
         search, space, tune = (block if isinstance(block, Mapping) else {} for block in blocks)
         if search.get("strategy", AUTO) != AUTO or options.get("search", {}) not in (search, None):
             return options
         tuned = tune.get("space") if isinstance(tune.get("space"), Mapping) else {}
         by_conv = search.keys() - {"strategy"} or {"kernels", "dilations"} & space.keys() or "rule" in (tuned or {})
-        return {**options, "search": {**search, "strategy": "dash" if by_conv else LADDER}}
+        if by_conv:
+            return {**options, "search": {**search, "strategy": "dash"}}
+        return {"ensemble": {"count": AUTO}, **options, "search": {**search, "strategy": LADDER}}
 
     @staticmethod
     def _gentler_from_a_checkpoint(options: Mapping[str, Any]) -> Mapping[str, Any]:

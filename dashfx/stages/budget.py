@@ -227,7 +227,7 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         untouched = untouched_trainings(config, bounds, proposals, ratio)
         together += untouched * retrained(None) if config.control else 0.0
         # Distilling also asks every member: a forward pass of each, about a third of a step.
-        together += config.ensemble.distil * (1 + config.ensemble.count / 3) * seconds
+        together += config.ensemble.distil * (1 + config.ensemble.wanted / 3) * seconds
     stages["retrain"] = StageCost(together, bounds.usual)
     return stages
 

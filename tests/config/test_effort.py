@@ -38,6 +38,16 @@ def test_strategy_of_a_run(options: dict[str, Any], strategy: str) -> None:
     assert RunConfig.parse(config.model_dump(mode="json")) == config  # as its folder has it
 
 
+def test_what_the_ladder_trains_is_averaged_unless_told_otherwise() -> None:
+    def counts(**options: Any) -> tuple[object, int]:
+        ensemble = RunConfig.parse(options).ensemble
+        return ensemble.count, ensemble.wanted
+
+    assert counts() == counts(effort="quick") == ("auto", 2) and counts(effort="thorough") == (3, 3)
+    assert counts(ensemble={"count": 0}) == counts(search={"epochs": 5}) == (0, 0)
+    assert counts(search={"strategy": "ladder"}) == (0, 0) and counts(ensemble={"count": 5}) == (5, 5)
+
+
 def test_what_is_said_wins_over_the_effort() -> None:
     thorough = RunConfig.parse({"effort": "thorough", "finalists": {"seeds": 1}, "tune": {"trials": 2}})
     assert (thorough.finalists.seeds, thorough.finalists.count, thorough.finalists.refit) == (1, 2, True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from dashfx.config.search import AUTO
 from dashfx.cost.latency import compare
 from dashfx.deploy.averaged import Averaged
 from dashfx.deploy.loader_ensemble import Part, write_ensemble
@@ -32,10 +33,14 @@ def averaged(decision: Decision) -> Ensemble | None:
     the others, or the file is not what PyTorch computes, `why` says so and the run goes on.
     """
     run, kept, average = decision.run, decision.kept, decision.run.inputs.task.average
-    if not (wanted := run.config.ensemble.count) or kept.model is None:
+    asked, wanted = run.config.ensemble.count, run.config.ensemble.wanted
+    if not wanted or kept.model is None:
         return None
     members = members_of(decision)
-    if why := unfit(run, members):
+    why = unfit(run, members)
+    if why and asked == AUTO:
+        return None
+    if why:
         run.note(f"{STAGE}: {why}")
         return Ensemble(why=why)
     if len(members) < wanted:

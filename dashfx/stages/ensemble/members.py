@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dashfx.config.run import RunConfig
+from dashfx.config.search import AUTO
 from dashfx.deploy.averaged import AVERAGES
 from dashfx.errors import ConfigError, TaskError
 from dashfx.run.result import DISTILLED, SEARCHED
@@ -29,7 +30,7 @@ def check_ensemble(run: Run) -> None:
         ConfigError: more members than the run trains models.
     """
     count, task = run.config.ensemble.count, run.inputs.task
-    if not count:
+    if not count or count == AUTO:
         return
     if task.average not in AVERAGES:
         raise TaskError(
@@ -90,7 +91,7 @@ def members_of(decision: Decision) -> list[Training]:
     for training in ranked(decision.run, [one for each in held or rivals for one in trainings_of(decision.run, each)]):
         if not any(same_weights(training.model, other.model) for other in found):
             found.append(training)
-    return found[: decision.run.config.ensemble.count]
+    return found[: decision.run.config.ensemble.wanted]
 
 
 def may_be_averaged(finalist: Finalist) -> bool:
