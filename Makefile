@@ -12,7 +12,7 @@ ZOO    := .zoo-venv
 .PHONY: help demo test lint bench zoo clean
 
 help:
-	@echo "make demo   search examples/my_model.py:Net on handwritten digits, retrain it, write $(DEMO)/model.onnx"
+	@echo "make demo   search examples/my_model.py:Net on handwritten digits, train and compare, write $(DEMO)/model.onnx"
 	@echo "make test   run the tests"
 	@echo "make lint   ruff check, ruff format --check, mypy"
 	@echo "make bench  run the benchmarks of tests/bench"
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@echo "== demo: searching examples/my_model.py:Net on handwritten digits =="
 	@rm -rf $(DEMO)
-	$(BIN)/dashfx search examples/my_model.py:Net --data digits --kernels 3,5,7 --dilations 1,2 --seed 0 --out $(DEMO)
+	$(BIN)/dashfx search examples/my_model.py:Net --data digits --seed 0 --out $(DEMO)
 	@echo "== done: see $(DEMO)/report.html and $(DEMO)/model.onnx =="
 
 test: $(STAMP)

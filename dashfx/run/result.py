@@ -169,7 +169,8 @@ class Result:
         for origin in (UNTOUCHED, LONGER, WIDER):
             if (found := self.finalist(origin)) is not None:
                 controls[origin] = found
-        return verdict.verdict(searched, controls, self.kept, self.changed)
+        ended = self.convergence(controls[UNTOUCHED].stage) if UNTOUCHED in controls else None
+        return verdict.verdict(searched, controls, self.kept, self.changed, ended is not None and ended.converged)
 
     def _ended(self, stage: str) -> dict[str, Any]:
         found = self.convergence(stage)

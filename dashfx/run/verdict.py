@@ -10,6 +10,7 @@ from dashfx.run.standing import DISTILLED, LONGER, UNTOUCHED, WIDER, Standing
 from dashfx.task.lead import Lead
 
 ALIKE = 0.1  # of the untouched model's training: costs that are nearer than this are called equal
+CONVERGED = "the untouched model's had converged, so more of it was not tried (--longer does)"
 NOBODY = "the search chose every conv's own kernel, so there is one model, and nobody has won"
 
 
@@ -26,11 +27,18 @@ def outcome(searched: Standing, untouched: Standing | None, kept: Standing | Non
     return f"{values}; {kept.name if kept else untouched.name} is kept"
 
 
-def verdict(searched: Standing, controls: dict[str, Standing], kept: Standing | None, changed: bool) -> str:
+def verdict(
+    searched: Standing,
+    controls: dict[str, Standing],
+    kept: Standing | None,
+    changed: bool,
+    converged: bool = False,
+) -> str:
     """The same as a sentence, with what else there is to compare.
 
     Args:
         controls: origin -> the untouched models, as usual, longer and wider, as far as they were trained.
+        converged: whether the untouched model's usual training had, as far as its epochs tell.
     """
     first = outcome(searched, controls.get(UNTOUCHED), kept, changed)
     if not changed:
@@ -38,7 +46,9 @@ def verdict(searched: Standing, controls: dict[str, Standing], kept: Standing | 
     rivals = [controls[origin] for origin in (UNTOUCHED, LONGER, WIDER) if origin in controls]
     parts = [first, *(against(searched, each) for each in rivals)]
     if LONGER not in controls and unequal(searched, controls[UNTOUCHED]):
-        parts.append("more training may explain such a difference as well as the choice does")
+        parts.append(
+            CONVERGED if converged else "more training may explain such a difference as well as the choice does"
+        )
     if lead := next((each.lead for each in rivals if each.lead), None):
         parts.append(f"differences on the same {lead.rows} validation rows with intervals of 95 % ({lead.how})")
     return "; ".join(parts)

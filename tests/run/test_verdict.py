@@ -50,6 +50,9 @@ def test_a_difference_in_training_stands_beside_the_figure() -> None:
     assert "after 2.50 times the untouched model's training" in text and "may explain such a difference" in text
     equal = said(replace(UNTOUCHED, lead=OPEN), searched=replace(SEARCHED, cost=1.04))
     assert "after equal training" in equal and "may explain" not in equal
+    controls = {"untouched": replace(UNTOUCHED, lead=OPEN)}
+    converged = verdict(SEARCHED, controls, SEARCHED, True, converged=True)
+    assert "2.50 times" in converged and "had converged, so more" in converged and "may explain" not in converged
 
 
 def test_a_longer_untouched_model_makes_it_equal() -> None:
