@@ -11,6 +11,7 @@ from dashfx.task.lead import Lead
 
 ALIKE = 0.1  # of the untouched model's training: costs that are nearer than this are called equal
 CONVERGED = "the untouched model's had converged, so more of it was not tried (--longer does)"
+UNKNOWN = "more training may explain such a difference as well as the choice does"
 NOBODY = "the search chose every conv's own kernel, so there is one model, and nobody has won"
 
 
@@ -46,9 +47,7 @@ def verdict(
     rivals = [controls[origin] for origin in (UNTOUCHED, LONGER, WIDER) if origin in controls]
     parts = [first, *(against(searched, each) for each in rivals)]
     if LONGER not in controls and unequal(searched, controls[UNTOUCHED]):
-        parts.append(
-            CONVERGED if converged else "more training may explain such a difference as well as the choice does"
-        )
+        parts.append(CONVERGED if converged else UNKNOWN)
     if lead := next((each.lead for each in rivals if each.lead), None):
         parts.append(f"differences on the same {lead.rows} validation rows with intervals of 95 % ({lead.how})")
     return "; ".join(parts)

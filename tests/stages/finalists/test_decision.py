@@ -15,9 +15,9 @@ import dashfx
 from dashfx.run.result import Result
 from dashfx.stages import retrain as retraining
 from dashfx.stages.finalists import training
-from dashfx.stages.finalists.training import derive_seed
 from dashfx.stages.retrain import Retrained
 from dashfx.train.convergence import Convergence
+from dashfx.train.fit import derive_seed
 
 Judge = Callable[[Mapping[str, tuple[float, float]]], None]
 
