@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ from dashfx.train.progress import Epoch, Observer, Observers
 
 GENOTYPE = Genotype({"conv1": Candidate(5), "conv2": Candidate(3, 2)})
 MODEL = f"{toys.__file__}:ToyNet"
+
+
+@pytest.fixture(autouse=True)
+def _modules_of_other_tests() -> Iterator[None]:
+    """A worker imports changed code anew, the toys among it, whose classes other tests know by their names."""
+    before = dict(sys.modules)
+    yield
+    sys.modules.update(before)
 
 
 @pytest.fixture
