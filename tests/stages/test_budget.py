@@ -175,6 +175,23 @@ def test_a_ladder_and_a_longer_untouched_model_keep_the_budget(
     assert f"{searched.cost:.2f} and {longer.cost:.2f} times" in result.verdict
 
 
+@pytest.mark.parametrize("last", ["refit", "distil"])
+def test_the_last_training_of_a_longer_model_that_is_kept_is_paid_for(
+    monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+
+    def models(longer: bool, wanted: bool) -> float:
+        more = {"finalists": {"longer": longer, "refit": wanted and last == "refit"}}
+        more |= {"ensemble": {"count": 3, "distil": wanted and last == "distil"}}
+        run = prepare(ToyNet, DATA, config=config(control=True, **more))
+        return measured(run, rewritten(run)[1], None)["retrain"].seconds / 25
+
+    of_longer, passes = models(True, False) - models(False, False), 2 if last == "distil" else 1
+    assert of_longer > 1 and models(False, True) - models(False, False) == pytest.approx(passes)
+    assert models(True, True) - models(True, False) == pytest.approx(passes * of_longer)
+
+
 def test_a_retraining_that_validation_ends_has_at_most_what_fits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

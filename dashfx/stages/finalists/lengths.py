@@ -84,11 +84,14 @@ def planned_longer(
 
 
 def trainings(config: RunConfig, full: Bounds, proposals: int = 1) -> float:
-    """How many full trainings follow the search, but for those of the untouched model; the low rungs by their share."""
+    """How many full trainings follow the search, the low rungs by their share.
+
+    Those of the untouched model, and of what is kept in the end (distil, refit), come on top.
+    """
     options = config.finalists
     models = min(options.count, proposals) + (config.tune.wanted and config.tune.finalist) + config.random_control
     models += config.control and bool(options.wider)
-    return options.trainings * models + race_epochs(config, full, proposals) / full.usual + options.refit
+    return options.trainings * models + race_epochs(config, full, proposals) / full.usual
 
 
 def untouched_trainings(
@@ -101,9 +104,16 @@ def untouched_trainings(
     """
     if not config.control:
         return 0.0
+    return config.finalists.trainings * (1 + longer_share(config, full, proposals, supernet, choice))
+
+
+def longer_share(
+    config: RunConfig, full: Bounds, proposals: int = 1, supernet: float = PLAIN_EPOCHS, choice: float = 1.0
+) -> float:
+    """How many full trainings, of the usual length, one of the longer untouched model is; 0 where there is none."""
     usual = Bounds(full.least, full.usual, full.usual)
-    longer = planned_longer(config, usual, proposals, supernet, choice) / full.usual if config.finalists.longer else 0.0
-    return config.finalists.trainings * (1 + longer * (longer > 1))
+    share = planned_longer(config, usual, proposals, supernet, choice) / full.usual
+    return share if config.control and config.finalists.longer and share > 1 else 0.0
 
 
 def planned_epochs(
@@ -140,6 +150,7 @@ def planned_epochs(
         stages |= {RANDOM: options.trainings * full} if config.random_control else {}
         stages |= {WIDER_STAGE: options.trainings * full} if config.control and options.wider else {}
         stages |= {LONGER_STAGE: options.trainings * longer} if config.control and longer else {}
-    stages |= {DISTIL: full} if config.ensemble.distil else {}
-    stages |= {REFIT: full} if options.refit else {}
+    last = max(full, stages.get(LONGER_STAGE, 0.0) / options.trainings)  # as long as the kept model's own training
+    stages |= {DISTIL: last} if config.ensemble.distil else {}
+    stages |= {REFIT: last} if options.refit else {}
     return {**epochs, **stages}

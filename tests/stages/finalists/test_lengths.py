@@ -97,11 +97,12 @@ def test_the_plan_names_every_training() -> None:
         "random": 180,
         "control-wider": 180,
         "control-longer": 3 * 130,  # two finalists of 60 epochs, and a third of the race
-        "refit": 60,
+        "refit": 130,  # where the longer one is kept
     }
     assert plan(many, 3, longer=70)["control-longer"] == 210
     assert "control-longer" not in plan(many, 3, longer=0)
     assert "control-longer" not in plan(config(longer=False), 3)
+    assert plan(config(longer=False, refit=True), 3)["refit"] == 60 == plan(many, 3, longer=0)["refit"]
 
 
 def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
@@ -135,7 +136,7 @@ def test_a_share_of_a_budget_is_enough_for_the_longer_model_of_that_share() -> N
 
 def test_trainings_count_seeds_and_shares() -> None:
     assert searched(config()) == 1 and searched(config(), 3) == 1.5
-    assert searched(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5 + 1
+    assert searched(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5
     assert searched(config(wider={"width": 8}, more={"random_control": True})) == 3
 
 
