@@ -36,6 +36,7 @@ from dashfx.stages.finalists import (
     Finalist,
     Lineup,
     chance_of,
+    choice_ratio,
     decided,
     epoch_ratio,
     lined_up,
@@ -113,14 +114,14 @@ def search(
     program, supernet = probed(run, program, supernet)
     chance, step, start = chance_of(run, supernet), step_work(run, supernet), start_from(supernet)
     run = budgeted(run, supernet)
-    bounds, ratio = epochs_of(run), epoch_ratio(run, supernet)
-    planned = planned_epochs(run.config, bounds, proposed(run), ratio)
+    bounds, ratios = epochs_of(run), (epoch_ratio(run, supernet), choice_ratio(run, supernet))
+    planned = planned_epochs(run.config, bounds, proposed(run), *ratios)
     run.session.observer.planned(planned, at_most=not bounds.given)
     proposals = searched(run, supernet)
     search = search_work(run, step)
     race = raced(run, proposals, program.sites, start)
     tuning = tuned(run, supernet, kept(run, race.first))
-    lineup = lined_up(run, supernet, race, tuning, chance, search)
+    lineup = lined_up(run, supernet, race, tuning, chance, search, planned)
     decision = distilled(decided(run, lineup, start, program, tuning), start)
     decision = refitted(decision, start)
     return delivered(decision, compared(decision), program.skips, averaged(decision))

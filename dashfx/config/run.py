@@ -180,7 +180,9 @@ class RunConfig(Strict):
         by_conv = search.keys() - {"strategy"} or {"kernels", "dilations"} & space.keys() or "rule" in (tuned or {})
         if by_conv:
             return {**options, "search": {**search, "strategy": "dash"}}
-        return {"ensemble": {"count": AUTO}, **options, "search": {**search, "strategy": LADDER}}
+        average = options.get("ensemble") or {}
+        average = {"count": AUTO, **average} if isinstance(average, Mapping) else average
+        return {**options, "ensemble": average, "search": {**search, "strategy": LADDER}}
 
     @staticmethod
     def _gentler_from_a_checkpoint(options: Mapping[str, Any]) -> Mapping[str, Any]:

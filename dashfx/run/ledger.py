@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from dashfx.blackbox.base import Row
 from dashfx.genotype import Genotype
@@ -28,6 +29,7 @@ class Ledger:
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
         found: what each search by trained mixtures came to, one a seed.
+        supernets: of these searches, as they have left them.
         notes: what a user should know, in the order in which it came up.
     """
 
@@ -36,6 +38,7 @@ class Ledger:
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    supernets: list[nn.Module] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def apart(self) -> Ledger:

@@ -28,7 +28,7 @@ class Standing:
         stage: the stage that trained it.
         valid: the task's metric on the validation part of the weights that stand for it; NaN where its training
             diverged.
-        steps: of all its trainings; `search_steps` of the search that led to it.
+        steps: of all its trainings; `search_steps` of the search that led to it, and of a distilled one's teachers.
         figures: also on the test part, with its size and latency; None for what was not measured there.
         kept: whether it is the model that is handed back.
         judged: what it was told from the others by: the mean metric of the last epochs, over its trainings.

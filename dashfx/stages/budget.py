@@ -27,7 +27,7 @@ from dashfx.ops import sites_of
 from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
-from dashfx.stages.finalists import epoch_ratio, trainings, untouched_trainings
+from dashfx.stages.finalists import choice_ratio, epoch_ratio, longer_share, trainings, untouched_trainings
 from dashfx.stages.retrain import epochs_of
 from dashfx.stages.rewrite import take_algorithms
 from dashfx.stages.search import proposed
@@ -222,12 +222,16 @@ def measured(run: Run, supernet: nn.Module | None, genotype: Genotype | None) ->
         stages["tune"] = StageCost(config.tune.trials * share * seconds, epochs)
     together, bounds = (config.finalists.trainings + config.finalists.refit) * seconds, epochs_of(run)
     if supernet is not None:  # the searched ones, by the tuned recipe and the plain one, and their controls
-        proposals, ratio = proposed(run), epoch_ratio(run, supernet)
+        proposals, ratios = proposed(run), (epoch_ratio(run, supernet), choice_ratio(run, supernet))
         together = trainings(config, bounds, proposals) * seconds
-        untouched = untouched_trainings(config, bounds, proposals, ratio)
-        together += untouched * retrained(None) if config.control else 0.0
+        untouched, plain = untouched_trainings(config, bounds, proposals, *ratios), 0.0
+        if config.control:
+            plain = retrained(None)
+            together += untouched * plain
         # Distilling also asks every member: a forward pass of each, about a third of a step.
-        together += config.ensemble.distil * (1 + config.ensemble.wanted / 3) * seconds
+        asked = config.ensemble.distil * (1 + config.ensemble.wanted / 3)
+        last = max(seconds, longer_share(config, bounds, proposals, *ratios) * plain)  # the kept one may be the longer
+        together += (asked + config.finalists.refit) * last
     stages["retrain"] = StageCost(together, bounds.usual)
     return stages
 

@@ -1,4 +1,4 @@
-"""Complete, the stage: beside each ONNX file of a run one that takes raw rows, or says what it answers."""
+"""Complete, the stage: beside each ONNX file of the single model one that takes raw rows, or says what it answers."""
 
 from __future__ import annotations
 
@@ -92,3 +92,5 @@ def complete(run: Run, model: nn.Module) -> None:
                 run.note(f"complete: {found}")
             except (ExportError, VerifyError) as error:  # the plain file is there, and stays
                 run.note(f"complete: no file beside {path.name}: {error}")
+        if folder.ensemble.is_file():
+            run.note(f"complete: {folder.ensemble.name} takes normalised inputs, as it has no complete file beside it")

@@ -34,7 +34,7 @@ from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
 from dashfx.space import Candidate
-from dashfx.stages.retrain import lowered, specialised
+from dashfx.stages.retrain import holding, lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
 from dashfx.strategies.agreement import Agreement
@@ -65,7 +65,7 @@ def lowered_of(folder: str | Path, data: str | None = None) -> tuple[nn.Module, 
     paths, config = existing_folder(folder)
     genotype = _searched(paths)
     run = _prepared(paths, _without_checkpoint(config, paths), data=data, shape_will_do=True)
-    supernet = _supernet(run, paths)
+    supernet = _supernet(run, paths, genotype)
     if supernet is None:
         return specialised(run, genotype), genotype
     return lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own"), genotype
@@ -212,7 +212,7 @@ def tune_folder(
     paths, _ = existing_folder(folder)
     genotype = _searched(paths)
     run = _prepared(paths, _without_checkpoint(config, paths), observer)
-    supernet = _supernet(run, paths)
+    supernet = _supernet(run, paths, genotype)
     if workers is not None:
         check_alone()
         run.session.workers = workers_of(workers)
@@ -372,10 +372,11 @@ def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Mo
     return run, supernet, training
 
 
-def _supernet(run: Run, paths: RunFolder) -> nn.Module | None:
-    """The supernet as the search left it; None where the search trained none."""
-    state = _state(paths)
-    return None if state is None else _restored(run, paths, state)
+def _supernet(run: Run, paths: RunFolder, genotype: Genotype) -> nn.Module | None:
+    """The supernet as the search left it, of several searches that which `lowered` takes; None where there is none."""
+    numbers = range(2, run.config.search.seeds + 1)
+    states = [state for suffix in ("", *(f"-{n}" for n in numbers)) if (state := _state(paths, suffix)) is not None]
+    return holding([_restored(run, paths, state) for state in states], genotype) if states else None
 
 
 def _restored(run: Run, paths: RunFolder, state: Path) -> nn.Module:
@@ -388,8 +389,8 @@ def _restored(run: Run, paths: RunFolder, state: Path) -> nn.Module:
     return supernet
 
 
-def _state(paths: RunFolder) -> Path | None:
-    """The file of the supernet as the search left it."""
+def _state(paths: RunFolder, suffix: str = "") -> Path | None:
+    """The file of the supernet as the search left it; the suffix is that of the stages of a further search."""
     # "settle" is what earlier versions called it
-    states = [paths.checkpoints / f"{stage}-last.pt" for stage in (ONE_BY_ONE, "settle", "search")]
+    states = [paths.checkpoints / f"{stage}{suffix}-last.pt" for stage in (ONE_BY_ONE, "settle", "search")]
     return next((file for file in states if file.is_file()), None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
+from dashfx.ops import sites_of
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
@@ -23,11 +24,24 @@ def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
     if run.config.retrain.weights != "inherit" or run.strategy.training is None:
         return specialised(run.for_retraining(), genotype)
-    program = trace(supernet, run.inputs.example)
+    program = trace(holding([supernet, *run.ledger.supernets], genotype), run.inputs.example)
     for step in lowering_passes(genotype, "inherit" if run.strategy.judges_mixtures else "own"):
         with run.stage(step.name):  # discretise, lower
             run.session.observer.passed(step(program.graph_module))
     return as_plain(program)
+
+
+def holding(supernets: Sequence[nn.Module], genotype: Genotype) -> nn.Module:
+    """The first supernet that has all candidates of a genotype yet; the first where none has.
+
+    A search that drops candidates on its way leaves none that a further one may have chosen.
+    """
+
+    def holds(supernet: nn.Module) -> bool:
+        left = {name: set(site.candidates) for name, site in sites_of(supernet).items()}
+        return all(left.get(name, set()).issuperset(choice.parts) for name, choice in genotype.items())
+
+    return next(filter(holds, supernets), supernets[0])
 
 
 def specialised(run: Run, genotype: Genotype) -> nn.Module:

@@ -36,7 +36,7 @@ def searched(run: Run, supernet: nn.Module) -> tuple[Genotype, ...]:
     """What the search proposes, the likeliest first, and each once: one candidate per site, in each of them.
 
     With `search.seeds` it is run again from starts drawn anew, in stages "search-2" and so on; the ledger learns what
-    each came to. Later stages go on from the first one's supernet.
+    each came to. Later stages go on from the first one's supernet, where that has all of a proposal's candidates yet.
     """
     seeds = 1 if run.strategy.is_control else run.config.search.seeds
     left = set(sites_of(supernet))
@@ -83,6 +83,7 @@ def _once(run: Run, supernet: nn.Module, suffix: str = "") -> tuple[Genotype, ..
         proposals = tuple(map(run.session.agree, strategy.proposals(context)))
     if strategy.judges_mixtures:
         run.ledger.found.append(context.found(proposals[0]))
+        run.ledger.supernets.append(supernet)
     return proposals
 
 

@@ -58,3 +58,10 @@ def test_what_is_said_wins_over_the_effort() -> None:
 def test_an_effort_that_is_none_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"option 'effort': .*'quick', 'default' or 'thorough'"):
         RunConfig.parse({"effort": "much"})
+
+
+def test_other_options_of_the_ensemble_leave_it_its_members() -> None:
+    assert RunConfig.parse({"ensemble": {"share": 0.3}}).ensemble.count == "auto"
+    assert RunConfig.parse({"ensemble": {"distil": True}}).ensemble.distil
+    assert RunConfig.parse({"ensemble": {"count": 0, "share": 0.3}}).ensemble.count == 0
+    assert RunConfig.parse({"ensemble": {"share": 0.3}, "search": {"strategy": "dash"}}).ensemble.count == 0

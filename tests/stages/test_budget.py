@@ -157,6 +157,41 @@ def test_a_run_in_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert any(note.startswith("budget of 360 s") for note in result.notes) and "budget" in result.seconds
 
 
+@pytest.mark.parametrize("epochs", [2, "auto"])
+def test_a_ladder_and_a_longer_untouched_model_keep_the_budget(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, epochs: int | str
+) -> None:
+    """Its widest rung costs more than the mean candidate, so equal training is more than the budget has."""
+    monkeypatch.setattr("dashfx.stages.export.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+    changes: dict[str, Any] = {"space": {"kernels": [3, 5, 19], "dilations": [1]}, "finalists": {"longer": True}}
+    changes |= {"retrain": {"epochs": epochs, "batch_size": 16}, "search": {"strategy": "ladder:multiscale=false"}}
+    options = config(budget="50m", control=True, **changes)
+    result = dashfx.search(ToyNet, DATA, config=options, out=tmp_path / "run")
+    assert 0.5 * 3000 < 25 * len(result.history) < 3000
+    assert any("control-longer: equal training is" in note for note in result.notes)
+    searched, longer = result.finalist("searched"), result.finalist("longer")
+    assert searched and longer and searched.cost and longer.cost and 1 < longer.cost < searched.cost
+    assert f"{searched.cost:.2f} and {longer.cost:.2f} times" in result.verdict
+
+
+@pytest.mark.parametrize("last", ["refit", "distil"])
+def test_the_last_training_of_a_longer_model_that_is_kept_is_paid_for(
+    monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setattr("dashfx.stages.budget.epoch_seconds", lambda *_: 25.0)
+
+    def models(longer: bool, wanted: bool) -> float:
+        more = {"finalists": {"longer": longer, "refit": wanted and last == "refit"}}
+        more |= {"ensemble": {"count": 3, "distil": wanted and last == "distil"}}
+        run = prepare(ToyNet, DATA, config=config(control=True, **more))
+        return measured(run, rewritten(run)[1], None)["retrain"].seconds / 25
+
+    of_longer, passes = models(True, False) - models(False, False), 2 if last == "distil" else 1
+    assert of_longer > 1 and models(False, True) - models(False, False) == pytest.approx(passes)
+    assert models(True, True) - models(True, False) == pytest.approx(passes * of_longer)
+
+
 def test_a_retraining_that_validation_ends_has_at_most_what_fits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

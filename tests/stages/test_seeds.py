@@ -213,3 +213,15 @@ def test_another_network_than_the_checkpoints_is_refused() -> None:
     config = {**options(1, as_retrained=True), "checkpoint": "weights.pt", "retrain": WIDE}
     with pytest.raises(ConfigError, match=r"search\.as_retrained searches the network that retrain.model_args make"):
         check_search(RunConfig.parse(config))
+
+
+def test_a_proposal_starts_from_its_own_supernet_where_the_first_has_dropped_it(tmp_path: Path) -> None:
+    """Deciding site by site leaves one candidate each, and the second search has chosen others."""
+    config = options(discretise="one-by-one") | {"finalists": {"count": 2, "longer": False}}
+    np.savez(tmp_path / "waves.npz", **arrays())
+    result = dashfx.search(MODEL, str(tmp_path / "waves.npz"), config=config, out=tmp_path / "run")
+    first, second = (each.genotype for each in result.finalists)
+    assert first != second
+    for genotype in (first, second):
+        (tmp_path / "run" / "genotype-searched.json").write_text(genotype.to_json())
+        assert lowered_of(tmp_path / "run")[1] == genotype

@@ -21,6 +21,7 @@ from dashfx.stages.compare import metric_of
 from dashfx.stages.ensemble.members import Training, members_of, steps_to, trainings_of
 from dashfx.stages.export import metadata, write_onnx
 from dashfx.stages.finalists import Decision
+from dashfx.stages.finalists.lengths import REFIT
 
 STAGE = "ensemble"
 IN_FLOAT = "int8: the ensemble's file stays in float; the int8 file is the single model's"
@@ -48,9 +49,11 @@ def averaged(decision: Decision) -> Ensemble | None:
     models = [each.model for each in members]
     with run.stage(STAGE, f"{len(models)} models"):
         whole = Averaged(models, str(average)).eval()
-        pair = {"alone": kept.model, STAGE: whole}
+        # A model that has learned from the validation part is worth there what the judged one was.
+        single, judged = decision.refit or kept.model, {"alone": kept.model, STAGE: whole}
+        pair = {"alone": single, STAGE: whole}
         metrics = {
-            name: (metric_of(run, model, "valid"), metric_of(run, model, "test")) for name, model in pair.items()
+            name: (metric_of(run, judged[name], "valid"), metric_of(run, model, "test")) for name, model in pair.items()
         }
         figures = compare(pair, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
         found = Ensemble(
@@ -88,10 +91,11 @@ def unfit(run: Run, members: Sequence[Training]) -> str:
 
 
 def steps_to_kept(decision: Decision, members: Sequence[Training]) -> int:
-    """Steps of all training that led to the model that is handed back, those of its teachers included."""
-    kept = decision.kept
+    """Steps of all training that led to the model that is handed back, those of its teachers and a refit included."""
+    kept, history = decision.kept, decision.run.ledger.history
     teachers = members if kept.finalist.origin == DISTILLED else ()
-    return steps_to(decision.run, [*trainings_of(decision.run, kept), *teachers])
+    refit = sum(epoch.steps for epoch in history if epoch.stage == REFIT)
+    return steps_to(decision.run, [*trainings_of(decision.run, kept), *teachers]) + refit
 
 
 def written(decision: Decision, members: Sequence[Training], whole: Averaged, found: Ensemble) -> Ensemble:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 
 from dashfx.deploy.averaged import Averaged
 from dashfx.errors import DivergedError
@@ -46,18 +47,28 @@ def distilled(decision: Decision, start: Start) -> Decision:
 
 
 def work_of_teachers(decision: Decision, members: Sequence[Training]) -> float:
-    """Of all that led to the members: search and race included where one of them is their choice."""
+    """Of all that led to the members and to the choice that is distilled.
+
+    Where the search found one of them, so did all that the best searched model was chosen from, see `Decision.led_to`.
+    """
+    found, origin = decision.searched, decision.searched.finalist.origin
     teachers = [each for each in decision.trained if any(each.finalist is member.finalist for member in members)]
-    by_search = any(each.finalist.origin == decision.searched.finalist.origin for each in teachers)
-    return sum(each.work for each in teachers) + decision.before * by_search
+    by_search = any(each.finalist.origin == origin for each in [*teachers, decision.kept])
+    others = sum(each.work for each in teachers if each.finalist.origin != origin)
+    return others + (decision.led_to(found) if by_search else 0.0)
 
 
 def decided_again(decision: Decision, found: Trained) -> Decision:
-    """The decision with the distilled model among the trained ones, and kept where it is better on validation."""
+    """The decision with the distilled model among the trained ones, and kept where it is better on validation.
+
+    It is trained on the run's own split alone, so it is held to the kept model's trainings there: other folds have
+    other rows.
+    """
     run, kept = decision.run, decision.kept
-    better = found.model is not None and run.inputs.task.better(found.judged, kept.judged)
+    alone = fmean(done.judged for done in kept.seeds[:: run.config.finalists.folds])
+    better = found.model is not None and run.inputs.task.better(found.judged, alone)
     if found.model is not None:
         end = "it is handed back" if better else "not better, so that one stays"
         values = f"{run.inputs.task.metric_name} on validation {found.judged:.4f}"
-        run.note(f"{DISTIL}: {values}, {kept.judged:.4f} of the {kept.finalist.name} model by itself; {end}")
+        run.note(f"{DISTIL}: {values}, {alone:.4f} of the {kept.finalist.name} model by itself; {end}")
     return replace(decision, trained=(*decision.trained, found), kept=found if better else kept)

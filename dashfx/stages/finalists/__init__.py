@@ -7,10 +7,10 @@ short says little about one that ends; and the untouched model always reaches th
 
 from dashfx.stages.finalists.base import CONTROL, DISTIL, PLAIN, RETRAIN, Decision, Finalist, Start, Trained
 from dashfx.stages.finalists.decision import best_of, decided
-from dashfx.stages.finalists.lengths import planned_epochs, trainings, untouched_trainings
+from dashfx.stages.finalists.lengths import longer_share, planned_epochs, trainings, untouched_trainings
 from dashfx.stages.finalists.lineup import Lineup, by_rule_of, chance_of, lined_up, start_from
 from dashfx.stages.finalists.race import Race, raced
-from dashfx.stages.finalists.work import epoch_ratio, search_work, step_work
+from dashfx.stages.finalists.work import choice_ratio, epoch_ratio, search_work, step_work
 
 __all__ = [
     "CONTROL",
@@ -26,9 +26,11 @@ __all__ = [
     "best_of",
     "by_rule_of",
     "chance_of",
+    "choice_ratio",
     "decided",
     "epoch_ratio",
     "lined_up",
+    "longer_share",
     "planned_epochs",
     "raced",
     "search_work",

@@ -54,7 +54,7 @@ def _with_controls(
     if untouched is None:
         return decision
     wanted = _longer_is_wanted(run, untouched)
-    candidate = longer(run, untouched, decision.led_to(decision.searched)) if wanted else None
+    candidate = longer(run, untouched, decision.led_to(decision.searched), lineup.longest) if wanted else None
     epochs = epochs_of(run.with_config(candidate.recipe)).most if candidate else 0
     planned = planned_epochs(run.config, epochs_of(run), 1 + len(lineup.others), longer=epochs)
     run.session.observer.planned(planned, at_most=not epochs_of(run).given)

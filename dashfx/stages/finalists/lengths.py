@@ -68,36 +68,52 @@ def lengthened(epochs: int, work: float, total: float) -> int:
     return round(epochs * total / work) if work else epochs
 
 
-def planned_longer(config: RunConfig, full: Bounds, proposals: int, supernet: float = PLAIN_EPOCHS) -> float:
+def planned_longer(
+    config: RunConfig, full: Bounds, proposals: int, supernet: float = PLAIN_EPOCHS, choice: float = 1.0
+) -> float:
     """The epochs of the longer untouched model, where it is trained: all that may lead to the searched one.
 
     Args:
         full: of a full training.
-        supernet: what an epoch of the search costs in those of the untouched model.
+        supernet: what an epoch of the search costs in those of the untouched model; `choice` one of a chosen model.
     """
-    seeds, others = config.finalists.trainings, min(config.finalists.count, proposals) - 1
+    models = min(config.finalists.count, proposals) + (config.tune.wanted and config.tune.finalist)
     search = supernet * config.search.seeds * config.search.epochs if config.trains_supernet else 0.0
-    return (1 + others) * full.most + (search + race_epochs(config, full, proposals)) / seeds
+    race = race_epochs(config, full, proposals)
+    return choice * models * full.most + (search + choice * race) / config.finalists.trainings
 
 
 def trainings(config: RunConfig, full: Bounds, proposals: int = 1) -> float:
-    """How many full trainings follow the search, but for those of the untouched model; the low rungs by their share."""
+    """How many full trainings follow the search, the low rungs by their share.
+
+    Those of the untouched model, and of what is kept in the end (distil, refit), come on top.
+    """
     options = config.finalists
     models = min(options.count, proposals) + (config.tune.wanted and config.tune.finalist) + config.random_control
     models += config.control and bool(options.wider)
-    return options.trainings * models + race_epochs(config, full, proposals) / full.usual + options.refit
+    return options.trainings * models + race_epochs(config, full, proposals) / full.usual
 
 
-def untouched_trainings(config: RunConfig, full: Bounds, proposals: int = 1, supernet: float = PLAIN_EPOCHS) -> float:
-    """How many full trainings the untouched model has at most, the longer one by its share.
+def untouched_trainings(
+    config: RunConfig, full: Bounds, proposals: int = 1, supernet: float = PLAIN_EPOCHS, choice: float = 1.0
+) -> float:
+    """How many full trainings, of the usual length, the untouched model has, the longer one by its share.
 
     Args:
-        supernet: what an epoch of the search costs in those of the untouched model.
+        supernet: what an epoch of the search costs in those of the untouched model; `choice` one of a chosen model.
     """
     if not config.control:
         return 0.0
-    longer = planned_longer(config, full, proposals, supernet) / full.most if config.finalists.longer else 0.0
-    return config.finalists.trainings * (1 + longer * (longer > 1))
+    return config.finalists.trainings * (1 + longer_share(config, full, proposals, supernet, choice))
+
+
+def longer_share(
+    config: RunConfig, full: Bounds, proposals: int = 1, supernet: float = PLAIN_EPOCHS, choice: float = 1.0
+) -> float:
+    """How many full trainings, of the usual length, one of the longer untouched model is; 0 where there is none."""
+    usual = Bounds(full.least, full.usual, full.usual)
+    share = planned_longer(config, usual, proposals, supernet, choice) / full.usual
+    return share if config.control and config.finalists.longer and share > 1 else 0.0
 
 
 def planned_epochs(
@@ -105,6 +121,7 @@ def planned_epochs(
     retraining: Bounds,
     proposals: int = 1,
     supernet: float = PLAIN_EPOCHS,
+    choice: float = 1.0,
     longer: float | None = None,
 ) -> dict[str, float]:
     """The epochs of each stage that trains, at most; a trial's count by its share of the data.
@@ -112,12 +129,12 @@ def planned_epochs(
     Args:
         retraining: of a full training.
         proposals: how many the search makes.
-        supernet: what an epoch of the search costs in those of the untouched model.
-        longer: the epochs of the longer untouched model, once they are known; before, the most that it can have.
+        supernet: what an epoch of the search costs in those of the untouched model; `choice` one of a chosen model.
+        longer: the epochs of the longer untouched model, once they are known; before, the most that is reckoned with.
     """
     options, full = config.finalists, retraining.most
     if longer is None:
-        most = planned_longer(config, retraining, proposals, supernet) if options.longer else 0.0
+        most = planned_longer(config, retraining, proposals, supernet, choice) if options.longer else 0.0
         longer = round(most) if most > full else 0.0
     searches = range(1, config.search.seeds + 1) if config.trains_supernet else ()
     epochs: dict[str, float] = {f"search-{n}" if n > 1 else "search": config.search.epochs for n in searches}
@@ -133,6 +150,7 @@ def planned_epochs(
         stages |= {RANDOM: options.trainings * full} if config.random_control else {}
         stages |= {WIDER_STAGE: options.trainings * full} if config.control and options.wider else {}
         stages |= {LONGER_STAGE: options.trainings * longer} if config.control and longer else {}
-    stages |= {DISTIL: full} if config.ensemble.distil else {}
-    stages |= {REFIT: full} if options.refit else {}
+    last = max(full, stages.get(LONGER_STAGE, 0.0) / options.trainings)  # as long as the kept model's own training
+    stages |= {DISTIL: last} if config.ensemble.distil else {}
+    stages |= {REFIT: last} if options.refit else {}
     return {**epochs, **stages}

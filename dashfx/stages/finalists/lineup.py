@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ class Lineup:
         race: the low rungs.
         before: the work of the search and of the low rungs, see `work`.
         controls: whether the untouched model is trained beside them.
+        longest: the most epochs of a longer training of it, under a budget of wall time.
     """
 
     recipes: tuple[Finalist, ...]
@@ -42,20 +44,29 @@ class Lineup:
     race: Race | None = None
     before: float = 0.0
     controls: bool = True
+    longest: float = math.inf
 
 
 def lined_up(
-    run: Run, supernet: nn.Module, race: Race, tuned: Tuned | None, chance: Genotype | None, search: float
+    run: Run,
+    supernet: nn.Module,
+    race: Race,
+    tuned: Tuned | None,
+    chance: Genotype | None,
+    search: float,
+    planned: Mapping[str, float],
 ) -> Lineup:
     """What is trained in full.
 
     Args:
         search: the work of the search.
+        planned: the epochs of each stage, which a budget of wall time was divided by.
     """
     (name, genotype), *others = race.names.items()
     recipes = tuple(recipes_of(run, supernet, name, genotype, tuned))
     controls = run.config.control and not run.strategy.is_control
-    return Lineup(recipes, dict(others), chance, race, search + race.work, controls)
+    longest = planned.get(LONGER_STAGE, 0.0) / run.config.finalists.trainings if run.config.budget else math.inf
+    return Lineup(recipes, dict(others), chance, race, search + race.work, controls, longest)
 
 
 def recipes_of(run: Run, supernet: nn.Module, name: str, genotype: Genotype, tuned: Tuned | None) -> list[Finalist]:
@@ -114,21 +125,25 @@ def controls(run: Run, lineup: Lineup, sites: Mapping[str, Site], searched: Geno
     return found
 
 
-def longer(run: Run, untouched: Trained, total: float) -> Finalist | None:
+def longer(run: Run, untouched: Trained, total: float, longest: float = math.inf) -> Finalist | None:
     """The untouched model with a complete schedule that takes as much work as all that led to the searched one.
 
     None where it was trained as long already.
 
     Args:
         total: that work, in multiply-adds.
+        longest: the most epochs of a training; one that would be longer ends there, and a note says so.
     """
     seeds = len(untouched.seeds)
     epochs = sum(len(done.history) for done in untouched.seeds)  # fewer than configured where training stopped early
     wanted, full = round(lengthened(epochs, untouched.work, total) / seeds), epochs_of(run)
+    plan = "the untouched model, as long as all training of the searched one"
+    if wanted > longest:
+        run.note(f"{LONGER_STAGE}: equal training is {wanted} epochs, of which the budget has {int(longest)}")
+        wanted, plan = int(longest), "the untouched model, as long as the budget allows"
     if wanted <= (full.most if full.given else epochs / seeds):
         return None
     recipe, genotype = with_epochs(run.config, wanted), untouched.finalist.genotype
-    plan = "the untouched model, as long as all training of the searched one"
     return Finalist("untouched, longer", LONGER, genotype, recipe, LONGER_STAGE, plan)
 
 

@@ -9,6 +9,7 @@ every machine and in a run that was interrupted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from torch import Tensor, nn
 
@@ -32,10 +33,24 @@ def macs_of(model: nn.Module, x: Tensor) -> float:
 
 def step_work(run: Run, supernet: nn.Module) -> float:
     """Multiply-adds of a supernet for one row, as it is before the search."""
-    plain = macs_of(run.inputs.given_model(), run.inputs.example[:1])
-    sites = [aggconv for aggconv in sites_of(supernet).values() if aggconv.site is not None]
-    own = sum(conv_macs(each.site, each.site.original) for each in sites if each.site)
-    return max(1.0, plain - own + sum(map(mixture_work, sites)))
+    plain, sites = macs_of(run.inputs.for_search().given_model(), run.inputs.example[:1]), traced_sites(supernet)
+    return max(1.0, plain - own_work(sites) + sum(map(mixture_work, sites)))
+
+
+def traced_sites(supernet: nn.Module) -> list[AggConv]:
+    return [aggconv for aggconv in sites_of(supernet).values() if aggconv.site is not None]
+
+
+def own_work(sites: Sequence[AggConv]) -> int:
+    """Multiply-adds of the sites with their own kernels, for one row."""
+    return sum(conv_macs(each.site, each.site.original) for each in sites if each.site)
+
+
+def choice_ratio(run: Run, supernet: nn.Module) -> float:
+    """What an epoch of a chosen model costs over one of the untouched model's, by the mean over its candidates."""
+    plain, sites = macs_of(run.inputs.for_search().given_model(), run.inputs.example[:1]), traced_sites(supernet)
+    chosen = sum(fmean(conv_macs(each.site, choice) for choice in each.candidates) for each in sites if each.site)
+    return (plain - own_work(sites) + chosen) / plain
 
 
 def mixture_work(aggconv: AggConv) -> float:
@@ -71,5 +86,5 @@ def search_work(run: Run, supernet: float) -> float:
     if isinstance(run.strategy.evaluator, ByTraining):
         steps = int(config.retrain.fraction * len(inputs.data.train)) // config.retrain.batch_size
         rows = len(run.ledger.evaluations) * run.strategy.evaluator.epochs * steps * config.retrain.batch_size
-        work += rows * macs_of(inputs.given_model(), inputs.example[:1])
+        work += rows * macs_of(inputs.for_search().given_model(), inputs.example[:1])
     return work

@@ -332,6 +332,16 @@ def width_of(file: Path) -> int:
     return load_file(file)["conv1.bias"].numel()
 
 
+def test_an_ensemble_has_no_complete_file_and_a_note_says_so(user: Path, tmp_path: Path) -> None:
+    result = search(user, tmp_path / "run", export={"preprocess": True}, ensemble={"count": 2})
+    assert {path.name for path in root_of(result).glob("*.onnx")} == {
+        "model.onnx",
+        "model.complete.onnx",
+        "ensemble.onnx",
+    }
+    assert any(note.startswith("complete: ensemble.onnx takes normalised inputs") for note in result.notes)
+
+
 def test_a_retraining_makes_no_ensemble_and_says_so(user: Path) -> None:
     genotype = Genotype({name: dashfx.Candidate(5) for name in ("conv1", "conv2")})
     spec, data = f"{user / 'net.py'}:ToyNet", str(user / "waves.npz")

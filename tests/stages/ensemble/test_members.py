@@ -19,6 +19,7 @@ from dashfx.run.result import DISTILLED, RANDOM, SEARCHED, UNTOUCHED
 from dashfx.run.run import Run
 from dashfx.space import Candidate
 from dashfx.stages.ensemble.average import part_of, unfit
+from dashfx.stages.ensemble.distil import decided_again, work_of_teachers
 from dashfx.stages.ensemble.members import (
     Training,
     check_ensemble,
@@ -141,6 +142,30 @@ def test_every_seed_is_a_training_and_other_folds_are_none() -> None:
     all_of_them = tuple(replace(each.seeds[0], judged=number / 10) for number in range(6))
     found = trainings_of(run, replace(each, seeds=all_of_them))
     assert [(one.name, one.stage, one.judged) for one in found] == [("a", "a", 0.0), ("a, seed 2", "a-seed-2", 0.3)]
+
+
+@pytest.mark.parametrize(("judged", "better"), [(0.65, True), (0.55, False)])
+def test_a_distilled_model_is_held_to_the_trainings_on_its_own_rows(judged: float, better: bool) -> None:
+    """Of two seeds and two folds the mean is 0.8 over all and 0.6 on the run's own split."""
+    run = run_of(finalists={"seeds": 2, "folds": 2})
+    each = trained("a", 0.8, 0)
+    each = replace(each, seeds=tuple(replace(each.seeds[0], judged=value) for value in (0.5, 1.0, 0.7, 1.0)))
+    found = decided_again(decision(run, each), trained("distilled", judged, 1, origin=DISTILLED))
+    assert (found.kept.finalist.origin == DISTILLED) == better
+    (note,) = [note for note in run.ledger.notes if note.startswith("distil: ")]
+    assert f"{judged:.4f}, 0.6000 of the a model" in note
+
+
+def test_a_distilled_model_has_had_all_training_that_found_its_choice() -> None:
+    """The search, both of its finalists, and the untouched model, each once, whoever of them is a member."""
+    run = run_of()
+    a, b = (replace(trained(name, 0.5, i), work=work) for i, (name, work) in enumerate((("a", 10.0), ("b", 20.0))))
+    untouched = replace(trained("untouched", 0.4, 2, origin=UNTOUCHED), work=4.0)
+    made = replace(decision(run, a, b, untouched), before=100.0)
+    assert work_of_teachers(made, of(a, untouched)) == work_of_teachers(made, of(a, b, untouched)) == 134
+    assert work_of_teachers(made, of(a, b)) == 130
+    alone = replace(made, kept=untouched)
+    assert work_of_teachers(alone, of(untouched)) == 4 and work_of_teachers(alone, of(untouched, b)) == 134
 
 
 def test_how_many_models_a_run_trains() -> None:

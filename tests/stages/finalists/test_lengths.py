@@ -97,11 +97,12 @@ def test_the_plan_names_every_training() -> None:
         "random": 180,
         "control-wider": 180,
         "control-longer": 3 * 130,  # two finalists of 60 epochs, and a third of the race
-        "refit": 60,
+        "refit": 130,  # where the longer one is kept
     }
     assert plan(many, 3, longer=70)["control-longer"] == 210
     assert "control-longer" not in plan(many, 3, longer=0)
     assert "control-longer" not in plan(config(longer=False), 3)
+    assert plan(config(longer=False, refit=True), 3)["refit"] == 60 == plan(many, 3, longer=0)["refit"]
 
 
 def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
@@ -111,9 +112,31 @@ def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
     assert controls(config(more={"control": False}), 1) == 0
 
 
+def test_a_longer_model_takes_what_the_searched_ones_cost_and_the_recipe_that_lost() -> None:
+    many = config(count=2)
+    assert longest(many, 3, supernet=2.0, choice=3.0) == 3 * (60 + 60 + 30) + 2 * 30
+    both = config(more={"tune": {"trials": 2}})
+    assert longest(both, 1, supernet=2.0) == 60 + 60 + 2 * 30
+    assert longest(config(more={"tune": {"trials": 2, "finalist": False}}), 1, supernet=2.0) == 60 + 2 * 30
+    assert plan(many, 3, 2.0, 3.0)["control-longer"] == longest(many, 3, supernet=2.0, choice=3.0)
+    assert controls(many, 3, 2.0, 3.0) == 1 + (3 * (60 + 60 + 30) + 2 * 30) / 60
+
+
+def test_a_share_of_a_budget_is_enough_for_the_longer_model_of_that_share() -> None:
+    """Of a length that validation finds a budget gives the usual one, which is then the most."""
+    options = {"search": {"strategy": "dash", "epochs": 50}, "retrain": {"batch_size": 64}, "finalists": {"count": 2}}
+    whole = RunConfig.parse(options)
+    usual = full(whole).usual
+    given = RunConfig.parse({**options, "search": {"strategy": "dash", "epochs": 10}})
+    shorter = Bounds(usual // 5, usual // 5, usual // 5)
+    assert full(whole).most > usual and not usual % 5
+    longer = planned_longer(given, shorter, 2, 2.0)
+    assert controls(whole, 2, 2.0) * usual / 5 == pytest.approx(usual / 5 + longer)
+
+
 def test_trainings_count_seeds_and_shares() -> None:
     assert searched(config()) == 1 and searched(config(), 3) == 1.5
-    assert searched(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5 + 1
+    assert searched(config(count=2, seeds=3, refit=True), 3) == 6 + 0.5
     assert searched(config(wider={"width": 8}, more={"random_control": True})) == 3
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from proposing import DATA, K5, run
+from proposing import DATA, K5, Proposing, options, run
 from toys import FAST, ToyNet
 
+import dashfx
 from dashfx.config.run import RunConfig
 from dashfx.data.both import trained_on_both
 from dashfx.run.prepare import prepare
@@ -55,3 +56,13 @@ def test_the_gate_holds_the_refitted_model_to_its_own_answers(tmp_path: Path) ->
 
 def test_without_the_option_nothing_is_trained_again() -> None:
     assert all(epoch.stage != "refit" for epoch in run(K5).history)
+
+
+def test_an_ensemble_is_held_against_the_model_that_is_handed_back() -> None:
+    """Its parameters are those that both parts have taught; on validation it is worth what the judged one was."""
+    config = {**options(refit=True), "ensemble": {"count": 2}}
+    result = dashfx.search(ToyNet, DATA, strategy=Proposing((K5,)), config=config)
+    assert result.ensemble and result.ensemble.alone and result.kept
+    alone, refit = result.ensemble.alone, sum(epoch.steps for epoch in result.history if epoch.stage == "refit")
+    assert (alone.valid, alone.test) == (pytest.approx(result.valid), pytest.approx(result.test))
+    assert refit and result.ensemble.alone_steps == refit + result.kept.steps

@@ -48,6 +48,21 @@ def test_a_mixture_costs_what_the_cheapest_algorithm_takes(monkeypatch: pytest.M
     assert len(sites_of(supernet)) == 2
 
 
+def test_a_choice_costs_the_mean_of_the_candidates() -> None:
+    run = prepared()
+    space = SearchSpace.product(kernels=[3, 7], dilations=[1])
+    supernet = dashfx.rewrite(ToyNet(), run.inputs.example, space, init="fresh")
+    assert work.choice_ratio(run, supernet) == pytest.approx((MACS + (4 * 2 + 4 * 4) * 2 * 24) / MACS)
+
+
+def test_a_search_of_the_network_that_is_retrained_costs_what_that_does() -> None:
+    more = {"search": {"as_retrained": True}, "retrain": {"weights": "fresh", "model_args": {"width": 8}}}
+    run = prepared(**more)
+    space = SearchSpace.product(kernels=[3], dilations=[1])
+    supernet = dashfx.rewrite(ToyNet(8), run.inputs.example, space, init="fresh")
+    assert work.epoch_ratio(run, supernet) == work.choice_ratio(run, supernet) == 1
+
+
 def test_a_search_costs_its_own_steps_and_the_genotypes_that_it_trained() -> None:
     run = prepared(search={"batch_size": 8})
     epoch = Epoch("search", 0, 1, 1.0, 0.5, 0.5, 0.1, 1.0, 1.0, {}, 5)
