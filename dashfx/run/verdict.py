@@ -42,9 +42,8 @@ def verdict(searched: Standing, controls: dict[str, Standing], kept: Standing | 
     if LONGER not in controls and unequal(searched, controls[UNTOUCHED]):
         parts.append("more training may explain such a difference as well as the choice does")
     if lead := next((each.lead for each in rivals if each.lead), None):
-        parts.append(
-            f"differences are those of the kept weights on the same {lead.rows} validation rows with intervals of 95 % ({lead.how})"
-        )
+        rows = f"the same {lead.rows} validation rows"
+        parts.append(f"differences are those of the kept weights on {rows} with intervals of 95 % ({lead.how})")
     return "; ".join(parts)
 
 
