@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
 from dashfx.cli import tables
+
+LARGE = 1e6  # as losses are where a training goes astray; from here on four decimals only take room
 
 
 def trained(facts: Mapping[str, Any]) -> Iterator[Table]:
@@ -72,12 +75,16 @@ def _averaged(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _spread(each: Mapping[str, Any]) -> str:
+    if each["valid"] is not None and math.isnan(each["valid"]):
+        return "diverged"
     spread = "" if each["spread"] is None else f"\n±{each['spread']:.4f}"  # below it: there are 80 columns
     return f"{_figure(each['judged'])}{spread}"
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.3g}"
 
 
 def _times(cost: float | None) -> str:

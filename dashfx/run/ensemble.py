@@ -52,7 +52,7 @@ class Ensemble:
         """What the average gains over the single model, and what that costs."""
         if self.figures is None or self.alone is None:
             return f"no ensemble: {self.why}"
-        pair, names = (self.figures, self.alone), ", ".join(each.name for each in self.members)
+        pair, names = (self.figures, self.alone), "; ".join(each.name for each in self.members)
         valid, test = (tuple(f"{value:.4f}" for value in each) for each in zip(*map(_metrics, pair), strict=True))
         latency = [f"{1e3 * figures.latency.median:.3g} ms" for figures in pair if figures.latency]
         costs = {

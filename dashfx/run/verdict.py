@@ -6,6 +6,8 @@ beside the figure that it may explain, and a choice that is the untouched model 
 
 from __future__ import annotations
 
+import math
+
 from dashfx.run.standing import DISTILLED, LONGER, UNTOUCHED, WIDER, Standing
 from dashfx.task.lead import Lead
 
@@ -49,7 +51,8 @@ def verdict(
     if LONGER not in controls and unequal(searched, controls[UNTOUCHED]):
         parts.append(CONVERGED if converged else UNKNOWN)
     if lead := next((each.lead for each in rivals if each.lead), None):
-        parts.append(f"differences on the same {lead.rows} validation rows with intervals of 95 % ({lead.how})")
+        rows = f"the same {lead.rows} validation rows"
+        parts.append(f"differences are those of the kept weights on {rows} with intervals of 95 % ({lead.how})")
     return "; ".join(parts)
 
 
@@ -61,6 +64,8 @@ def told(standing: Standing) -> str:
 
 def against(searched: Standing, other: Standing) -> str:
     """The searched model's difference to another, and after how much training of each."""
+    if math.isnan(other.value):
+        return f"the training of {other.name} diverged, so nothing is known against it"
     name = other.name if other.origin == UNTOUCHED else f"{other.name} ({told(other)})"
     return f"against {name} {_by(other.lead)}, after {unequal(searched, other) or 'equal training'}"
 

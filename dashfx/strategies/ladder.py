@@ -78,7 +78,9 @@ class Ladder(Strategy):
 
     def proposals(self, context: Context) -> tuple[Genotype, ...]:
         found = self._within(context.sites, context.limits, context.config)
-        context.note(f"ladder: {len(found)} rungs: {', '.join(_name(each) for each in found)}")
+        context.note(
+            f"ladder: {len(found)} rung{'s' if len(found) != 1 else ''}: {', '.join(_name(each) for each in found)}"
+        )
         return found
 
     def beside(self, sites: Mapping[str, AggConv], config: RunConfig) -> Choices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 from rich.console import Console
@@ -62,6 +63,14 @@ def test_the_race_is_a_table_of_its_own() -> None:
     ]
     lines = [line.split() for line in printed(*finalist_tables.trained(facts(UNTOUCHED, race=short))) if line.strip()]
     assert ["1", "k7", "d1", "10", "0.5000", "yes"] in lines and ["1", "k5", "d1", "10", "0.7000"] in lines
+
+
+def test_a_training_that_diverged_is_told_in_words_and_a_huge_loss_in_short() -> None:
+    gone = entry("untouched, longer", math.nan, test=None, parameters=None, macs=None, latency=None)
+    short = {"name": "k7 d3", "stage": "race-1-k7 d3", "epochs": 1, "loss": 6.59e24, "valid": 0.6, "kept": False}
+    text = " ".join(" ".join(printed(*finalist_tables.trained(facts(UNTOUCHED, gone, race=[short])))).split())
+    assert "untouched, longer diverged 2.50x" in text and "nan" not in text
+    assert "k7 d3 1 6.59e+24" in text
 
 
 def test_results_of_earlier_versions_have_the_table_that_they_had() -> None:

@@ -40,7 +40,8 @@ def test_figures_are_those_that_decide() -> None:
 def test_an_interval_that_holds_0_leaves_it_open() -> None:
     text = said(replace(UNTOUCHED, lead=OPEN))
     assert "against untouched +0.0200 [-0.0100, +0.0500], which is better is open" in text
-    assert "on the same 80 validation rows with intervals of 95 % (normal over the paired rows)" in text
+    assert "differences are those of the kept weights on the same 80 validation rows" in text
+    assert "with intervals of 95 % (normal over the paired rows)" in text
     assert "[+0.0050, +0.0500], better" in said(replace(UNTOUCHED, lead=CLEAR))
     assert "-0.0300 [-0.0500, -0.0100], worse" in said(replace(UNTOUCHED, lead=BEHIND))
 
@@ -68,6 +69,13 @@ def test_without_an_interval_none_is_claimed() -> None:
     assert "against untouched without an interval, after" in said(UNTOUCHED)
     few = Lead(0.5, math.nan, math.nan, 1, "normal over the paired rows")
     assert "against untouched without an interval, after" in said(replace(UNTOUCHED, lead=few))
+
+
+def test_of_a_diverged_control_no_figure_and_no_training_is_claimed() -> None:
+    gone = replace(standing("untouched, longer", "longer", math.nan, 2.5), valid=math.nan)
+    text = said(replace(UNTOUCHED, lead=CLEAR), gone)
+    assert "the training of untouched, longer diverged, so nothing is known against it" in text
+    assert "nan" not in text and "equal training" not in text
 
 
 def test_an_unchanged_model_has_not_won() -> None:

@@ -163,7 +163,8 @@ def proposals(model: nn.Module, space: SearchSpace, by: Any = "network", multisc
     ladder = Ladder(by, multiscale)
     found = ladder.proposals(given)
     names = [each.rule.removeprefix("ladder: ") for each in found]
-    assert given.notes == [f"ladder: {len(names)} rungs: {', '.join(names)}"] and ladder.search(given) == found[0]
+    rungs = "1 rung" if len(names) == 1 else f"{len(names)} rungs"
+    assert given.notes == [f"ladder: {rungs}: {', '.join(names)}"] and ladder.search(given) == found[0]
     return names
 
 

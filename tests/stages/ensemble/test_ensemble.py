@@ -21,12 +21,13 @@ from typer.testing import CliRunner
 import dashfx
 import dashfx.pipeline
 from dashfx.cli.main import app
+from dashfx.cost.latency import Figures
 from dashfx.deploy.averaged import Averaged
 from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
 from dashfx.report.page import write_report
-from dashfx.run.ensemble import Ensemble
+from dashfx.run.ensemble import Ensemble, Member
 from dashfx.run.result import DISTILLED, SEARCHED, UNTOUCHED, Result
 from dashfx.stages.ensemble import distil
 from dashfx.stages.reopen import model_of, result_of
@@ -349,3 +350,10 @@ def test_a_retraining_makes_no_ensemble_and_says_so(user: Path) -> None:
     assert ensemble_of(result).figures is None
     assert ensemble_of(result).sentence("accuracy").startswith("no ensemble: 1 model that may be handed back")
     assert result.to_dict()["ensemble"]["why"] and any(note.startswith("ensemble: 1 model") for note in result.notes)
+
+
+def test_names_of_members_that_hold_commas_stay_apart() -> None:
+    members = tuple(Member(name, "retrain", 0.9, 10) for name in ("untouched, longer, seed 2", "untouched, longer"))
+    figures = Figures(0.9, 0.8, 10, 20, None)
+    text = Ensemble(members, "probabilities", figures, figures).sentence("accuracy")
+    assert text.startswith("ensemble of 2 (untouched, longer, seed 2; untouched, longer) against")
