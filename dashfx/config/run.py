@@ -197,8 +197,8 @@ class RunConfig(Strict):
     def _one_last_training(self) -> RunConfig:
         if self.finalists.refit and self.ensemble.distil:
             raise ValueError(
-                "--refit trains the kept model by the labels alone, which a distilled model is not: leave --refit or "
-                "--distil away"
+                "--refit trains the kept model by the labels alone, which a distilled model is not: leave it (--effort "
+                "thorough brings it along: --set finalists.refit=false) or --distil away"
             )
         return self
 
