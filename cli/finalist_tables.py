@@ -75,7 +75,7 @@ def _averaged(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _spread(each: Mapping[str, Any]) -> str:
-    if each["valid"] is not None and math.isnan(each["valid"]):
+    if each["valid"] is None or math.isnan(each["valid"]):
         return "diverged"
     spread = "" if each["spread"] is None else f"\n±{each['spread']:.4f}"  # below it: there are 80 columns
     return f"{_figure(each['judged'])}{spread}"

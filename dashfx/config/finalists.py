@@ -22,7 +22,7 @@ class FinalistsConfig(Strict):
         share: the length of the last rung before the full training, as a share of it; a rung before it is `halving`
             times shorter.
         longer: also train the untouched model for as long as all training that led to the searched one: "auto" where
-            its usual training has not converged, true always, false never.
+            its usual training has not converged, and for three times that at most, true always, false never.
         wider: arguments of the model's class that make a wider untouched model, which is trained too and may be handed
             back; the value "auto" is the whole number that makes it as large as the searched model.
         refit: train the model that is kept once more on the training and the validation part together.

@@ -169,7 +169,7 @@ def _retraining(result: Result) -> list[str]:
     """Trainings that have not converged, and else a best epoch that was the last of a given number."""
     searched = result.finalist(SEARCHED)
     names = {searched.stage if searched else "retrain": "searched" if searched else "retrained"}
-    names |= {each.stage: each.name for each in result.finalists if each.figures}
+    names |= {each.stage: each.name for each in result.finalists if each.figures and each.origin != LONGER}
     ended = {name: found for stage, name in names.items() if (found := result.convergence(stage))}
     open_ended = [f"The {name} model's {found.sentence}." for name, found in ended.items() if not found.converged]
     return open_ended or _last_is_best(result, next(iter(names)))

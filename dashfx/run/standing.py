@@ -71,8 +71,8 @@ class Standing:
             "steps": self.steps,
             "search_steps": self.search_steps,
             "cost": None if self.cost is None else round(self.cost, 3),
-            "valid": self.valid,
-            "judged": self.judged,
+            "valid": known(self.valid),
+            "judged": known(self.judged),
             "spread": self.spread,
             "test": figures.test if figures else None,
             "parameters": figures.parameters if figures else None,
@@ -95,12 +95,12 @@ class Standing:
             facts["origin"],
             Genotype(choices, facts["rule"]),
             facts["stage"],
-            facts["valid"],
+            math.nan if facts["valid"] is None else facts["valid"],
             facts["steps"],
             facts["search_steps"],
             _figures(facts, figures),
             facts["kept"],
-            facts.get("judged", math.nan),
+            math.nan if facts.get("judged") is None else facts["judged"],
             facts.get("spread"),
             facts.get("seeds", 1),
             facts.get("cost"),
@@ -128,6 +128,17 @@ class Short:
     valid: float
     kept: bool
 
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Short:
+        """What `to_dict` gave."""
+        numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in facts.items()}
+        return cls(**numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """An entry of `race` in `result.json`."""
-        return asdict(self)
+        return {name: known(value) for name, value in asdict(self).items()}
+
+
+def known(value: Any) -> Any:
+    """As JSON has it: null for what is no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

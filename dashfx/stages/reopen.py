@@ -125,7 +125,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         evaluations = [_row(row) for row in read_log(paths.evaluations) if "fitness" in row]
     return {
         "finalists": _finalists(facts, genotype, paths),
-        "race": tuple(Short(**each) for each in facts.get("race", ())),
+        "race": tuple(map(Short.from_dict, facts.get("race", ()))),
         "refit": facts.get("refit"),
         "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,

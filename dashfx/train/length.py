@@ -120,7 +120,7 @@ class UntilPlateau(Length):
         for stable in range(least, min(most, len(history) + 1)):
             if flat.after(stable):
                 return self._closed(with_cool_down(stable), stable)
-        if len(history) < most and least < most:
+        if len(history) < most:
             return Plan(self.bounds.most, most, True, self._warm_up)
         return self._closed(self.bounds.most, most)
 

@@ -10,7 +10,7 @@ from typing import Any
 from finished import CHOICES
 
 from dashfx.cost.latency import Figures, Latency
-from dashfx.run.standing import Standing
+from dashfx.run.standing import Short, Standing
 from dashfx.run.verdict import outcome, verdict
 from dashfx.task.lead import Lead
 
@@ -98,6 +98,15 @@ def test_a_standing_is_read_as_it_was_written() -> None:
     assert Standing.from_dict(facts, None) == whole
     bare = replace(whole, figures=None, lead=None, spread=None)
     assert Standing.from_dict(json.loads(json.dumps(bare.to_dict())), None) == bare
+
+
+def test_what_diverged_has_no_number_in_the_file() -> None:
+    lost = replace(SEARCHED, valid=math.nan, judged=math.nan).to_dict()
+    text = json.dumps([lost, Short("a", "race-1-a", 5, math.nan, math.nan, False).to_dict()], allow_nan=False)
+    facts, short = json.loads(text)
+    again, before = Standing.from_dict(facts, None), Short.from_dict(short)
+    assert all(map(math.isnan, (again.valid, again.judged, before.loss, before.valid)))
+    assert (before.name, before.epochs, before.kept) == ("a", 5, False)
 
 
 def test_an_entry_of_an_earlier_version_is_read() -> None:

@@ -110,10 +110,13 @@ def test_once_found_it_stays_whatever_follows(metrics: list[float]) -> None:
 @pytest.mark.parametrize(
     ("most", "stable"), [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 4), (10, 8)], ids=lambda n: str(n)
 )
-def test_a_length_that_nothing_can_change_is_known_at_once(most: int, stable: int) -> None:
+def test_a_length_that_nothing_can_change_counts_as_cut_off(most: int, stable: int) -> None:
+    """Open until its cool-down, so that whoever reads the history sees that no plateau has ended it."""
     plan = after([], bounds=Bounds(most, most, most))
-    assert (plan.epochs, plan.stable, plan.open) == (most, stable, False)
-    assert plan.rate(most) == 0 and all(plan.rate(done / 8) > 0 for done in range(8 * most))
+    assert (plan.epochs, plan.stable, plan.open) == (most, stable, stable > 0)
+    closed = after(history([0.5] * stable), bounds=Bounds(most, most, most))
+    assert (closed.epochs, closed.stable, closed.open) == (most, stable, False)
+    assert closed.rate(most) == 0 and all(closed.rate(done / 8) > 0 for done in range(8 * most))
 
 
 def test_the_rate_rises_stays_and_falls() -> None:

@@ -12,6 +12,7 @@ from dashfx.stages.finalists.base import CONTROL, DISTIL, PLAIN, RETRAIN
 from dashfx.train.length import Bounds
 from dashfx.train.pace import PLAIN_EPOCHS
 
+TRIPLED = 3  # times its usual training: the most that the untouched model is trained longer without being asked to
 RACE, LONGER_STAGE, WIDER_STAGE, REFIT = "race", "control-longer", "control-wider", "refit"
 
 
@@ -80,7 +81,8 @@ def planned_longer(
     models = min(config.finalists.count, proposals) + (config.tune.wanted and config.tune.finalist)
     search = supernet * config.search.seeds * config.search.epochs if config.trains_supernet else 0.0
     race = race_epochs(config, full, proposals)
-    return choice * models * full.most + (search + choice * race) / config.finalists.trainings
+    equal = choice * models * full.most + (search + choice * race) / config.finalists.trainings
+    return min(equal, TRIPLED * full.most) if config.finalists.longer == AUTO else equal
 
 
 def trainings(config: RunConfig, full: Bounds, proposals: int = 1) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from dashfx.config.run import RunConfig
+from dashfx.config.search import AUTO
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.plugins import find
@@ -17,7 +18,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.finalists.base import CONTROL, PLAIN, RETRAIN, Finalist, Start, Trained
-from dashfx.stages.finalists.lengths import LONGER_STAGE, WIDER_STAGE, lengthened, with_epochs
+from dashfx.stages.finalists.lengths import LONGER_STAGE, TRIPLED, WIDER_STAGE, lengthened, with_epochs
 from dashfx.stages.finalists.race import Race, file_name
 from dashfx.stages.retrain import epochs_of, lowered
 from dashfx.strategies.rules import RandomChoice
@@ -138,9 +139,11 @@ def longer(run: Run, untouched: Trained, total: float, longest: float = math.inf
     epochs = sum(len(done.history) for done in untouched.seeds)  # fewer than configured where training stopped early
     wanted, full = round(lengthened(epochs, untouched.work, total) / seeds), epochs_of(run)
     plan = "the untouched model, as long as all training of the searched one"
-    if wanted > longest:
-        run.note(f"{LONGER_STAGE}: equal training is {wanted} epochs, of which the budget has {int(longest)}")
-        wanted, plan = int(longest), "the untouched model, as long as the budget allows"
+    tripled = round(TRIPLED * epochs / seeds) if run.config.finalists.longer == AUTO else wanted
+    if wanted > min(longest, tripled):
+        most, why = (int(longest), "the budget has no more") if longest < tripled else (tripled, "--longer has all")
+        run.note(f"{LONGER_STAGE}: equal training is {wanted} epochs, of which {most} are trained: {why}")
+        wanted, plan = most, f"the untouched model, for {most} of {wanted} epochs"
     if wanted <= (full.most if full.given else epochs / seeds):
         return None
     recipe, genotype = with_epochs(run.config, wanted), untouched.finalist.genotype

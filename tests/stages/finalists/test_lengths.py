@@ -113,7 +113,8 @@ def test_a_longer_model_takes_the_search_the_rungs_and_the_others() -> None:
 
 
 def test_a_longer_model_takes_what_the_searched_ones_cost_and_the_recipe_that_lost() -> None:
-    many = config(count=2)
+    many = config(count=2, longer=True)
+    assert longest(config(count=2), 3, supernet=2.0, choice=3.0) == 3 * 60  # what is trained without being asked to
     assert longest(many, 3, supernet=2.0, choice=3.0) == 3 * (60 + 60 + 30) + 2 * 30
     both = config(more={"tune": {"trials": 2}})
     assert longest(both, 1, supernet=2.0) == 60 + 60 + 2 * 30
