@@ -61,7 +61,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an ensemble of one": (search("--ensemble", "1"), "an average needs 2 models or more"),
     "an ensemble of more than is trained": (search("--ensemble", "3"), "--ensemble 3: this run trains 2 models that"),
     "an ensemble without a control": (search("--ensemble", "2", "--no-control"), "this run trains 1 model that may"),
-    "a teacher that is none": (search("--distil"), "give ensemble.count (--ensemble 2) too"),
+    "a teacher that is none": (search("--distil", "--strategy", "dash"), "give ensemble.count (--ensemble 2) too"),
     "a share of nothing": (search("--set", "ensemble.share=0"), "option 'ensemble.share'"),
     "a temperature of nothing": (search("--set", "ensemble.temperature=0"), "option 'ensemble.temperature'"),
     "a budget too small": (search("--max", "params=1k", "memory=1KB"), "budget memory=1KB: the least that this model"),
