@@ -328,24 +328,24 @@ def _block(stage: str) -> str:
 
 def validate(learner: Learner, data: Data, part: str = "valid") -> float:
     """The task's metric over a whole part, in eval mode."""
-    return validate_with_loss(learner, data, part)[0]
-
-
-def validate_with_loss(learner: Learner, data: Data, part: str = "valid") -> tuple[float, float]:
-    """The task's metric over a whole part, in eval mode, and the mean loss of its rows."""
     learner.model.eval()
-    task, losses, rows = learner.task, 0.0, 0
+    loader = data.loader(part, 4 * learner.config.batch_size)
+    return metric_over(learner.predict, loader, learner.task, learner.accelerator)
+
+
+def validate_with_loss(learner: Learner, data: Data) -> tuple[float, float]:
+    """The task's metric over the validation part, in eval mode, and the mean loss of its rows."""
+    learner.model.eval()
+    batches = list[tuple[int, Tensor]]()  # rows and loss of each, read at the end: the device is not waited for
 
     def tallied(pair: Batch) -> Batch:
-        nonlocal losses, rows
         output, y = learner.accelerator.gather_for_metrics(pair)
-        losses += len(y) * float(task.loss(output, y))
-        rows += len(y)
+        batches.append((len(y), learner.task.loss(output, y)))
         return output, y
 
-    loader = learner.accelerator.prepare_data_loader(data.loader(part, 4 * learner.config.batch_size))
-    metric = evaluate(learner.predict, loader, task, tallied)
-    return metric, losses / rows
+    loader = learner.accelerator.prepare_data_loader(data.loader("valid", 4 * learner.config.batch_size))
+    metric = evaluate(learner.predict, loader, learner.task, tallied)
+    return metric, sum(rows * float(loss) for rows, loss in batches) / sum(rows for rows, _ in batches)
 
 
 def metric_over(
