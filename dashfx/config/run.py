@@ -172,16 +172,13 @@ class RunConfig(Strict):
 
         What the ladder trains is averaged too: that costs nothing more, and gains the most.
         """
-        blocks = (options.get(name) or {} for name in ("search", "space", "tune"))
-        search, space, tune = (block if isinstance(block, Mapping) else {} for block in blocks)
-        if search.get("strategy", AUTO) != AUTO or options.get("search", {}) not in (search, None):
+        search, ensemble = ({} if options.get(name) is None else options[name] for name in ("search", "ensemble"))
+        if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
-        tuned = tune.get("space") if isinstance(tune.get("space"), Mapping) else {}
-        by_conv = search.keys() - {"strategy"} or {"kernels", "dilations"} & space.keys() or "rule" in (tuned or {})
-        if by_conv:
+        named = {"kernels", "dilations"} & _block(options, "space").keys()
+        if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}
-        average = options.get("ensemble") or {}
-        average = {"count": AUTO, **average} if isinstance(average, Mapping) else average
+        average = {"count": AUTO, **ensemble} if isinstance(ensemble, Mapping) else ensemble
         return {**options, "ensemble": average, "search": {**search, "strategy": LADDER}}
 
     @staticmethod
@@ -223,3 +220,9 @@ class RunConfig(Strict):
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _block(options: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A block of options; empty where none is given, and where it is something else, which is refused later."""
+    found = options.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -40,6 +41,10 @@ class Ledger:
     found: list[Found] = field(default_factory=list)
     supernets: list[nn.Module] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def steps(self, of: Callable[[str], bool]) -> int:
+        """Training steps of all stages whose name is one `of` those."""
+        return sum(epoch.steps for epoch in self.history if of(epoch.stage))
 
     def apart(self) -> Ledger:
         """The same ledger, but for seconds and memory, which then count nowhere."""

@@ -34,8 +34,9 @@ def compared(decision: Decision) -> list[Standing]:
         figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
-    search = steps_of(run, *{epoch.stage for epoch in run.ledger.history if of_supernet(epoch.stage)})
-    before = {DISTILLED: steps_to(run, members_of(decision)), decision.searched.finalist.origin: search}
+    before = {decision.searched.finalist.origin: run.ledger.steps(of_supernet)}
+    if any(each.finalist.origin == DISTILLED for each in decision.trained):
+        before[DISTILLED] = steps_to(run, members_of(decision))
     return [_standing(decision, each, found.get(id(each)), leads.get(id(each)), before) for each in decision.trained]
 
 
@@ -82,11 +83,6 @@ def answers_of(run: Run, model: nn.Module) -> Answers:
     with answering(run, model) as predict:
         pairs = ((predict(x), y) for x, y in prepared)
         return answers((accelerator.gather_for_metrics(pair) for pair in pairs), voters(loader))
-
-
-def steps_of(run: Run, *stages: str) -> int:
-    """Of the stages, and of their repetitions with other seeds."""
-    return sum(epoch.steps for epoch in run.ledger.history if epoch.stage.startswith(stages))
 
 
 def metric_of(run: Run, plain: nn.Module, part: str) -> float:

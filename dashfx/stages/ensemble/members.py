@@ -121,4 +121,4 @@ def steps_to(run: Run, trainings: Sequence[Training]) -> int:
     def led_there(stage: str) -> bool:
         return stage in stages or (by_search and (of_supernet(stage) or stage.startswith(f"{RACE}-")))
 
-    return sum(epoch.steps for epoch in run.ledger.history if led_there(epoch.stage))
+    return run.ledger.steps(led_there)

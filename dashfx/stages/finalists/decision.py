@@ -56,8 +56,9 @@ def _with_controls(
     wanted = _longer_is_wanted(run, untouched)
     candidate = longer(run, untouched, decision.led_to(decision.searched), lineup.longest) if wanted else None
     epochs = epochs_of(run.with_config(candidate.recipe)).most if candidate else 0
-    planned = planned_epochs(run.config, epochs_of(run), 1 + len(lineup.others), longer=epochs)
-    run.session.observer.planned(planned, at_most=not epochs_of(run).given)
+    bounds = epochs_of(run)
+    planned = planned_epochs(run.config, bounds, 1 + len(lineup.others), longer=epochs)
+    run.session.observer.planned(planned, at_most=not bounds.given)
     long = train_finalists(run, [candidate], start, needed=False) if candidate else []
     return replace(decision, trained=(*decision.trained, *long))
 
