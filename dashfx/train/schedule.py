@@ -14,15 +14,6 @@ from dashfx.plugins import Share, find, published
 Schedule = Callable[[float, FitConfig], float]  # (progress from 0 to 1, options) -> multiple of the peak rate
 
 
-def learning_rate(config: FitConfig, progress: float) -> float:
-    """The learning rate when `progress` (0 to 1) of the fit is done.
-
-    Raises:
-        ConfigError: no schedule of that name.
-    """
-    return config.lr * schedule_of(config)(progress, config)
-
-
 def schedule_of(config: FitConfig) -> Schedule:
     """What `schedule` names; "auto" is one cycle, where the length is given.
 

@@ -7,12 +7,12 @@ import torch
 
 from dashfx.config.search import FitConfig
 from dashfx.ops.relaxations.base import geometric
-from dashfx.train.schedule import fade, learning_rate
+from dashfx.train.schedule import fade, schedule_of
 
 
 def rates(schedule: str, **options: object) -> list[float]:
     config = FitConfig.parse({"lr": 0.5, "schedule": schedule, **options})
-    return [learning_rate(config, step / 100) for step in range(101)]
+    return [config.lr * schedule_of(config)(step / 100, config) for step in range(101)]
 
 
 def torchs(make: object) -> list[float]:
