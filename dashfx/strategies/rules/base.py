@@ -43,9 +43,9 @@ class SelectionRule(ABC):
             judge: whom it asks, where it is `judged`.
         """
         found = self.judged_by(judge, sites) if judge else self.select(sites)
-        if limits is None or limits.hold(found):
+        if limits is None or limits.held(found):
             return found
-        best = limits.best(self.preferred(sites), decisions_of(sites))
+        best = limits.chosen(self.preferred(sites), decisions_of(sites))
         return Genotype(best, f"{found.rule} within {limits}")
 
     @torch.no_grad()
