@@ -62,8 +62,8 @@ class SearchConfig(FitConfig):
         terms: what is added to the loss beside `cost`.
         edits: what is done to the candidates before the search, such as "within:share=0.5".
         budgets: the most that the chosen model may cost, each as "latency=2ms" or "params=0.7x" of the untouched one.
-        latency_threads, latency_provider: what latency is measured on: threads of ONNX Runtime, and its execution provider
-            by its short name, such as "cpu" or "cuda".
+        latency_threads, latency_provider: what latency is measured on: threads of ONNX Runtime, and its execution
+            provider by its short name, such as "cpu" or "cuda".
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
         held_out: the share that "first-order" learns them on.

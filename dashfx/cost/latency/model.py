@@ -167,8 +167,7 @@ class MeasuredLatency(TotalCost):
         found = latencies(models, row, self.place)
         if any(each is None for each in found):
             raise ExportError(
-                "the model's latency cannot be measured, because ONNX Runtime does not take it: leave out the budget of "
-                "it"
+                "the model's latency cannot be measured, because ONNX Runtime does not take it: leave out its budget"
             )
         return [each for each in found if each is not None]
 

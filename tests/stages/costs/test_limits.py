@@ -26,7 +26,7 @@ from dashfx.errors import ConfigError, VerifyError
 from dashfx.ops import sites_of
 from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
-from dashfx.stages.limits import budgets_of, choices_of, limited, times_of, unsteady
+from dashfx.stages.costs.limits import budgets_of, choices_of, limited, times_of, unsteady
 from dashfx.stages.rewrite import rewritten
 from dashfx.strategies.blackbox import fittest_held
 from dashfx.strategies.limited import Limited
