@@ -25,7 +25,7 @@ from dashfx.run.run import Run
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
-from dashfx.stages.costs.limits import limited
+from dashfx.stages.costs.limits import fixed, limited
 from dashfx.stages.ensemble.average import averaged
 from dashfx.stages.ensemble.distil import distilled
 from dashfx.stages.ensemble.members import check_ensemble
@@ -157,6 +157,7 @@ def retrain_genotype(
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
     check_complete(run.inputs)
+    run = fixed(run, genotype)
 
     def start_of(seeded: Run, _: Finalist) -> nn.Module:
         """The same start for every seed, where one was given or the run's seed has drawn it."""

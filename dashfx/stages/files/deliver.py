@@ -54,7 +54,7 @@ def delivered(
         int8=small,
         tuned=decision.tuned,
         ensemble=ensemble,
-        budgets=spent(run, genotype, model),
+        budgets=spent(run, genotype, model, report.path if report else None),
         **details(run, model),
     )
     if result.outcome:
