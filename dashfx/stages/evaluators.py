@@ -176,15 +176,6 @@ def proxy_batch(data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
     return (x, y) if data.kind == "classes" else (x,)
 
 
-def one_hot(sites: Mapping[str, AggConv], genotype: Genotype) -> dict[str, Tensor]:
-    """Coefficients (n_candidates,) a site: one for the genotype's choice."""
-    coefficients = {}
-    for name, site in sites.items():
-        coefficients[name] = torch.zeros_like(site.alpha.detach())
-        coefficients[name][site.candidates.index(genotype[name])] = 1
-    return coefficients
-
-
 def bound(genotype: Genotype, sites: Mapping[str, AggConv], path: str) -> Genotype:
     """The genotype with as many axes a choice as the model's sites have.
 
