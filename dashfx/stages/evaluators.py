@@ -25,6 +25,7 @@ from dashfx.run.inputs import Inputs
 from dashfx.strategies.base import Context, Evaluating, Evaluator
 from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.gradient import Gradient
+from dashfx.strategies.rules.base import one_hot
 from dashfx.supernet import specialise
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
 from dashfx.train.fit import derive_seed, validate

@@ -43,11 +43,7 @@ class FrankWolfe(torch.optim.Optimizer):
         self._costs = limited_costs(engine)
         self._masks = [site.mask.cpu().numpy() for site in engine.sites.values()]
         alphas = self._alphas()
-        points = [np.where(mask, each, 0.0) for mask, each in zip(self._masks, _rows(alphas), strict=True)]
-        points = [
-            each / each.sum() if each.sum() > 0 else mask / mask.sum()
-            for mask, each in zip(self._masks, points, strict=True)
-        ]
+        points = [_on_simplex(each, mask) for each, mask in zip(_rows(alphas), self._masks, strict=True)]
         over = [value - cost.most for value, cost in zip(self._values(points), self._costs, strict=True)]
         if not any(each > ROUNDING for each in over):
             return
@@ -117,6 +113,12 @@ class FrankWolfe(torch.optim.Optimizer):
 
     def _alphas(self) -> list[nn.Parameter]:
         return [each for group in self.param_groups for each in group["params"]]
+
+
+def _on_simplex(point: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What is left of a point when candidates have gone; the even mixture where that is nothing."""
+    alive = np.where(mask, point, 0.0)
+    return alive / alive.sum() if alive.sum() > 0 else mask / mask.sum()
 
 
 def _rows(tensors: Sequence[torch.Tensor]) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,13 @@ from dashfx.strategies.updates.frank_wolfe import FrankWolfe
 from dashfx.train.fit import fit
 
 OWN = parameters_of(ToyNet())
-PARTS = {"relaxation": "simplex", "alpha_optimizer": "frank-wolfe", "warmup": 0, "cost_weight": 0}
+PARTS: dict[str, Any] = {
+    "epochs": 4,
+    "relaxation": "simplex",
+    "alpha_optimizer": "frank-wolfe",
+    "warmup": 0,
+    "cost_weight": 0,
+}
 
 
 def started(*budgets: str) -> Engine:
@@ -101,13 +108,13 @@ def test_it_reaches_the_optimum_of_a_quadratic() -> None:
     aim = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     alpha = torch.nn.Parameter(torch.full((3,), 1 / 3, dtype=torch.float64))
     optimiser, point = FrankWolfe([alpha]), np.full(3, 1 / 3)
-    for k in range(300):
+    for k in range(100):
         alpha.grad = 2 * (alpha.detach() - aim)
         corner = np.eye(3)[int(np.argmin(2 * (point - aim.numpy())))]
         point = point + 2 / (k + 2) * (corner - point)
         optimiser.step()
         np.testing.assert_allclose(alpha.detach().numpy(), point, atol=1e-9)
-    assert float((alpha.detach() - aim).norm()) < 0.05
+    assert float((alpha.detach() - aim).norm()) < 0.1
 
 
 def test_gradients_may_be_averaged() -> None:
@@ -123,7 +130,7 @@ def test_a_killed_search_goes_on_bit_for_bit(tmp_path_factory: pytest.TempPathFa
     def run(folder: str, stopped: bool = False, resume: bool = False) -> Engine:
         random.seed(0)
         found = started(f"params={OWN + 12}")
-        observer = {"observer": Interrupt(3)} if stopped else {}
+        observer = {"observer": Interrupt(2)} if stopped else {}
         fit(found, DATA, stage="search", folder=tmp_path_factory.getbasetemp() / folder, resume=resume, **observer)
         return found
 
