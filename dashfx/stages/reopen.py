@@ -28,6 +28,7 @@ from dashfx.report.network import network
 from dashfx.run.files.lock import releasing
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
@@ -135,6 +136,8 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "ensemble": Ensemble.from_dict(facts["ensemble"]) if facts.get("ensemble") else None,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
         "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
+        "front": Front.from_dict(facts["front"]) if facts.get("front") else None,
+        "site_times": tuple(map(SiteTime.from_dict, facts.get("site_times", ()))),
         "agreement": Agreement.from_dict(facts["agreement"]) if facts.get("agreement") else None,
         "notes": list(map(str, facts["notes"])),
         "warnings": tuple(map(str, facts.get("warnings", ()))),
