@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
@@ -27,6 +28,7 @@ from dashfx.strategies.derivatives import Derivatives
 from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.frank_wolfe import FrankWolfe
 from dashfx.task import Task
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.train.fit import Batch, derive_seed
@@ -52,6 +54,7 @@ class Engine(Derivatives):
         weights: the sites' own weights and biases, those that candidates were given.
         rest: the other parameters that learn, at `search.lr_rest` of the rate; none with `search.freeze` "unsearched".
         warm: whether the warm-up is over, so that architecture parameters move.
+        limits: what the chosen model may cost; None where there is no budget.
         holds_out: whether a share of the training part is held out from the weights.
     """
 
@@ -68,8 +71,9 @@ class Engine(Derivatives):
         relaxation: Relaxation | None = None,
         monitors: Iterable[Monitor] = (),
         terms: Iterable[Term] = (),
+        limits: Limits | None = None,
     ) -> None:
-        self.task, self.config, self.accelerator = task, config, accelerator
+        self.task, self.config, self.accelerator, self.limits = task, config, accelerator, limits
         self.update = copy.deepcopy(update)
         self.sites = sites_of(supernet)
         self.relaxation: Relaxation = copy.deepcopy(relaxation) or SoftGumbel(*config.tau)
@@ -108,6 +112,8 @@ class Engine(Derivatives):
         weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
+        if isinstance(alphas, FrankWolfe):
+            alphas.attach(self)
         self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
         self.relaxation.attach(self)
         for term in self._terms:

@@ -117,7 +117,7 @@ class Ladder(Strategy):
                 + (", has all their taps" if steps.grows else "")
                 + " and fits the input; give larger kernels (--kernels) or another --strategy"
             )
-        held = tuple(each for each in found if limits is None or limits.hold(each))
+        held = tuple(each for each in found if limits is None or limits.held(each))
         if not held:
             raise ConfigError(
                 f"a ladder without rungs that fit: none of {', '.join(_name(each) for each in found)} holds {limits}; "

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 
 class Update(ABC):
-    """How weights and architecture parameters share a training step."""
+    """How weights and architecture parameters share a training step.
+
+    Attributes:
+        uses_held_out: whether a step sees a batch that the weights never do.
+        needs_budgets: whether it does nothing without a budget.
+    """
 
     uses_held_out: ClassVar[bool] = False
+    needs_budgets: ClassVar[bool] = False
 
     def begin(self, engine: Engine) -> None:
         """Look at the model before anything is trained.
