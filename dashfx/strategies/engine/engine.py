@@ -110,6 +110,11 @@ class Engine(Changing):
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         return {"weights": self._weight_optimiser, "alphas": self._alpha_optimiser}
 
+    @property
+    def generator(self) -> torch.Generator:
+        """Of the noise, seeded anew for every epoch, alike in all processes."""
+        return self._generator
+
     # ---- what updates call ---------------------------------------------------------------------------------------
 
     def coefficients(self) -> dict[str, Tensor]:
@@ -145,12 +150,20 @@ class Engine(Changing):
                 loss = loss + term.weight * term(Moment(self, batch, output, coef, part))
         return loss
 
+    def answer(self, x: Tensor, coef: Mapping[str, Tensor]) -> Tensor:
+        """The output with these coefficients, in full precision."""
+        with mixing(self.sites, coef):
+            return self.call(x)
+
     def zero_grad(self) -> None:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
 
-    def step_weights(self, loss: Tensor) -> None:
-        """Descend on the weights; also leaves gradients on the architecture parameters."""
+    def step_weights(self, loss: Tensor | None = None) -> None:
+        """Descend on the weights, with the gradients that they hold where no loss is given.
+
+        A loss also leaves gradients on the architecture parameters.
+        """
         self.descend(loss, self._weight_optimiser, [*self.weights, *self.rest])
 
     def step_alphas(self) -> None:

@@ -12,6 +12,7 @@ from dashfx.strategies.updates.first_order import FirstOrder
 from dashfx.strategies.updates.normalised import Normalised
 from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.relaxed import Relaxed
+from dashfx.strategies.updates.sandwich import Sandwich
 from dashfx.strategies.updates.unrolled import Unrolled
 
 UPDATES: dict[str, type[Update]] = {
@@ -21,6 +22,7 @@ UPDATES: dict[str, type[Update]] = {
     "amended": Amended,
     "relaxed": Relaxed,
     "normalised": Normalised,
+    "sandwich": Sandwich,
 }
 ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam, "expgrad": expgrad}
 
@@ -32,6 +34,7 @@ __all__ = [
     "Normalised",
     "OneLevel",
     "Relaxed",
+    "Sandwich",
     "Unrolled",
     "Update",
     "adam",
