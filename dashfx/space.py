@@ -244,7 +244,9 @@ class SearchSpace:
             for choice in choices:
                 check_mixable(choice)
             if {DENSE, NESTED} <= {choice.family for choice in choices}:
-                raise SpaceError(f"{name}: dense and nested are the same convs, with a kernel each or with one; give one")
+                raise SpaceError(
+                    f"{name}: nested convs are dense ones that share a kernel; give one of the two families"
+                )
 
     @classmethod
     def product(

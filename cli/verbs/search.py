@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, tables
+from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, space_options, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -32,6 +32,7 @@ def search(
     resume: options.Resume = False,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
+    families: space_options.Families = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,

@@ -14,8 +14,9 @@ from dashfx.cost.base import Choices, TotalCost, one_row
 from dashfx.cost.latency import Latency, latencies
 from dashfx.cost.latency_table import MODEL, LatencyTable, key_of, latency_file, layer_of
 from dashfx.errors import ExportError
-from dashfx.frontend.shared import conv_for, parts_in
+from dashfx.frontend.shared import parts_in
 from dashfx.frontend.tracing import Program, no_seed
+from dashfx.ops.families import conv_of
 from dashfx.site import Site
 from dashfx.space import Candidate
 
@@ -77,8 +78,8 @@ class MeasuredLatency(TotalCost):
         if not unknown:
             return LatencyTable()
         with no_seed():
-            convs = [conv_for(site, layers[layer], torch.device("cpu"), torch.float32) for layer in unknown]
-            for part in [part for conv in convs for part in parts_in(conv)]:
+            convs = [conv_of(site, layers[layer], torch.device("cpu"), torch.float32) for layer in unknown]
+            for part in [part for conv in convs for part in parts_in(conv) if part.weight.requires_grad]:
                 part.reset_parameters()
             x = torch.randn(1, site.in_channels, *size)
         for layer, time in zip(unknown, latencies(convs, x), strict=True):

@@ -18,7 +18,8 @@ from dashfx.ops.autotune.estimate import choose
 from dashfx.ops.checks import axes_of, check_channels, check_input, check_names, per_axis, sides
 from dashfx.ops.families import families_at, misfit
 from dashfx.ops.families.layout import laid_out, layout_without
-from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
+from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
+from dashfx.ops.growth import covered, lacking, shared_taps, taps_of
 from dashfx.ops.mixture import Mixture, Sampled
 from dashfx.ops.sampled import sampled
 from dashfx.site import Site
@@ -117,8 +118,10 @@ class AggConv(Mixture):
         self._add_logits(device, dtype)
         self.register_buffer("fade", torch.ones((), device=device, dtype=dtype))
         self.register_buffer("residual", None)
-        self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
-        self._lacks: tuple[Tensor | None, ...] | None = None
+        self.register_buffer(
+            "_cover", covered(self.spec, self._original_spec.offsets(0)).to(self.fade), persistent=False
+        )
+        self.lacks: tuple[Tensor | None, ...] | None = None
         self.reset_parameters()
 
     def _take(self, choices: Sequence[Candidate]) -> None:
@@ -224,6 +227,10 @@ class AggConv(Mixture):
         """The parameters of a candidate, of the shapes that its family has."""
         return [self.weights[place] for place in self._layout.places[index]]
 
+    def plain_weights(self, index: int) -> list[Tensor]:
+        """The weights of the convs that a candidate is lowered to."""
+        return self.families[index].plain(self.theta(index), self.facts, self.candidates[index])
+
     def own_kernels(self) -> list[Tensor]:
         """Of each candidate its own kernel, (out, in / groups, *kernel)."""
         if self._layout.is_plain:
@@ -255,9 +262,16 @@ class AggConv(Mixture):
         spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
         return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
 
+    def nearest(self, index: int) -> Tensor:
+        """The kernel of candidate `index` that is nearest to `restricted`: what of the mixture it can keep."""
+        kernel, family, own = self.restricted(index), self.families[index], self.candidates[index]
+        if family.exact:
+            return kernel
+        return family.kernel(family.fit(kernel, self.theta(index), self.facts, own), self.facts, own, kernel)
+
     def new_taps(self) -> list[Tensor]:
         """Per candidate 1 at the taps that the original conv does not have, else 0: (*kernel)."""
-        original = self._original_taps()
+        original = self._original_spec.offsets(0)
         return [1 - shared_taps(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
 
     def covers(self) -> list[bool]:
@@ -276,7 +290,7 @@ class AggConv(Mixture):
         self._layout, left = layout_without(self._layout, indices, self.families)
         self.weights = nn.ParameterList([self.weights[place] for place in left])
         self._cover = self._cover[list(indices)]
-        self._lacks = None
+        self.lacks = None
         self.choices = {}  # measured with candidates that are gone
         if self._complete():
             self.residual = None
@@ -306,19 +320,18 @@ class AggConv(Mixture):
         Raises:
             SpaceError: shapes that are not the original conv's.
         """
-        expected = (self.out_channels, self.in_channels // self.groups, *self.original.kernel)
+        expected = self.out_channels, self.in_channels // self.groups, *self.original.kernel
         if tuple(weight.shape) != expected:
             raise SpaceError(f"{self._where()}cannot grow from weights {tuple(weight.shape)}; {expected} are needed")
         if bias is not None and (self.bias is None or bias.shape != self.bias.shape):
             raise SpaceError(f"{self._where()}a bias {tuple(bias.shape)} does not fit; build AggConv with bias=True")
-        source = [weight.to(self.alpha)]
-        spec = ConvSpec((self.original,), (self.padding,), self.stride)
+        source, spec = weight.to(self.alpha), self._original_spec
         for term in range(len(self.candidates)):
-            self.put(term, self._taps_of(source[0], term, spec))
+            self.put(term, taps_of(source, spec, self.spec.offsets(term)))
         if self.bias is not None:
             self.bias.copy_(torch.zeros_like(self.bias) if bias is None else bias)
-        self.residual = None if self._complete() else source[0].clone(memory_format=torch.contiguous_format)
-        self._lacks = None
+        self.residual = None if self._complete() else source.clone(memory_format=torch.contiguous_format)
+        self.lacks = None
         self.fade.fill_(1)
 
     def extra_repr(self) -> str:
@@ -339,7 +352,7 @@ class AggConv(Mixture):
             self.residual = self.alpha.new_zeros(shape)
         elif saved is None and prefix + "alpha" in state_dict:
             self.residual = None
-        self._lacks = None
+        self.lacks = None
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _complete(self) -> bool:
@@ -351,28 +364,11 @@ class AggConv(Mixture):
         return *self._terms(coef), self.bias if self._layout.all_biased else self._share_of_bias(coef)
 
     def _share_of_bias(self, coef: Tensor) -> Tensor | None:
-        """What counts of the bias: the coefficients of families that have one, and all of it at the start of a growth."""
+        """What counts of the bias: the coefficients of families that have one; as a conv has grown, all of it."""
         if self.bias is None:
             return None
         share = torch.stack([coef[i] for i, family in enumerate(self.families) if family.biased] or [0 * coef[0]]).sum()
         return self.bias * (share if self.residual is None else share + self.fade * (1 - share))
-
-    def _taps_of(self, kernel: Tensor, index: int, spec: ConvSpec) -> Tensor:
-        """A kernel of `spec` at the taps of a candidate, zeros where it has none: (out, in / groups, *kernel)."""
-        return aggregate([lattice_on(self.spec.offsets(index), spec)], [kernel], self.alpha.new_ones(1))[0]
-
-    @torch.no_grad()
-    def _lacking(self) -> tuple[Tensor | None, ...]:
-        """Of each candidate what the original's kernel has at its taps beside what it started as."""
-        assert self.residual is not None
-        if self._lacks is None or any(e is not None and e.device != self.fade.device for e in self._lacks):
-            spec, found = ConvSpec((self.original,), (self.padding,), self.stride), list[Tensor | None]()
-            for i, (family, c) in enumerate(zip(self.families, self.candidates, strict=True)):
-                wanted = self._taps_of(self.residual, i, spec)
-                start = family.fit(wanted, self.theta(i), self.facts, c)
-                found.append(None if family.exact else wanted - family.kernel(start, self.facts, c, self.fade))
-            self._lacks = tuple(found)
-        return self._lacks
 
     def _terms(self, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor]:
         """What the algorithms mix; the residual has coefficient 1."""
@@ -380,31 +376,18 @@ class AggConv(Mixture):
         if self.residual is None:
             return self.terms, kernels, coef
         if not self._layout.is_plain:
-            lacking = zip(kernels, self._lacking(), strict=True)
-            kernels = [own if lack is None else own + self.fade * lack for own, lack in lacking]
+            pairs = zip(kernels, lacking(self), strict=True)
+            kernels = [own if lack is None else own + self.fade * lack for own, lack in pairs]
         uncovered = 1 - torch.tensordot(coef.to(self._cover.dtype), self._cover, dims=1)  # (*original.kernel)
         rest = self.residual * (self.fade * uncovered)
         return self.terms, [*kernels, rest], torch.cat([coef, coef.new_ones(1)])
 
-    def _covered(self) -> Tensor:
-        """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""
-        return torch.stack(
-            [shared_taps(self._original_taps(), self.spec.offsets(i)) for i in range(len(self.candidates))]
-        )
-
-    def _original_taps(self) -> Points:
-        return ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
+    @property
+    def _original_spec(self) -> ConvSpec:
+        return ConvSpec((self.original,), (self.padding,), self.stride)
 
     def _bound(self, candidate: Candidate) -> float:
         return (self.in_channels // self.groups * candidate.taps) ** -0.5
-
-
-def shared_taps(taps: Points, others: Points) -> Tensor:
-    """1 at the taps that are among the others too, else 0: an axis of it for each axis of theirs."""
-    shared = torch.ones(())
-    for own, other in zip(taps, others, strict=True):
-        shared = shared.unsqueeze(-1) * torch.tensor([float(tap in other) for tap in own])
-    return shared
 
 
 def sites_of(model: nn.Module) -> dict[str, AggConv]:

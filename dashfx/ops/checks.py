@@ -53,9 +53,7 @@ def check_names(padding_mode: str, algorithms: Collection[str], algorithm: str) 
         raise SpaceError(f"AggConv: no algorithm {algorithm!r}{near}; there are {', '.join(algorithms)}")
 
 
-def check_input(
-    where: str, x: Tensor, in_channels: int, spec: ConvSpec, original: Candidate, padding: Padding
-) -> None:
+def check_input(where: str, x: Tensor, in_channels: int, spec: ConvSpec, original: Candidate, padding: Padding) -> None:
     """Whether a conv takes an input (batch, channels, *size).
 
     Raises:

@@ -72,7 +72,7 @@ class Mixture(nn.Module, ABC):
     @property
     def logits(self) -> Tensor:
         """What the mixture is made from, (n_candidates,): `alpha`, or what it comes to with those of tied sites."""
-        return self.alpha if self.tie is None else self.tie.logits()[id(self)]  # type: ignore[index]
+        return self.alpha if self.tie is None else self.tie.logits()[id(self)]
 
     def coefficients(self) -> Tensor:
         """The mixture without noise, (n_candidates,)."""

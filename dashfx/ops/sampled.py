@@ -23,8 +23,8 @@ def sampled(site: AggConv, x: Tensor, one: Sampled) -> Tensor:
     """
     if site.residual is not None:
         return _grown(site, x, one)
-    family, i = site.families[one.index], one.index
-    theta, bias = site.theta(i), site.bias if site.families[one.index].biased else None
+    family, i, theta = site.families[one.index], one.index, site.theta(one.index)
+    bias: Tensor | None = site.bias if family.biased else None
     if one.gate is not None and theta:  # a conv is linear in its kernel: the gate is cheaper there than at the result
         theta = [theta[0] * one.gate.to(theta[0].dtype), *theta[1:]]
         if bias is not None and not all(each.biased for each in site.families):
@@ -39,6 +39,6 @@ def _grown(site: AggConv, x: Tensor, one: Sampled) -> Tensor:
     coef = torch.nn.functional.one_hot(torch.tensor(one.index), len(site.candidates)).to(site.alpha.detach())
     spec, kernels, coefs, bias = site.mixture(x, coef if one.gate is None else coef * one.gate.to(coef.dtype))
     at = [one.index, len(kernels) - 1]
-    choices, paddings = (tuple(each[i] for i in at) for each in (spec.candidates, spec.paddings))
-    pair = replace(spec, candidates=choices, paddings=paddings)
+    paddings = tuple(spec.paddings[i] for i in at)
+    pair = replace(spec, candidates=tuple(spec.candidates[i] for i in at), paddings=paddings)
     return ALGORITHMS["grouped_dilation"](x, [kernels[i] for i in at], coefs[at], pair, bias)

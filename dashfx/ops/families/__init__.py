@@ -20,7 +20,7 @@ from dashfx.ops.families.skip import Skip
 from dashfx.ops.families.zero import Zero
 from dashfx.plugins import find
 from dashfx.site import Site
-from dashfx.space import DENSE, Candidate, Shared
+from dashfx.space import DENSE, NESTED, Candidate, Shared
 
 FAMILIES: dict[str, type[Family]] = {
     "dense": Dense,
@@ -56,7 +56,7 @@ def families_at(site: Site, candidates: Sequence[Candidate]) -> tuple[Family, ..
 
 def misfit(site: Site, candidate: Candidate) -> str | None:
     """Why a candidate's family cannot stand at a site, or None."""
-    if candidate.family == DENSE:
+    if candidate.family in (DENSE, NESTED):
         return None
     if site.hosting or site.adapted:
         return f"a conv of a class of its own is searched as {DENSE} only"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from dashfx.ops.algorithms.base import convolve, extend
+from dashfx.ops.algorithms.base import at, convolve, extend
 from dashfx.ops.geometry import ConvSpec, dilated_lattices
 
 
@@ -21,4 +21,4 @@ def alone(x: Tensor, kernel: Tensor, spec: ConvSpec, bias: Tensor | None = None,
     if not lattice.slots:  # no tap meets the input
         return convolve(x, kernel.new_zeros(*kernel.shape[:2], *lattice.shape), lattice.points, spec, bias)
     (slot,) = lattice.slots
-    return convolve(x, kernel[(..., *slot.taps)], lattice.points, spec, bias)
+    return convolve(x, kernel[at(slot.taps)], lattice.points, spec, bias)

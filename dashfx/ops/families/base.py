@@ -58,9 +58,7 @@ class Family(ABC):
         """What it is lowered to, of torch.nn alone; the weights of its convs are for the caller to fill."""
 
     @abstractmethod
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         """The candidate of `spec` alone: (batch, in, *size) -> (batch, out, *output_size)."""
 
     def plain(self, theta: Sequence[Tensor], site: Site, candidate: Candidate) -> list[Tensor]:

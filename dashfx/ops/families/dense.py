@@ -31,7 +31,5 @@ class Dense(Family):
     def module(self, site: Site, candidate: Candidate, device: torch.device, dtype: torch.dtype) -> nn.Module:
         return conv_module(site, candidate, device, dtype)
 
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         return alone(x, theta[0], spec, bias)

@@ -55,9 +55,7 @@ class Grouped(Family):
     def module(self, site: Site, candidate: Candidate, device: torch.device, dtype: torch.dtype) -> nn.Module:
         return conv_module(site, candidate, device, dtype, groups=site.groups * self.times(site))
 
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         return alone(x, theta[0], spec, bias, site.groups * self.times(site))
 
     def _blocks(self, weight: Tensor, site: Site) -> Tensor:

@@ -47,9 +47,7 @@ class Pool(Constant):
         steps = [] if own else _pads(padding, site.padding_mode)
         return nn.Sequential(*steps, pool) if steps else pool
 
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         (candidate,) = spec.candidates
         each = x.new_full((site.in_channels, 1, *candidate.kernel), 1 / candidate.taps)
         return alone(x, each, spec, groups=site.in_channels)

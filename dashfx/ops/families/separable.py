@@ -59,9 +59,7 @@ class Separable(Family):
         point = replace(site, stride=one.kernel, padding=((0, 0),) * site.ndim, original=one, padding_mode="zeros")
         return nn.Sequential(depth, conv_module(point, one, device, dtype))
 
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         depth, point = theta
         one, zero = (1,) * spec.ndim, (((0, 0),) * spec.ndim,)
         pointwise = ConvSpec((Candidate(one),), zero, one, site.groups)

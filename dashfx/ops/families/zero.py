@@ -36,7 +36,5 @@ class Zero(Constant):
         nn.init.zeros_(conv.get_parameter("weight")).requires_grad_(False)
         return conv
 
-    def run(
-        self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None
-    ) -> Tensor:
+    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
         return x.new_zeros(len(x), site.out_channels, *spec.output_size(tuple(x.shape[2:])))
