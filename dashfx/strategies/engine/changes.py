@@ -126,7 +126,7 @@ class Changing(Derivatives):
             known: what the new optimisers go on with.
         """
         if self.accelerator.num_processes > 1:
-            self.model = spread(self.plain, self.accelerator)
+            self.model = spread(self.plain, self.accelerator, self.relaxation.sampled)
         self._take_parameters()
         for name, state in (known or {}).items():
             for group in self.optimisers[name].param_groups:
