@@ -47,6 +47,7 @@ HOMES: dict[str, Home] = {
     "edit": Home("dashfx.strategies.edits", "EDITS", "Edit"),
     "cost": Home("dashfx.cost.named", "COSTS", "CostModel"),
     "optimiser": Home("dashfx.blackbox.named", "OPTIMISERS", "Optimiser"),
+    "predictor": Home("dashfx.blackbox.predictors", "PREDICTORS", "Predictor"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),
     "proxy": Home("dashfx.proxy.named", "PROXIES", "Proxy"),
     "schedule": Home("dashfx.train.schedule", "SCHEDULES"),
