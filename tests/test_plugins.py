@@ -63,7 +63,13 @@ def mine(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("kind", HOMES)
 def test_every_kind_makes_what_its_dict_names(kind: str, tmp_path: Path) -> None:
-    needed = {"patience": ":epochs=2", "shrink": ":share=0.1", "count": ":sites=2"}
+    (tmp_path / "t.json").write_text('{"rows": [{"genotype": {"a": "3,1"}, "valid": 1}]}')
+    needed = {
+        "patience": ":epochs=2",
+        "shrink": ":share=0.1",
+        "count": ":sites=2",
+        "prune-by-importance": f":rows={tmp_path}/t.json",
+    }
     names = [name for name in names_of(kind) if not name.startswith(".")]
     assert names
     for name in names:
@@ -80,6 +86,14 @@ def test_arguments_are_read_as_yaml_and_checked() -> None:
     assert find("cost", "span") == Span()
     assert find("schedule", "steps:factor=0.5")(0.5, FitConfig(milestones=(0.2, 0.4))) == 0.25
     assert split("rule", "a:b=[1,2],c=x:y") == ("a", {"b": [1, 2], "c": "x:y"})
+
+
+def test_the_first_argument_may_stand_without_its_name() -> None:
+    assert find("rule", "energy:0.8") == Energy(0.8)
+    assert find("optimiser", "evolution:9, tournament=3") == Evolution(9, 3)
+    assert find("strategy", "surrogate:gp,acquire=ei") == find("strategy", "surrogate:predictor=gp,acquire=ei")
+    with pytest.raises(ConfigError, match="write name:key=value"):
+        find("cost", "span:3")  # takes none
 
 
 def test_defaults_go_to_those_who_take_them() -> None:

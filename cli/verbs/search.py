@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, tables
+from dashfx.cli import (
+    blackbox_options,
+    export_options,
+    finalist_options,
+    finalist_tables,
+    front_tables,
+    options,
+    render,
+    tables,
+)
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -37,8 +46,9 @@ def search(
     exclude: options.Exclude = None,
     sites: options.Sites = None,
     strategy: options.Strategy = None,
-    evaluator: options.Evaluator = None,
-    evaluations: options.Evaluations = None,
+    evaluator: blackbox_options.Evaluator = None,
+    evaluations: blackbox_options.Evaluations = None,
+    objectives: blackbox_options.Objectives = None,
     warm_start: options.WarmStart = None,
     max: options.Max = None,
     init: options.Init = None,
@@ -125,6 +135,8 @@ def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
+    if result.front.rows:
+        render.show(front_tables.front(result.front))
     render.show(*finalist_tables.trained(facts))
     agreed = [result.agreement.sentence] if result.agreement else []
     said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]

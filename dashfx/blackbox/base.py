@@ -161,7 +161,9 @@ class History(Generic[G]):
             "parent": row.parent,
             "seconds": round(row.seconds, 3),
         }
-        facts |= {"others": dict(row.others)} if row.others else {}
+        if row.others:
+            numbers = [each if math.isfinite(each) else None for each in row.fitnesses]
+            facts |= {"others": dict(row.others), "fitnesses": numbers}
         facts |= {"fidelity": row.fidelity} if row.fidelity != 1 else {}
         if not self._appended:  # only an earlier process can have left half a line
             end_last_line(self._path)
@@ -244,6 +246,18 @@ def _row(
     others = {aim.name: value for aim, value in zip(aims[1:], values[1:], strict=True)}
     several = seen if others else ()
     return Row(number, asked.genome, values[0], seen[0], asked.parent, seconds, others, several, asked.fidelity)
+
+
+def row_of(facts: Mapping[str, Any], genome: G) -> Row[G]:
+    """The row of a line that `History` wrote, its genome decoded.
+
+    Raises:
+        KeyError, TypeError: the line is something else.
+    """
+    seen = tuple(-math.inf if each is None else float(each) for each in facts.get("fitnesses", ()))
+    first = -math.inf if facts["fitness"] is None else facts["fitness"]
+    more = facts.get("others", {}), seen, facts.get("fidelity", 1.0)
+    return Row(facts["number"], genome, facts["value"], first, facts["parent"], facts["seconds"], *more)
 
 
 def best_of(rows: Sequence[Row[G]]) -> Row[G]:

@@ -42,7 +42,9 @@ class Differential(Optimiser):
 
     def __post_init__(self) -> None:
         if self.members < 4:
-            raise ConfigError(f"differential evolution with members={self.members}: a challenge takes 4; give 4 or more")
+            raise ConfigError(
+                f"differential evolution with members={self.members}: a challenge takes 4; give 4 or more"
+            )
 
     def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Differing[G]:
         return Differing(self, space, generator, start)

@@ -20,7 +20,9 @@ class Front(Generic[G]):
     @classmethod
     def of(cls, rows: Iterable[Row[G]]) -> Front[G]:
         """The front of what was evaluated in full; rows without a value in every objective take no part."""
-        finite = [row for row in rows if row.fidelity == 1 and row.value is not None and None not in row.others.values()]
+        finite = [
+            row for row in rows if row.fidelity == 1 and row.value is not None and None not in row.others.values()
+        ]
         oldest = list({row.point: row for row in sorted(finite, key=lambda row: -row.number)}.values())
         kept = [row for row, layer in zip(oldest, layers([row.point for row in oldest]), strict=True) if layer == 0]
         return cls(tuple(sorted(kept, key=lambda row: (*(-each for each in row.point), row.number))))

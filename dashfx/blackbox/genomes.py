@@ -52,12 +52,19 @@ class Space(ABC, Generic[G]):
         )
 
     def at(self, places: Sequence[int]) -> G:
-        """The genome with these choices, each a number below its level; the nearest one where it is not in the space."""
+        """The genome with these choices, each below its level; the nearest one where it is not in the space."""
         raise SpaceError(f"{type(self).__name__} has no positions")
 
     def places(self, genome: G) -> tuple[int, ...]:
         """The choices that the genome has; `at` of them is the genome."""
         raise SpaceError(f"{type(self).__name__} has no positions")
+
+    def holds(self, genome: G) -> bool:
+        """Whether the genome is one of this space."""
+        try:
+            return self.at(self.places(genome)) == genome
+        except (KeyError, ValueError):  # another site, another choice
+            return False
 
     def crossover(self, a: G, b: G, generator: torch.Generator) -> G:
         """A genome with each position from either parent, by a fair coin."""

@@ -35,7 +35,7 @@ def layers(points: Sequence[Point]) -> list[int]:
     Non-dominated sorting (Deb et al., NSGA-II, IEEE Transactions on Evolutionary Computation 2002).
     """
     array = np.asarray(points, dtype=float).reshape(len(points), -1)
-    at_least = (array[:, None] >= array[None]).all(-1)
+    at_least: np.ndarray = np.all(array[:, None] >= array[None], axis=-1)
     better = at_least & ~at_least.T  # (n, n): whether the row's point dominates the column's
     found, left, layer = np.zeros(len(array), dtype=int), np.ones(len(array), dtype=bool), 0
     while left.any():

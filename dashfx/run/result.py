@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.blackbox.front import Front
 from dashfx.cost.budgets import Spent
 from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
@@ -126,6 +127,11 @@ class Result:
         return best
 
     @property
+    def front(self) -> Front[Genotype]:
+        """What no other evaluation dominates, in a search with several objectives; empty elsewhere."""
+        return Front.of(row for row in self.evaluations if row.others)
+
+    @property
     def kept(self) -> Standing | None:
         return next((each for each in self.finalists if each.kept), None)
 
@@ -199,6 +205,10 @@ class Result:
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "budgets": [asdict(each) for each in self.budgets],
+            "front": [
+                {"number": row.number, "valid": row.value, **row.others, "genotype": _choices(row.genome)}
+                for row in self.front.rows
+            ],
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
@@ -212,3 +222,7 @@ class Result:
             "classes": asdict(self.classes) if self.classes else None,
             "outputs": [asdict(each) for each in self.outputs],
         }
+
+
+def _choices(genotype: Genotype) -> dict[str, Any]:
+    return {name: choice.to_dict() for name, choice in genotype.items()}

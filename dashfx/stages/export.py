@@ -155,7 +155,7 @@ def opened(run: Run, out: str | Path) -> None:
         write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
         copy_model(inputs.source, folder.root)
         copy_sources(code_files(inputs.config), None, folder.root)
-        if (times := times_of(run.limits)) is not None:
+        if (times := times_of(run)) is not None:
             times.save(folder.latency)
     run.session.wait()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
-from dashfx.blackbox.base import Row
+from dashfx.blackbox.base import Row, row_of
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Spent
@@ -178,8 +177,7 @@ def _history(log: Path) -> list[Epoch]:
 
 def _row(facts: dict[str, Any]) -> Row[Genotype]:
     genotype = Genotype({name: Candidate.from_dict(choice) for name, choice in facts["genome"].items()})
-    fitness = -math.inf if facts["fitness"] is None else facts["fitness"]
-    return Row(facts["number"], genotype, facts["value"], fitness, facts["parent"], facts["seconds"])
+    return row_of(facts, genotype)
 
 
 def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:

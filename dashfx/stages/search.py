@@ -13,7 +13,7 @@ from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
 from dashfx.data import Data
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
@@ -118,6 +118,10 @@ class Searching:
     @property
     def limits(self) -> Limits | None:
         return self._run.limits
+
+    @property
+    def costs(self) -> Mapping[str, Limit]:
+        return self._run.costs
 
     @property
     def task(self) -> Task:

@@ -15,7 +15,7 @@ from dashfx.blackbox.genomes import GenotypeSpace, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.cost.base import Choices
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
@@ -45,6 +45,10 @@ class Context(Protocol):
     @property
     def limits(self) -> Limits | None:
         """What the chosen genotype may cost; None where there is no budget."""
+
+    @property
+    def costs(self) -> Mapping[str, Limit]:
+        """Objective -> what it costs, for those beside what an evaluator says."""
 
     @property
     def task(self) -> Task: ...
@@ -200,6 +204,10 @@ class Evaluating(ABC):
         """The value of each, in order."""
         return [self.value(genotype) for genotype in genotypes]
 
+    def values_at(self, genotypes: Sequence[Genotype], fidelity: float) -> list[float]:
+        """The same by a share of a whole evaluation, from an evaluator with `takes_fidelity`."""
+        raise NotImplementedError
+
     def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
         """The genotypes that can be evaluated."""
         return GenotypeSpace.of(sites)
@@ -210,9 +218,11 @@ class Evaluator(ABC):
 
     Attributes:
         training: how the supernet is trained first, for one that reads trained mixtures.
+        takes_fidelity: it can evaluate by less than a whole evaluation.
     """
 
     training: Training | None = None
+    takes_fidelity: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Predictors of what genomes are worth, from the features of those that were evaluated; a fit is a function of its rows."""
+"""Predictors of what genomes are worth, from those that were evaluated; a fit is a function of its rows and a seed."""
 
 from __future__ import annotations
 

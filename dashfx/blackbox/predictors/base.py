@@ -25,7 +25,11 @@ class Fitted(ABC):
 
     @abstractmethod
     def predict(self, x: np.ndarray) -> Predicted:
-        """Args: x: (n, n_features)."""
+        """Means and spreads of genomes with features `x`, (n, n_features)."""
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        """(n,): the means alone, where spreads would cost more."""
+        return self.predict(x).mean
 
 
 class Predictor(ABC):

@@ -6,6 +6,7 @@ Luo, Tan, Wang, Qin, Chen and Liu, "Accuracy Prediction with Non-neural Model fo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,9 +30,7 @@ class Boosting(Predictor):
     rate: Positive = 0.1
     leaf: Count = 3
     has_spread: ClassVar[bool] = True
-    paper: ClassVar[str] = (
-        "Luo et al., Accuracy Prediction with Non-neural Model for Neural Architecture Search, 2020"
-    )
+    paper: ClassVar[str] = "Luo et al., Accuracy Prediction with Non-neural Model for Neural Architecture Search, 2020"
     row: ClassVar[str] = "94"
 
     def fit(self, x: np.ndarray, y: np.ndarray, seed: int) -> Fitted:
@@ -49,14 +48,22 @@ class Boosting(Predictor):
 
 
 class Boosted(Fitted):
-    """Three fits: of the mean, and of a quantile to each side."""
+    """A fit of the mean, and one of a quantile to each side once a spread is asked for."""
 
     def __init__(self, settings: Boosting, x: np.ndarray, y: np.ndarray, seed: int) -> None:
-        target, self._mean, self._deviation = standardised(y)
-        self._middle = settings.regressor(seed).fit(x, target)
-        self._sides = [settings.regressor(seed, loss="quantile", quantile=q).fit(x, target) for q in QUANTILES]
+        self._target, self._mean, self._deviation = standardised(y)
+        self._settings, self._x, self._seed = settings, x, seed
+        self._middle = settings.regressor(seed).fit(x, self._target)
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self._middle.predict(x) * self._deviation + self._mean
+        return found
 
     def predict(self, x: np.ndarray) -> Predicted:
         low, high = (side.predict(x) for side in self._sides)
-        spread = np.maximum(high - low, 0) / 2
-        return Predicted(self._middle.predict(x) * self._deviation + self._mean, spread * self._deviation)
+        return Predicted(self.mean(x), np.maximum(high - low, 0) / 2 * self._deviation)
+
+    @cached_property
+    def _sides(self) -> list[HistGradientBoostingRegressor]:
+        make = self._settings.regressor
+        return [make(self._seed, loss="quantile", quantile=q).fit(self._x, self._target) for q in QUANTILES]

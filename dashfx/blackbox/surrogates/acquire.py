@@ -8,34 +8,38 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from dashfx.blackbox.predictors.base import Predicted
+from dashfx.blackbox.predictors.base import Fitted
 
-Acquire = Callable[[Predicted, float, torch.Generator], np.ndarray]  # the best value so far; (n,), larger first
+# A fit, the features of n genomes and the best value so far -> (n,), larger first.
+Acquire = Callable[[Fitted, np.ndarray, float, torch.Generator], np.ndarray]
 
 
-def mean(predicted: Predicted, best: float, generator: torch.Generator) -> np.ndarray:
+def expected(fitted: Fitted, x: np.ndarray, best: float, generator: torch.Generator) -> np.ndarray:
     """What is expected."""
-    return predicted.mean
+    return fitted.mean(x)
 
 
-def upper_bound(predicted: Predicted, best: float, generator: torch.Generator) -> np.ndarray:
+def upper_bound(fitted: Fitted, x: np.ndarray, best: float, generator: torch.Generator) -> np.ndarray:
     """A deviation above what is expected (Srinivas et al., ICML 2010)."""
-    return predicted.mean + predicted.spread
+    mean, spread = fitted.predict(x)
+    return mean + spread
 
 
-def expected_improvement(predicted: Predicted, best: float, generator: torch.Generator) -> np.ndarray:
+def expected_improvement(fitted: Fitted, x: np.ndarray, best: float, generator: torch.Generator) -> np.ndarray:
     """E[max(0, value - best)] of a normal value: s (z Phi(z) + phi(z)), z = (mean - best) / s (Jones et al., 1998)."""
-    gain = predicted.mean - best
+    mean, spread = fitted.predict(x)
+    gain = mean - best
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = gain / predicted.spread
-        found = predicted.spread * (z * norm.cdf(z) + norm.pdf(z))
-    return np.where(predicted.spread > 0, found, np.maximum(gain, 0))
+        z = gain / spread
+        found = spread * (z * norm.cdf(z) + norm.pdf(z))
+    return np.where(spread > 0, found, np.maximum(gain, 0))
 
 
-def thompson(predicted: Predicted, best: float, generator: torch.Generator) -> np.ndarray:
+def thompson(fitted: Fitted, x: np.ndarray, best: float, generator: torch.Generator) -> np.ndarray:
     """A draw from each genome's own normal distribution (independent Thompson sampling; White et al., AAAI 2021)."""
-    noise = torch.randn(len(predicted.mean), generator=generator, dtype=torch.float64)
-    return predicted.mean + predicted.spread * noise.numpy()
+    mean, spread = fitted.predict(x)
+    noise: np.ndarray = torch.randn(len(mean), generator=generator, dtype=torch.float64).numpy()
+    return mean + spread * noise
 
 
-ACQUIRE: dict[str, Acquire] = {"mean": mean, "ucb": upper_bound, "ei": expected_improvement, "thompson": thompson}
+ACQUIRE: dict[str, Acquire] = {"mean": expected, "ucb": upper_bound, "ei": expected_improvement, "thompson": thompson}

@@ -96,7 +96,7 @@ class Iterating(Asking[G]):
 
         def predict(genomes: Sequence[G]) -> list[tuple[float, ...]]:
             x = np.array([features(genome) for genome in genomes])
-            return list(zip(*(each.predict(x).mean.tolist() for each in fits), strict=True))
+            return list(zip(*(each.mean(x).tolist() for each in fits), strict=True))
 
         known = [row.genome for row in self._rows]
         start = [

@@ -50,8 +50,8 @@ class BySurrogate(Optimiser):
         object.__setattr__(self, "predictor", find("predictor", self.predictor))
         if self.acquire != "mean" and not self.predictor.has_spread:
             raise ConfigError(
-                f"surrogate: acquire={self.acquire} needs spreads, which {type(self.predictor).__name__} does not tell; "
-                "take predictor gp, ridge or boosting, or acquire=mean"
+                f"surrogate: acquire={self.acquire} needs spreads, which {type(self.predictor).__name__} does not "
+                "tell; take predictor gp, ridge or boosting, or acquire=mean"
             )
 
     def check(self, evaluations: int, objectives: int = 1) -> None:
@@ -94,9 +94,8 @@ class Predicting(Asking[G]):
         if not pool:
             return []
         fitted = fit(self._settings.predictor, self._features, self._rows, self._seed)
-        predicted = fitted.predict(np.array([self._features(genome) for genome in pool]))
-        best = max(row.fitness for row in self._rows)
-        worth = ACQUIRE[self._settings.acquire](predicted, best, self._generator)
+        x, best = np.array([self._features(genome) for genome in pool]), max(row.fitness for row in self._rows)
+        worth = ACQUIRE[self._settings.acquire](fitted, x, best, self._generator)
         order = np.argsort(-worth, kind="stable")[: self._settings.top]
         genomes = list(pool)
         return [Proposal(genomes[i], pool[genomes[i]]) for i in order.tolist()]
@@ -140,6 +139,6 @@ def check_enough(name: str, option: str, first: int, evaluations: int) -> None:
     """
     if evaluations <= first:
         raise ConfigError(
-            f"{name}: the first {first} evaluations are random genomes that the predictor learns from ({option}={first}), "
-            f"and there are {evaluations} in all; give more with --evaluations, or a smaller {option}"
+            f"{name}: the first {first} evaluations are random genomes that the predictor learns from "
+            f"({option}={first}), and there are {evaluations} in all; give more with --evaluations, or a smaller {option}"
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from dashfx.cost.base import Choices
-from dashfx.cost.budgets import Limits, Spent, limits_of, read_budgets
+from dashfx.cost.budgets import Budget, Limit, Limits, Spent, limits_of, read_budgets
 from dashfx.cost.latency_model import MeasuredLatency
 from dashfx.cost.latency_table import LatencyTable
+from dashfx.cost.named import total_of
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
@@ -22,7 +25,7 @@ STAGE = "costs"
 
 
 def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run:
-    """The run with what its budgets allow; one process measures for all.
+    """The run with what its budgets allow and what its objectives cost; one process measures for all.
 
     Args:
         out: the run's folder, from whose `latency.json` a resumed run takes its times.
@@ -30,29 +33,41 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run
     Raises:
         ConfigError: no choice holds the budgets, or none that the strategy could make.
     """
-    run = replace(run, limits=_limits(run, supernet, out))
+    limits, costs = _measured(run, supernet, out)
+    run = replace(run, limits=limits, costs=costs)
     run.strategy.require(sites_of(supernet), run.limits, run.config)
     return run
 
 
-def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | None:
-    texts = run.config.search.budgets
-    if not texts:
-        return None
+def _measured(run: Run, supernet: nn.Module, out: str | Path | None) -> tuple[Limits | None, Mapping[str, Limit]]:
+    texts, names = run.config.search.budgets, run.config.blackbox.costs
+    if not texts and not names:
+        return None, {}
     kept = RunFolder(Path(out)).latency if out is not None and run.session.resume else None
     beside = run.strategy.beside(sites_of(supernet), run.config)
     choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
 
-    def measured() -> Limits:
+    def measured() -> tuple[Limits | None, Mapping[str, Limit]]:
         inputs, budgets = run.inputs.for_retraining(), read_budgets(texts)
-        for cost in [budget.cost for budget in budgets if isinstance(budget.cost, MeasuredLatency)]:
+        objectives = _unlimited(names, budgets)
+        for cost in [each.cost for each in (*budgets, *objectives) if isinstance(each.cost, MeasuredLatency)]:
             cost.times.entries.update(LatencyTable.load(kept).entries)
-        limits = limits_of(budgets, trace(inputs.given_model(), inputs.example), choices)
-        limits.check(choices, decisions_of(sites_of(supernet)))
-        return limits
+        found = limits_of((*budgets, *objectives), trace(inputs.given_model(), inputs.example), choices).each
+        limits = Limits(found[: len(budgets)]) if budgets else None
+        if limits:
+            limits.check(choices, decisions_of(sites_of(supernet)))
+        return limits, dict(zip(names, found[len(budgets) :], strict=True))
 
-    with run.stage(STAGE, ", ".join(texts)):
+    with run.stage(STAGE, ", ".join((*texts, *names))):
         return first_does(run.session.accelerator, measured)
+
+
+def _unlimited(names: Sequence[str], budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+    """Budgets that allow everything, which share with the others what is measured of one cost."""
+    known = [budget.cost for budget in budgets]
+    wanted = [total_of(name) for name in names]
+    found = [next((each for each in known if each == cost), cost) for cost in wanted]
+    return tuple(Budget(cost, math.inf, text=name) for cost, name in zip(found, names, strict=True))
 
 
 def choices_of(supernet: nn.Module) -> Choices:
@@ -64,9 +79,10 @@ def choices_of(supernet: nn.Module) -> Choices:
     }
 
 
-def times_of(limits: Limits | None) -> LatencyTable | None:
-    """What was timed for a budget of latency, where there is one."""
-    costs = [limit.budget.cost for limit in limits.each] if limits else []
+def times_of(run: Run) -> LatencyTable | None:
+    """What was timed for a budget or an objective of latency, where there is one."""
+    limits = (*(run.limits.each if run.limits else ()), *run.costs.values())
+    costs = [limit.budget.cost for limit in limits]
     return next((cost.times for cost in costs if isinstance(cost, MeasuredLatency)), None)
 
 
