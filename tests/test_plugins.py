@@ -92,8 +92,6 @@ def test_the_first_argument_may_stand_without_its_name() -> None:
     assert find("rule", "energy:0.8") == Energy(0.8)
     assert find("optimiser", "evolution:9, tournament=3") == Evolution(9, 3)
     assert find("strategy", "surrogate:gp,acquire=ei") == find("strategy", "surrogate:predictor=gp,acquire=ei")
-    with pytest.raises(ConfigError, match="write name:key=value"):
-        find("cost", "span:3")  # takes none
 
 
 def test_defaults_go_to_those_who_take_them() -> None:
@@ -110,7 +108,7 @@ def test_defaults_go_to_those_who_take_them() -> None:
         ("rule", "energy:keep=much", "argument 'keep': input should be a valid number.*got 'much'"),
         ("rule", "energy:keep=2", "argument 'keep': input should be less than or equal to 1, got 2"),
         ("relaxation", "soft-gumbel:tau=0", "argument 'tau': input should be greater than 0, got 0"),
-        ("rule", "energy:0.8", "write name:key=value"),
+        ("cost", "span:3", "write name:key=value"),
         ("rule", "energy:keep=[", "an open bracket"),
         ("monitor", "patience", "needs an argument 'epochs': write patience:epochs=VALUE"),
         ("optimiser", "evolution:population=4,tournament=5", "a tournament of 5 out of a population of 4"),

@@ -75,10 +75,15 @@ def best_first(path: str | Path) -> list[Genotype]:
     path, table = Path(path), GenotypeTable.load(path)
     if path.suffix == ".jsonl":
         lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-        rows = fittest_first([row_of(line, _genotype(line["genome"])) for line in lines])
+        rows = fittest_first([row_of(line, genotype_in(line["genome"])) for line in lines])
         return list(dict.fromkeys(row.genome for row in rows if row.fidelity == 1))
     sign = -1 if table.maximise else 1
     return sorted(table.values, key=lambda genotype: sign * table.values[genotype])
+
+
+def genotype_in(genome: Any) -> Genotype:
+    """The genotype of a line of `evaluations.jsonl`; beside it may stand the recipe of its training."""
+    return _genotype(_network(genome))
 
 
 def bound_to(genotype: Genotype, ndims: Mapping[str, int]) -> Genotype | None:
@@ -116,7 +121,7 @@ def _of_csv(text: str, column: str) -> dict[str, Any]:
 def _of_jsonl(text: str, column: str) -> dict[str, Any]:
     lines = [json.loads(line) for line in text.splitlines() if line.strip()]
     whole = [line for line in lines if line["value"] is not None and line.get("fidelity", 1) == 1]
-    rows = [{"genotype": line["genome"], column: line["value"]} for line in whole]
+    rows = [{"genotype": _network(line["genome"]), column: line["value"]} for line in whole]
     return {"rows": rows, "maximise": all(line["fitness"] == line["value"] for line in whole)}
 
 
@@ -125,6 +130,10 @@ def _of_json(text: str, column: str) -> Any:
 
 
 READ = {".csv": _of_csv, ".jsonl": _of_jsonl}
+
+
+def _network(genome: Any) -> Any:
+    return genome[0] if isinstance(genome, list) else genome
 
 
 def _genotype(choices: Mapping[str, Any]) -> Genotype:

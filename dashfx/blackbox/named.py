@@ -5,6 +5,7 @@ from __future__ import annotations
 from dashfx.blackbox.base import Optimiser
 from dashfx.blackbox.differential import Differential
 from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.hyperband import Bohb
 from dashfx.blackbox.local import LocalSearch
 from dashfx.blackbox.random import RandomSearch
 from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
@@ -21,4 +22,5 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "optuna": ByOptuna,
     "surrogate": BySurrogate,
     "linas": Linas,
+    "bohb": Bohb,
 }

@@ -122,7 +122,7 @@ class _Sharing(Evaluating):
 
 @dataclass(frozen=True)
 class ByTable(Evaluator):
-    """What a table says, FILE.json, FILE.csv or another run's FILE.jsonl; only the genotypes that it holds can be asked.
+    """What a table says, FILE.json, FILE.csv or another run's FILE.jsonl; of what it holds alone.
 
     Raises:
         GenotypeError: a file that is no table; when it begins, a table of another model or space.

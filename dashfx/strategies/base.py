@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
 from dashfx.blackbox.base import History, Row
-from dashfx.blackbox.genomes import GenotypeSpace, Space
+from dashfx.blackbox.genomes import G, GenotypeSpace, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.cost.base import Choices
@@ -74,8 +74,16 @@ class Context(Protocol):
         NaN where it diverges. The run's workers do these trainings, where it has some.
         """
 
-    def history(self, space: Space[Genotype]) -> History[Genotype]:
+    def history(self, space: Space[G]) -> History[G]:
         """The evaluations that a killed run has left, to which new ones are added."""
+
+    def found_recipe(self, rows: Sequence[Row[Any]], best: Row[Any], epochs: int) -> None:
+        """Hear of the recipe that a search has found with its choice.
+
+        Args:
+            rows: genomes are pairs of a genotype and a recipe.
+            epochs: of a whole evaluation.
+        """
 
     def on_row(self, row: Row[Genotype]) -> None:
         """Tell of an evaluation."""

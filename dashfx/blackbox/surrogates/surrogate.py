@@ -140,5 +140,5 @@ def check_enough(name: str, option: str, first: int, evaluations: int) -> None:
     if evaluations <= first:
         raise ConfigError(
             f"{name}: the first {first} evaluations are random genomes that the predictor learns from "
-            f"({option}={first}), and there are {evaluations} in all; give more with --evaluations, or a smaller {option}"
+            f"({option}={first}), and there are {evaluations} in all; give more --evaluations, or a smaller {option}"
         )
