@@ -74,7 +74,7 @@ def best_first(path: str | Path) -> list[Genotype]:
     """
     path, table = Path(path), GenotypeTable.load(path)
     if path.suffix == ".jsonl":
-        lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        lines = _lines(path.read_text(encoding="utf-8"))
         rows = fittest_first([row_of(line, genotype_in(line["genome"])) for line in lines])
         return list(dict.fromkeys(row.genome for row in rows if row.fidelity == 1))
     sign = -1 if table.maximise else 1
@@ -118,9 +118,14 @@ def _of_csv(text: str, column: str) -> dict[str, Any]:
     return {"rows": [{"genotype": {site: row[site] for site in sites}, column: row[column]} for row in rows]}
 
 
+def _lines(text: str) -> list[dict[str, Any]]:
+    """Of a run's history, without half a line that a killed run may have left at the end."""
+    whole = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+    return [json.loads(line) for line in whole]
+
+
 def _of_jsonl(text: str, column: str) -> dict[str, Any]:
-    lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-    whole = [line for line in lines if line["value"] is not None and line.get("fidelity", 1) == 1]
+    whole = [line for line in _lines(text) if line["value"] is not None and line.get("fidelity", 1) == 1]
     rows = [{"genotype": _network(line["genome"]), column: line["value"]} for line in whole]
     return {"rows": rows, "maximise": all(line["fitness"] == line["value"] for line in whole)}
 

@@ -34,7 +34,7 @@ def layers(points: Sequence[Point]) -> list[int]:
 
     Non-dominated sorting (Deb et al., NSGA-II, IEEE Transactions on Evolutionary Computation 2002).
     """
-    array = np.asarray(points, dtype=float).reshape(len(points), -1)
+    array = np.asarray(points, dtype=float).reshape(len(points), -1 if points else 0)
     at_least: np.ndarray = np.all(array[:, None] >= array[None], axis=-1)
     better = at_least & ~at_least.T  # (n, n): whether the row's point dominates the column's
     found, left, layer = np.zeros(len(array), dtype=int), np.ones(len(array), dtype=bool), 0
@@ -49,7 +49,7 @@ def crowding(points: Sequence[Point]) -> list[float]:
 
     Deb et al. (2002); every objective at its own range.
     """
-    array = np.asarray(points, dtype=float).reshape(len(points), -1)
+    array = np.asarray(points, dtype=float).reshape(len(points), -1 if points else 0)
     found = np.zeros(len(array))
     for column in array.T:
         order = np.argsort(column, kind="stable")

@@ -166,6 +166,8 @@ class BlackBoxConfig(Strict):
             "latency". All that nothing dominates is in the result; the best by "valid" is the choice.
         start: the `evaluations.jsonl` of another run: its genotypes are evaluated first, the best first.
         started: how many of them.
+        cache: a JSONL file that runs share: what was evaluated there with the same model, data, evaluator, recipe and
+            seed is not evaluated again; "" for none.
         population, tournament: of "evolution"; `search.strategy` may also say `evolution:population=20`.
         epochs: of a short training.
         batch_size: how many rows a proxy sees.
@@ -178,6 +180,7 @@ class BlackBoxConfig(Strict):
     objectives: tuple[str, ...] = ("valid",)
     start: str = ""
     started: int = Field(10, ge=1)
+    cache: str = ""
     population: int = Field(50, ge=1)
     tournament: int = Field(10, ge=1)
     epochs: int = Field(3, ge=1)

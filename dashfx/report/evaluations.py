@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from dashfx.blackbox.base import Row
 from dashfx.blackbox.front import Front
+from dashfx.blackbox.lineage import Lineage
 from dashfx.cost.named import total_of
 from dashfx.drawing.html import Html, section, table, tag
 from dashfx.genotype import Genotype
@@ -30,6 +31,7 @@ def evaluations(rows: Sequence[Row[Genotype]], evaluator: str, population: int =
     text = f"{len(rows)} evaluations of {len(distinct)} genotypes; a dot is one, the line is the best so far."
     diverged = sum(row.value is None for row in rows)
     text += f" {diverged} diverged and count as the worst." if diverged else ""
+    text += f" {told}" if (told := Lineage.of(rows).sentence) else ""
     alive = rows[-population:] if population else ()
     if alive:
         text += f" Of the last population of {len(alive)}, the best has {_value(max(alive, key=lambda r: r.fitness))}."

@@ -22,6 +22,7 @@ from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy, Training
+from dashfx.strategies.cached import Cached
 from dashfx.strategies.limited import limited
 from dashfx.train.fit import derive_seed
 
@@ -44,7 +45,9 @@ class BlackBox(Strategy):
 
     def search(self, context: Context) -> Genotype:
         engine = self.training.train(context) if self.training is not None else None
-        evaluating, by = self.evaluator.begin(context, engine), self.evaluator.name
+        cache, by = context.config.blackbox.cache, self.evaluator.name
+        evaluator = Cached(self.evaluator, cache) if cache else self.evaluator
+        evaluating = evaluator.begin(context, engine)
         optimiser = self._started(limited(evaluating.space(context.sites), context.limits), context)
         rows = evaluated(context, evaluating, optimiser, context.limits, context.costs)
         best = best_of(rows)
@@ -65,6 +68,11 @@ class BlackBox(Strategy):
             raise ConfigError(
                 f"strategy {self._name} asks for shorter and longer trainings, which evaluator {self.evaluator.name} "
                 "does not make; take --evaluator train"
+            )
+        if options.cache and self.training is not None:
+            raise ConfigError(
+                f"blackbox.cache does nothing with evaluator {self.evaluator.name}, whose values are those of weights "
+                "that each search trains; leave it out, or take --evaluator train or a proxy"
             )
         if options.start:
             GenotypeTable.load(options.start)
