@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashfx.cost.base import CostModel, TotalCost
 from dashfx.cost.counts import Span, Taps
-from dashfx.cost.latency_model import MeasuredLatency
+from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.macs import Macs
 from dashfx.cost.memory import Memory
 from dashfx.cost.parameters import Parameters
@@ -22,8 +22,11 @@ TOTALS: dict[str, type[TotalCost]] = {
 COSTS: dict[str, type[CostModel]] = {"span": Span, "taps": Taps, **TOTALS}
 
 
-def total_of(name: str) -> TotalCost:
+def total_of(name: str, **place: object) -> TotalCost:
     """The cost of that name, of which a whole network has a total.
+
+    Args:
+        place: where latency is measured, for a cost that takes it.
 
     Raises:
         ConfigError: no such cost, or one of convs alone.
@@ -32,7 +35,7 @@ def total_of(name: str) -> TotalCost:
         raise ConfigError(
             f"no cost {name!r}{did_you_mean(name, TOTALS)} of a whole network; there are {', '.join(TOTALS)}"
         )
-    cost = find("cost", name)
+    cost = find("cost", name, **place)
     if not isinstance(cost, TotalCost):
         raise ConfigError(f"{name} is no dashfx.cost.base.TotalCost, so a network has no total of it")
     return cost

@@ -16,7 +16,7 @@ from dashfx.blackbox.genotype_table import GenotypeTable, best_first, bound_to
 from dashfx.blackbox.objectives import Objective
 from dashfx.blackbox.started import Started
 from dashfx.config.run import RunConfig
-from dashfx.cost.budgets import Limit, Limits
+from dashfx.cost.budgets import TRIES, Limit, Limits, first_held
 from dashfx.cost.named import total_of
 from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
@@ -53,6 +53,8 @@ class BlackBox(Strategy):
         best = best_of(rows)
         if best.value is None:
             raise TrainingError(f"none of {len(rows)} evaluations by {by} gave a finite number; try another evaluator")
+        if context.limits is not None:
+            best = fittest_held([row for row in rows if row.fidelity == best.fidelity], context.limits)
         context.note(f"{self._name}: the best of {len(rows)} evaluations by {by} has {best.value:.4g}")
         if context.costs:
             names = ", ".join(context.config.blackbox.objectives)
@@ -94,7 +96,15 @@ class BlackBox(Strategy):
 
     @property
     def _name(self) -> str:
-        return name_of("optimiser", self.optimiser)
+        return getattr(self.optimiser, "name", "") or name_of("optimiser", self.optimiser)
+
+
+def fittest_held(rows: Sequence[Row[Genotype]], limits: Limits) -> Row[Genotype]:
+    """The fittest row whose whole model holds the limits, of the `TRIES` fittest ones."""
+    ranked = sorted((row for row in rows if row.value is not None), key=lambda row: row.fitness, reverse=True)
+    first = {row.genome: row for row in reversed(ranked)}  # of rows of one genotype the first
+    best = dict.fromkeys(row.genome for row in ranked)
+    return first[first_held(list(best)[:TRIES], limits)]
 
 
 def evaluated(

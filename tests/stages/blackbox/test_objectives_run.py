@@ -43,18 +43,18 @@ def search(strategy: str = STRATEGIES[0], out: Path | None = None, **blackbox: A
 def test_the_best_by_the_first_objective_is_chosen_and_the_front_is_kept(strategy: str) -> None:
     result = search(strategy)
     rows = result.evaluations
-    front = {row.point for row in result.front.rows}
+    front = {row.point for row in result.evaluated_front.rows}
     assert front == {row.point for row in rows if not any(dominates(other.point, row.point) for other in rows)}
-    assert result.chosen == result.front.rows[0].genome and result.chosen.rule.endswith("by naswot")
-    assert result.front.rows[0].fitness == max(row.fitness for row in rows)
+    assert result.chosen == result.evaluated_front.rows[0].genome and result.chosen.rule.endswith("by naswot")
+    assert result.evaluated_front.rows[0].fitness == max(row.fitness for row in rows)
     assert any("genotypes are on the front of valid, params, macs" in note for note in result.notes)
-    told = json.loads(json.dumps(result.to_dict()))["front"]
-    assert [each["number"] for each in told] == [row.number for row in result.front.rows]
+    told = json.loads(json.dumps(result.to_dict()))["evaluated_front"]
+    assert [each["number"] for each in told] == [row.number for row in result.evaluated_front.rows]
     assert told[0].keys() == {"number", "valid", "params", "macs", "genotype"}
 
 
 def test_costs_are_those_of_the_models() -> None:
-    for row in search().front.rows:
+    for row in search().evaluated_front.rows:
         plain = specialise(ToyNet(), torch.zeros(2, 2, SIZE), row.genome, "fresh")
         assert row.others["params"] == parameters_of(plain)
 
@@ -74,9 +74,9 @@ def test_a_killed_run_has_the_same_front_and_a_finished_one_is_read_again(tmp_pa
     def facts(of: Result) -> list[Any]:
         return [(row.genome, row.point, row.others) for row in of.evaluations]
 
-    assert facts(result) == facts(straight) and result.front.points == straight.front.points
+    assert facts(result) == facts(straight) and result.evaluated_front.points == straight.evaluated_front.points
     page = (tmp_path / "run/report.html").read_text()
-    assert f"{len(result.front.rows)} of them are on the front" in page
+    assert f"{len(result.evaluated_front.rows)} of them are on the front" in page
     lines = read_log(tmp_path / "run/evaluations.jsonl")
     assert [row_of(line, genotype_in(line["genome"])).point for line in lines] == [r.point for r in result.evaluations]
 
@@ -85,7 +85,7 @@ def test_a_run_starts_from_another_ones_front(tmp_path: Path) -> None:
     first = search(out=tmp_path / "first")
     rows = str(tmp_path / "first/evaluations.jsonl")
     result = search("tpe", objectives=["valid", "params"], start=rows, started=3)
-    best = [row.genome for row in first.front.rows[:3]]
+    best = [row.genome for row in first.evaluated_front.rows[:3]]
     assert [row.genome for row in result.evaluations[: len(best)]] == best
 
 
