@@ -22,9 +22,7 @@ SPACE = "What may be chosen"
 SEARCH = "How it is searched"
 RETRAIN = "How the result is trained"
 RUN = "The run"
-
 LONGEST_NAME = 60  # characters of a folder that is named here
-
 NO_MODEL = "no model: give file.py:Class or package.module:Class, here or as 'model' in --config"
 NO_DATA = "no data: give --data a file, a folder, a named set such as digits, or file.py:factory"
 
@@ -209,7 +207,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 
 def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> RunConfig:
-    """--config (or `before`, an earlier run's configuration), then flags, then --set: what comes later wins.
+    """--config (or `before`, an earlier run's), then --method, then flags, then --set: what comes later wins.
 
     Args:
         flags: a verb's parameters by name, as in `typer.Context.params`; those without a key are left out.
@@ -218,11 +216,12 @@ def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> 
         ConfigError: an unknown option, or a value that cannot be used.
     """
     from dashfx.config.files import assign, read_yaml
+    from dashfx.config.methods import over
     from dashfx.config.run import RunConfig
 
     options: dict[str, Any] = before.model_dump(mode="json") if before else {}
-    if flags.get("config") is not None:
-        options = read_yaml(flags["config"])
+    options = options if flags.get("config") is None else read_yaml(flags["config"])
+    options = over(options, flags["method"]) if flags.get("method") else options
     if flags.get("retrain_args"):  # another model starts from fresh weights
         _put(options, "retrain.weights", "fresh")
     for name, (keys, read) in KEYS.items():
@@ -348,6 +347,7 @@ def _as_it_is(value: Any) -> Any:
 # A verb's parameter -> the keys of RunConfig that it sets, and how its text is read.
 KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "preset": ("preset", _as_it_is),
+    "method": ("method", _as_it_is),
     "model": ("model", _as_it_is),
     "data": ("data", _as_it_is),
     "augment": ("augment", _as_it_is),

@@ -9,6 +9,7 @@ import typer
 
 from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, tables
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.methods import options as method_options
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
 
@@ -36,6 +37,7 @@ def search(
     include: options.Include = None,
     exclude: options.Exclude = None,
     sites: options.Sites = None,
+    method: method_options.Method = None,
     strategy: options.Strategy = None,
     evaluator: options.Evaluator = None,
     evaluations: options.Evaluations = None,
