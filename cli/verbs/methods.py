@@ -1,4 +1,4 @@
-"""`dashfx methods`: methods by name, and the plug-ins of each kind as their classes describe themselves; as a page too."""
+"""`dashfx methods`: methods by name, and plug-ins by kind as their classes describe themselves; as a page too."""
 
 from __future__ import annotations
 
@@ -62,13 +62,11 @@ def _methods() -> str:
     """The section of the methods."""
     from dashfx.config.methods import METHODS
 
-    rows = [f"| `{name}` | {_cell(m.line)} | {_cell(m.paper)} | {_cell(m.needs)} |" for name, m in METHODS.items()]
     intro = "Each is a few options, which `dashfx methods --method NAME` prints and `--method NAME` sets, see"
-    link = "[Compare methods](../guides/study.md)"
-    return "\n".join(
-        ["\n## Method\n", f"{intro} {link}.\n", "| name | what it does | paper | it needs |", "| --- | --- | --- | --- |"]
-        + [*rows, ""]
-    )
+    head = ["\n## Method\n", f"{intro} [Compare methods](../guides/study.md).\n"]
+    columns = ["| name | what it does | paper | it needs |", "| --- | --- | --- | --- |"]
+    rows = [f"| `{name}` | {_cell(m.line)} | {_cell(m.paper)} | {_cell(m.needs)} |" for name, m in METHODS.items()]
+    return "\n".join([*head, *columns, *rows, ""])
 
 
 def _section(kind: str) -> str:

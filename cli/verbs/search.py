@@ -10,6 +10,7 @@ import typer
 from dashfx.cli import export_options, finalist_options, finalist_tables, options, render, tables
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.methods import options as method_options
+from dashfx.cli.naming import folders
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
 
@@ -88,7 +89,7 @@ def search(
     settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
-    folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
+    folder = out or folders.free_folder(f"runs/{folders.run_name(network, source)}")
     others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with: dashfx search --resume --out {folder}"):
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen

@@ -120,7 +120,9 @@ class Plan:
             facts = read_yaml(path)
             return cls(tuple(facts["methods"]), facts["seeds"], facts["random"], facts["options"])
         except (ConfigError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{path} is damaged ({error}); restore it from a copy, or start another study") from None
+            raise RunFolderError(
+                f"{path} is damaged ({error}); restore it from a copy, or start another study"
+            ) from None
 
 
 def alone(options: Mapping[str, Any]) -> dict[str, Any]:

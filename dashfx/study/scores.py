@@ -27,7 +27,9 @@ from dashfx.train.progress import QUIET
 Score = Callable[[Genotype], float]  # larger where the search thinks better of it
 
 
-def rank_correlation(score: Score, truth: Mapping[Genotype, float], maximise: bool = True, seed: int = 0) -> Correlation:
+def rank_correlation(
+    score: Score, truth: Mapping[Genotype, float], maximise: bool = True, seed: int = 0
+) -> Correlation:
     """How a score orders genotypes whose results are known: Kendall's tau and Spearman's rho with their intervals.
 
     Args:
@@ -73,7 +75,7 @@ def likelihood(sites: Mapping[str, AggConv]) -> Score:
         for name, site in sites.items()
         for coef in [site.coefficients().tolist()]
     }
-    return lambda genotype: fmean(row.get(genotype.get(name), -math.inf) for name, row in logs.items())
+    return lambda genotype: fmean(row.get(genotype[name], -math.inf) for name, row in logs.items())
 
 
 def distinct(pairs: Sequence[tuple[Genotype, float]]) -> dict[Genotype, float]:

@@ -19,6 +19,8 @@ DRAWS = 19_999  # of a test by Monte Carlo
 CHUNK = 4096
 LEVEL = 0.95
 
+Values = Sequence[float] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Improvement:
@@ -70,7 +72,7 @@ def welch(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def permutation_p(own: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, bool]:
+def permutation_p(own: Values, other: Values, seed: int = 0) -> tuple[float, bool]:
     """How often an assignment of all results to two groups of these sizes has the first one at least so far ahead.
 
     All C(n + m, n) assignments where there are at most `EXACT`; else `DRAWS` random ones beside the true one, so that

@@ -8,6 +8,7 @@ import pytest
 
 from dashfx.cli import options
 from dashfx.cli.main import separate_values
+from dashfx.cli.naming import folders
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 
@@ -98,7 +99,7 @@ def test_a_wider_model_needs_a_name(text: str) -> None:
 def test_the_first_free_folder(tmp_path: Path) -> None:
     (tmp_path / "run-1").mkdir()
     (tmp_path / "run-2").touch()
-    assert options.free_folder(str(tmp_path / "run")) == tmp_path / "run-3"
+    assert folders.free_folder(str(tmp_path / "run")) == tmp_path / "run-3"
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_the_first_free_folder(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_is_named_after_model_and_data(data: str, name: str) -> None:
-    assert options.run_name("pkg.nets:Net", data) == f"Net-{name}"
+    assert folders.run_name("pkg.nets:Net", data) == f"Net-{name}"
