@@ -17,7 +17,9 @@ Kind = Annotated[
 Wanted = Annotated[
     str | None, typer.Option("--method", help="the options that this method stands for", show_default=False)
 ]
-Markdown = Annotated[bool, typer.Option("--markdown", help="as the text of docs/reference/systems.md")]
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="as the text of docs/reference/systems.md; of the kind method, of methods.md")
+]
 
 METHOD = "method"
 HEAD = """# Systems by name
@@ -26,6 +28,13 @@ What a search can be made of, by kind, as `dashfx methods` lists it. This page i
 `dashfx methods --markdown > docs/reference/systems.md`. How a part is named in an option, and how to write one of your
 own, stands in [Strategies and their parts](strategies.md). The row is the number of a method in the survey that these
 parts follow. That a method is here says that it does what its equations say, not that it finds better models.
+"""
+
+METHODS_HEAD = """# Methods by name
+
+Each is a few options, which `dashfx methods --method NAME` prints and `--method NAME` sets; what else you say wins. How
+methods are compared stands in [Compare methods](../guides/study.md), what they are made of in
+[Systems by name](systems.md). This page is generated: `dashfx methods method --markdown > docs/reference/methods.md`.
 """
 
 
@@ -45,7 +54,7 @@ def methods(kind: Kind = None, method: Wanted = None, markdown: Markdown = False
         near = did_you_mean(kind, [*kinds, *METHODS])
         raise ConfigError(f"no kind or method {kind!r}{near}; the kinds are {', '.join(kinds)}")
     if markdown:
-        render.text(page())
+        render.text(page_of_methods() if kind == METHOD else page())
         return
     for each in [kind] if kind else kinds:
         render.show(method_tables.methods(METHODS) if each == METHOD else tables.methods(each, known_of(each)))
@@ -55,18 +64,17 @@ def page() -> str:
     """The page of all plug-ins."""
     from dashfx.plugins import HOMES
 
-    return HEAD + _methods() + "".join(_section(kind) for kind in HOMES)
+    return HEAD + "".join(_section(kind) for kind in HOMES)
 
 
-def _methods() -> str:
-    """The section of the methods."""
+def page_of_methods() -> str:
+    """The page of all methods."""
     from dashfx.config.methods import METHODS
 
-    intro = "Each is a few options, which `dashfx methods --method NAME` prints and `--method NAME` sets, see"
-    head = ["\n## Method\n", f"{intro} [Compare methods](../guides/study.md).\n"]
-    columns = ["| name | what it does | paper | it needs |", "| --- | --- | --- | --- |"]
-    rows = [f"| `{name}` | {_cell(m.line)} | {_cell(m.paper)} | {_cell(m.needs)} |" for name, m in METHODS.items()]
-    return "\n".join([*head, *columns, *rows, ""])
+    head = ["| name | what it does | paper | it needs | what is not the paper's |", "| --- | --- | --- | --- | --- |"]
+    cells = ((name, m.line, m.paper, m.needs, m.ours) for name, m in METHODS.items())
+    rows = [f"| `{name}` | " + " | ".join(map(_cell, rest)) + " |" for name, *rest in cells]
+    return "\n".join([METHODS_HEAD, *head, *rows, ""])
 
 
 def _section(kind: str) -> str:

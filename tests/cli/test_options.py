@@ -22,6 +22,16 @@ def test_flags_win_over_the_file_and_set_wins_over_flags(tmp_path: Path) -> None
     assert (made.search.batch_size, made.retrain.batch_size) == (16, 16)
 
 
+def test_a_method_goes_over_the_file_and_under_flags(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(RunConfig.parse({"method": "gdas", "seed": 3}).to_yaml())
+    made = options.configuration({"config": file, "method": "darts", "rule": "energy"})
+    assert (made.method, made.search.update, made.search.relaxation) == ("darts", "unrolled", "softmax")
+    assert (made.search.rule, made.seed) == ("energy", 3)
+    with pytest.raises(ConfigError, match="leave one of the two"):
+        options.configuration({"method": "darts", "strategy": "evolution"})
+
+
 def test_an_earlier_run_is_the_start() -> None:
     before = RunConfig.parse({"seed": 7, "space": {"kernels": [3, [3, 7]]}})
     made = options.configuration({"seed": None, "retrain_epochs": 4}, before)
