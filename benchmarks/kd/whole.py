@@ -48,6 +48,7 @@ CHOICES = [Candidate(kernel, dilation) for kernel in (3, 9) for dilation in (1, 
 CONVS = ("conv1", "conv2", "conv3", "conv4")
 RECIPE = RetrainConfig(epochs=8, batch_size=32, autotune=False)
 SEEDS, PILOT, LEAST = 3, 24, 0.7
+MODEL = "benchmarks/kd/four.py:Four"
 Job = tuple[int, int]  # number of the genotype, seed
 
 
@@ -95,7 +96,7 @@ def pilot_of(count: int) -> list[int]:
 def header(data: Data) -> dict[str, Any]:
     return {
         "task": data.name.removesuffix(".npz"),
-        "model": f"benchmarks/kd/four.py:Four num_classes={data.n_outputs}",
+        "model": f"{MODEL} num_classes={data.n_outputs}",
         "metric": "accuracy",
         "parts": {part: len(data.part(part)) for part in ("train", "valid", "test")},
         "recipe": RECIPE.model_dump(mode="json"),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kd import train
+from benchmarks.kd import train, whole
 from benchmarks.kd.load import Trained, load
 from dashfx.config.methods import METHODS as KNOWN
 from dashfx.config.methods import over
@@ -92,8 +92,15 @@ def worth(options: argparse.Namespace, genotype: Genotype, seed: int) -> dict[st
     choices = {name: f"{c.kernel[0]},{c.dilation[0]}" for name, c in genotype.items()}
     if rows:
         return {"genotype": choices, "looked_up": True, "test": sum(r.test for r in rows) / len(rows)}
-    facts = train.trained(genotype, train.read(options.data), seed)
-    return {"genotype": choices, "looked_up": False, "test": facts["test"]}
+    return {"genotype": choices, "looked_up": False, "test": trained(options, genotype, seed)["test"]}
+
+
+def trained(options: argparse.Namespace, genotype: Genotype, seed: int) -> dict[str, Any]:
+    """The facts of one training by the table's own network and recipe."""
+    facts = json.loads(options.table.read_text(encoding="utf-8"))
+    if facts["model"].startswith(whole.MODEL):
+        return whole.trained(options.data, whole.genotypes().index(genotype), seed)
+    return train.trained(genotype, train.read(options.data), seed)
 
 
 def chance(rows: list[Trained]) -> list[float]:

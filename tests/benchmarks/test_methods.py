@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 from benchmarks import methods
 from benchmarks.gennas import macro, nb201
 from benchmarks.kd import train, whole
+from benchmarks.kd.load import load
 from benchmarks.nas import blackbox, gradient, report
 from benchmarks.nas.spaces import Tabled, of_benchmarks, of_table
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions
 from dashfx.blackbox.random import RandomSearch
 from dashfx.config.methods import METHODS
+from dashfx.errors import ConfigError
 from dashfx.space import Candidate
 
 CRICKET = Path(train.__file__).parent / "cricketx.json"
@@ -94,7 +97,7 @@ def test_all_methods_that_train_mixtures_are_there() -> None:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
     """Data, and a table of all sixteen genotypes whose values are made up."""
     rng = np.random.default_rng(0)
     data, path = tmp_path / "tiny.npz", tmp_path / "toy.json"
@@ -108,8 +111,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
         value = {"valid": 0.5 + number / 100, "test": 0.5 + number / 100}
         table["rows"].append({"id": number, "seed": 0, "genotype": choices, **facts, **value})
     whole.write(table, path)
+    yield data, path
     whole.genotypes.cache_clear()
-    return data, path
 
 
 def test_a_gradient_search_is_looked_up_and_reported(
@@ -123,7 +126,7 @@ def test_a_gradient_search_is_looked_up_and_reported(
     assert methods.main() == 0
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["method"] for line in lines] == ["dash", "gaea"] and all(line["looked_up"] for line in lines)
-    values = {tuple(row.genotype[name] for name in whole.CONVS): row.test for row in train_rows(table)}
+    values = {tuple(row.genotype[name] for name in whole.CONVS): row.test for row in load(table)}
     for line in lines:
         chosen = tuple(Candidate(*map(int, line["genotype"][name].split(","))) for name in whole.CONVS)
         assert line["test"] == values[chosen]
@@ -135,24 +138,22 @@ def test_a_gradient_search_is_looked_up_and_reported(
     assert "| dash | 1 |" in shown and "| one random draw | 16 |" in shown and "evolution, " in shown
 
 
-def train_rows(table: Path) -> Any:
-    from benchmarks.kd.load import load
-
-    return load(table)
-
-
 def test_a_genotype_that_no_table_holds_is_trained(toy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    data, _ = toy
-    monkeypatch.setattr(train, "RECIPE", train.RECIPE.model_copy(update={"epochs": 1}))
+    """By the network and the recipe of the table: either of them."""
+    data, table = toy
+    for module in (train, whole):
+        monkeypatch.setattr(module, "RECIPE", module.RECIPE.model_copy(update={"epochs": 1}))
+    options, facts = argparse.Namespace(table=table, data=str(data)), json.loads(table.read_text())
+    own = whole.genotypes()[7]
+    whole.write({**facts, "rows": facts["rows"][:2]}, table)
+    found = gradient.worth(options, own, seed=1)
+    assert not found["looked_up"] and found["test"] == whole.trained(str(data), 7, 1)["test"]
+    whole.write({**facts, "model": "dashfx.backbones:WRN1d width=16"}, table)
     genotype = next(iter(train.plan()))[3]
-    options = argparse.Namespace(table=toy[1], data=str(data))
-    found = gradient.worth(options, genotype, seed=0)
-    assert not found["looked_up"] and 0 <= found["test"] <= 1
+    assert 0 <= gradient.worth(options, genotype, seed=0)["test"] <= 1
 
 
 def test_what_a_method_cannot_do_is_a_line(toy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from dashfx.errors import ConfigError
-
     def fails(*_: Any) -> None:
         raise ConfigError("no")
 
