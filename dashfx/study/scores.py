@@ -59,7 +59,7 @@ def score_of(folder: Path) -> Score | None:
 
 def _evaluated(config: RunConfig) -> Score | None:
     evaluator = evaluator_of(config.blackbox.evaluator, config)
-    if not isinstance(evaluator, ByProxy):
+    if not isinstance(evaluator, ByProxy) or evaluator.training is not None:
         return None
     assert config.model is not None and config.data is not None  # the command line gave both
     run = prepare(config.model, config.data, config=config, observer=QUIET)

@@ -33,4 +33,20 @@ BLACK_BOX: dict[str, Method] = {
         "Li et al., Generic Neural Architecture Search via Regression, NeurIPS 2021",
         "200 short regressions",
     ),
+    "robot": Method(
+        "Proxies are weighed by what short trainings say of the choices that they prefer.",
+        {"search": {"strategy": "robust"}, "blackbox": {**SHORT, "evaluations": 20}},
+        "He et al., Robustifying and Boosting Training-Free Neural Architecture Search, ICLR 2024",
+        "20 trainings of 3 epochs, which --workers share, and six proxies of 100 choices",
+    ),
+    "instatune": Method(
+        "All choices learn from the model's answers while it is fine-tuned; evolution picks one by the shared weights.",
+        {
+            "search": {"strategy": "evolution", "init": "grow", "update": "sandwich", "cost_weight": 0.0},
+            "blackbox": {"evaluator": "supernet", "evaluations": 200, "population": 50, "tournament": 10},
+        },
+        "Sarah et al., InstaTune: Instantaneous Neural Architecture Search During Fine-Tuning, 2023",
+        "a trained model, as --checkpoint; a task whose models can be averaged",
+        "evolution by accuracy alone in place of LINAS",
+    ),
 }

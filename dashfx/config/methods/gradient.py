@@ -119,4 +119,44 @@ GRADIENT: dict[str, Method] = {
         HALF,
         "the temperature is a share of the logits' spread",
     ),
+    "fbnet": Method(
+        "Soft Gumbel mixtures, hot to cold, with the loss times a power of the logarithm of the expected latency.",
+        {
+            "search": {
+                **BILEVEL,
+                "relaxation": "soft-gumbel:tau=5,end=0.09",
+                "terms": ["cost-log:cost=latency"],
+                "rule": "best-of:draws=10",
+                "held_out": 0.2,
+                "warmup": 0.1,
+            }
+        },
+        "Wu et al., FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable NAS, CVPR 2019",
+        "a fifth of the training rows, which the weights do not see; a minute in which candidates are timed",
+        "latency is counted in thousandths of the untouched model's",
+    ),
+    "hardcore": Method(
+        "Frank-Wolfe steps keep mixtures within the budgets at any time.",
+        {"search": {**BILEVEL, "relaxation": "simplex", "alpha_optimizer": "frank-wolfe"}},
+        "Nayman et al., HardCoRe-NAS: Hard Constrained diffeRentiable Neural Architecture Search, ICML 2021",
+        f"{HALF}; budgets, as --max latency=0.7x",
+        "all convs move at once, not in turn",
+    ),
+    "rc-darts": Method(
+        "First-order DARTS whose mixtures are led back into the budgets after each step.",
+        {"search": {**BILEVEL, "update": "projected"}},
+        "Jin et al., RC-DARTS: Resource Constrained Differentiable Architecture Search, 2019",
+        f"{HALF}; budgets, as --max params=0.7x",
+        "the way back is by gradient steps on what is too much",
+    ),
+    "single-path": Method(
+        "All candidates of a conv are taps of one kernel, and latency stands in the loss.",
+        {
+            "space": {"families": ["nested"]},
+            "search": {**ONE_LEVEL, "cost": "latency", "cost_weight": 0.1},
+        },
+        "Stamoulis et al., Single-Path NAS: Designing Hardware-Efficient ConvNets in less than 4 Hours, 2019",
+        "a minute in which candidates are timed",
+        "coefficients in place of thresholds on the norms of taps, latency in place of its logarithm",
+    ),
 }

@@ -22,7 +22,8 @@ from dashfx.strategies.updates import FirstOrder, Unrolled
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_a_search_that_can_be_run(name: str) -> None:
     config = RunConfig.parse({"method": name, "device": "cpu"})
-    check_search(config)
+    limits = ("params=2x",) if "--max" in METHODS[name].needs else ()
+    check_search(config.model_copy(update={"search": config.search.model_copy(update={"budgets": limits})}))
     assert RunConfig.parse(config.model_dump(mode="json")) == config  # as its folder has it
     for block, own in METHODS[name].options.items():
         said = getattr(config, block).model_dump(mode="json")
@@ -66,8 +67,13 @@ def test_dash_by_name_is_dash() -> None:
     assert RunConfig.parse({"method": "dash"}).model_copy(update={"method": None}) == plain
 
 
-def test_every_optimiser_that_needs_no_objectives_can_be_named() -> None:
+def test_optimisers_by_short_trainings_are_methods() -> None:
     assert {"evolution", "local"} <= OPTIMISERS.keys() & METHODS.keys()
+
+
+def test_those_that_need_budgets_say_so_before_training() -> None:
+    with pytest.raises(ConfigError, match="--max"):
+        check_search(RunConfig.parse({"method": "rc-darts", "device": "cpu"}))
 
 
 @pytest.mark.parametrize(
