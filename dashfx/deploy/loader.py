@@ -33,7 +33,7 @@ PADS: tuple[Any, ...] = (
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
 )
-OPERATIONS = (nn.Sequential, nn.Identity, *POOLS)  # of other families than dense
+OPERATIONS: tuple[type[nn.Module], ...] = (nn.Sequential, nn.Identity, *POOLS)  # of other families than dense
 HERE = "HERE = Path(__file__).resolve().parent"
 
 

@@ -17,8 +17,8 @@ from dashfx.ops import AggConv, sites_of
 from dashfx.proxy import Correlation, correlate
 from dashfx.run.folder import existing_folder
 from dashfx.run.prepare import prepare
+from dashfx.stages.costs.mixtures import mixtures_of
 from dashfx.stages.evaluators import ByProxy
-from dashfx.stages.reopen import mixtures_of
 from dashfx.stages.rewrite import rewritten
 from dashfx.stages.search import Searching
 from dashfx.strategies.base import evaluator_of
