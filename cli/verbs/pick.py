@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dashfx.cli import options, render, tables
+from dashfx.cli.naming import folders
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
 
@@ -42,7 +43,7 @@ def pick(
         raise ConfigError("pick needs either --max, what the model may cost, such as --max latency=2ms, or --pareto 8")
     _, settings = existing_folder(run)
     found = picked(run, max, data)
-    folder = new_folder(out or options.free_folder(str(run / "picked")))
+    folder = new_folder(out or folders.free_folder(str(run / "picked")))
     write_model(found.model, found.genotype, settings, folder)
     if not quiet:
         render.show(

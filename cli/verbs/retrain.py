@@ -9,6 +9,7 @@ import typer
 
 from dashfx.cli import export_options, finalist_options, options, render
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.naming import folders
 from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
 
@@ -57,7 +58,7 @@ def retrain(
     tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
     settings = with_kept_width(before, with_values(settings, tuned.taken) if tuned else settings)
     settings = options.configuration(ctx.params, settings)
-    folder = out or options.free_folder(f"{before.root}-retrain")
+    folder = out or folders.free_folder(f"{before.root}-retrain")
     others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
         progress.note(_recipe(before.root, tuned))

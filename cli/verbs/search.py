@@ -21,6 +21,8 @@ from dashfx.cli import (
     tables,
 )
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.methods import options as method_options
+from dashfx.cli.naming import folders
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
 
@@ -49,6 +51,7 @@ def search(
     include: options.Include = None,
     exclude: options.Exclude = None,
     sites: options.Sites = None,
+    method: method_options.Method = None,
     strategy: options.Strategy = None,
     evaluator: blackbox_options.Evaluator = None,
     evaluations: blackbox_options.Evaluations = None,
@@ -105,7 +108,7 @@ def search(
     settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
-    folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
+    folder = out or folders.free_folder(f"runs/{folders.run_name(network, source)}")
     others = writers(folder, tensorboard, mlflow, wandb)
     if pareto_folders and not settings.search.pareto:
         raise ConfigError("--pareto-folders retrains the choices of --pareto: say how many, such as --pareto 8")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dashfx.config import effort, presets
+from dashfx.config import effort, methods, presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
@@ -109,6 +109,7 @@ class RunConfig(Strict):
 
     Attributes:
         preset: a task of NAS-Bench-360, whose settings hold where nothing else is said, see `dashfx.config.presets`.
+        method: a method by name, whose options hold where nothing else is said, see `dashfx.config.methods`.
         effort: how much is trained: "quick" gives every conv several kernels and makes no choice, "thorough" tunes and
             trains the best with several seeds, see `dashfx.config.effort`; what else is said wins.
         valid_fraction: the share of the training data that becomes validation where the data has none.
@@ -125,6 +126,7 @@ class RunConfig(Strict):
     """
 
     preset: str | None = None
+    method: str | None = None
     effort: Literal["quick", "default", "thorough"] = "default"
     model: str | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
@@ -157,11 +159,12 @@ class RunConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _what_options_bring_along(cls, options: Any) -> Any:
-        """A preset's options and those for a checkpoint, where a user does not say otherwise."""
+        """What a checkpoint, a method, an effort and a preset say, in this order, where a user does not."""
         if not isinstance(options, Mapping):
             return options
         if options.get("checkpoint"):
             options = cls._gentler_from_a_checkpoint(options)
+        options = methods.under(options) if options.get("method") else options
         options = effort.under(options)
         options = presets.under(options) if options.get("preset") else options
         return cls._with_strategy(options)

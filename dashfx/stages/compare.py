@@ -58,6 +58,7 @@ def _standing(
         max(1, len(each.seeds)),
         decision.cost(each),
         lead,
+        decision.led_to(each) if each.work else None,
     )
 
 
