@@ -173,7 +173,8 @@ def test_the_map_is_the_only_page_at_the_top() -> None:
     assert sorted(each.name for each in INDEX.parent.iterdir() if each.is_dir()) == sorted(FOLDERS)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# The generated list of all plug-ins is looked up, not read.
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "systems.md"], ids=lambda page: page.name)
 def test_no_page_is_too_long_to_be_read(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").split()) <= LONGEST
 

@@ -143,8 +143,8 @@ def propose_wider(source: ModelSource, example: torch.Tensor, seed: int) -> None
 def show_latency(sites: list[SiteFacts], network: torch.nn.Module, x: torch.Tensor) -> None:
     """What each conv takes with each candidate, and how much of the model's time the searched ones have."""
     from dashfx.cost.latency import latencies
-    from dashfx.cost.latency_model import MeasuredLatency
-    from dashfx.cost.latency_table import machine
+    from dashfx.cost.latency.model import MeasuredLatency
+    from dashfx.cost.latency.table import machine
 
     cost = MeasuredLatency()
     cost.prepare({each.site.name: each.site for each in sites}, {each.site.name: each.candidates for each in sites})

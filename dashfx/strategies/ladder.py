@@ -66,6 +66,13 @@ class Ladder(Strategy):
     most: Annotated[int, Field(ge=0)] = 0
     strict: bool = True
 
+    def check(self, config: RunConfig) -> None:
+        if config.search.tie != "none":
+            raise ConfigError(
+                f"search.tie={config.search.tie} ties mixtures, of which a ladder trains none: leave it out, or search "
+                "by --strategy dash; ladder:by=stage gives each stage an option of its own"
+            )
+
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}: rungs by rule, nothing is trained"
 
@@ -114,7 +121,7 @@ class Ladder(Strategy):
                 + (", has all their taps" if steps.grows else "")
                 + " and fits the input; give larger kernels (--kernels) or another --strategy"
             )
-        held = tuple(each for each in found if limits is None or limits.hold(each))
+        held = tuple(each for each in found if limits is None or limits.held(each))
         if not held:
             raise ConfigError(
                 f"a ladder without rungs that fit: none of {', '.join(_name(each) for each in found)} holds {limits}; "
