@@ -249,7 +249,7 @@ class Engine(Changing):
         model = copy.deepcopy(self.plain)
         child = Engine(model, self.task, self._given, self.accelerator, self.update, self.relaxation, own, self.terms)
         child.load_state_dict(copy.deepcopy(self.state_dict()))
-        child._generator.set_state(self._generator.get_state())
+        pass
         child.warm, child.holds_out, child._seed = self.warm, self.holds_out, self._seed
         child.model.train(self.model.training)
         for name, indices in (kept or {}).items():

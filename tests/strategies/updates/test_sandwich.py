@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from engines import BATCH, TASK, alphas, engine, moved, same, state
-from smooth import batch, smooth
+from smooth import SmoothNet, batch, smooth
+from torch import nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
@@ -59,9 +60,12 @@ def test_a_step_moves_only_what_its_genotypes_hold() -> None:
 
 
 def test_the_gradient_is_that_of_labels_and_of_answers_added_up() -> None:
-    made, (x, y) = smooth(update=Sandwich(draws=2, temperature=2.0), lr=0.1), batch(1, 3)
+    net = SmoothNet(1)
+    net.conv1 = nn.Conv1d(2, 3, 3, padding=2, dilation=2)  # which is not the smallest of its candidates
+    made, (x, y) = smooth(update=Sandwich(draws=2, temperature=2.0), net=net, lr=0.1), batch(1, 3)
     (largest, *others), before = places_of(made, 2), [w.detach().clone() for w in made.learning]
     output = made.answer(x, one_hot(made.sites, largest))
+    assert largest != others[0]
     loss, told = F.cross_entropy(output, y), (output.detach() / 2).softmax(1)
     for places in others:
         answer = made.answer(x, one_hot(made.sites, places))
