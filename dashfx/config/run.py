@@ -175,7 +175,7 @@ class RunConfig(Strict):
         search, ensemble = ({} if options.get(name) is None else options[name] for name in ("search", "ensemble"))
         if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
-        named = {"kernels", "dilations"} & _block(options, "space").keys()
+        named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
         if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}
         average = {"count": AUTO, **ensemble} if isinstance(ensemble, Mapping) else ensemble

@@ -26,6 +26,7 @@ from dashfx.run.inputs import Inputs
 from dashfx.strategies.base import Context, Evaluating, Evaluator
 from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.gradient import Gradient
+from dashfx.strategies.rules.base import one_hot
 from dashfx.supernet import specialise
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
 from dashfx.train.fit import derive_seed, validate, validate_with_loss
@@ -196,15 +197,6 @@ def proxy_batch(data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
     """The rows of the train part that a proxy sees: inputs, and their labels where they are classes."""
     x, y = next(iter(data.loader("train", rows, seed=seed)))
     return (x, y) if data.kind == "classes" else (x,)
-
-
-def one_hot(sites: Mapping[str, AggConv], genotype: Genotype) -> dict[str, Tensor]:
-    """Coefficients (n_candidates,) a site: one for the genotype's choice."""
-    coefficients = {}
-    for name, site in sites.items():
-        coefficients[name] = torch.zeros_like(site.alpha.detach())
-        coefficients[name][site.candidates.index(genotype[name])] = 1
-    return coefficients
 
 
 def bound(genotype: Genotype, sites: Mapping[str, AggConv], path: str) -> Genotype:

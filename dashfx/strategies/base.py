@@ -105,8 +105,15 @@ class Training(Protocol):
     def train(self, context: Context) -> Engine:
         """The run's supernet, trained."""
 
-    def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
-        """What trains a supernet, by these settings."""
+    def engine(
+        self,
+        supernet: nn.Module,
+        task: Task,
+        config: SearchConfig,
+        accelerator: Accelerator,
+        limits: Limits | None = None,
+    ) -> Engine:
+        """What trains a supernet, by these settings, for a choice within limits."""
 
 
 class Strategy(ABC):

@@ -12,6 +12,7 @@ from torch import Tensor
 from dashfx.config.search import SearchConfig
 from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv
+from dashfx.ops.relaxations import Relaxation
 from dashfx.ops.ties import alike
 from dashfx.strategies.engine.derivatives import Derivatives
 from dashfx.strategies.monitors import Action, Drop, Monitor, Rollback, Set, Stop
@@ -29,6 +30,7 @@ class Changing(Derivatives):
     """What the monitors of a search may ask for, done to its sites, options and optimisers."""
 
     config: SearchConfig
+    relaxation: Relaxation
     _monitors: list[Monitor]
     _cost: ExpectedCost
 
@@ -126,7 +128,7 @@ class Changing(Derivatives):
             known: what the new optimisers go on with.
         """
         if self.accelerator.num_processes > 1:
-            self.model = spread(self.plain, self.accelerator)
+            self.model = spread(self.plain, self.accelerator, self.relaxation.sampled)
         self._take_parameters()
         for name, state in (known or {}).items():
             for group in self.optimisers[name].param_groups:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
 from dashfx.ops import AggConv, sites_of
+from dashfx.ops.mixture import Sampled
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.ops.ties import logits_of
 from dashfx.plugins import find
@@ -25,6 +27,7 @@ from dashfx.strategies.engine.held_out import hold_out
 from dashfx.strategies.monitors import Context, Monitor, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.frank_wolfe import FrankWolfe
 from dashfx.task import Task
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.train.fit import Batch, derive_seed
@@ -44,6 +47,7 @@ class Engine(Changing):
         weights: the sites' own weights and biases, those that candidates were given.
         rest: the other parameters that learn, at `search.lr_rest` of the rate; none with `search.freeze` "unsearched".
         warm: whether the warm-up is over, so that architecture parameters move.
+        limits: what the chosen model may cost; None where there is no budget.
         holds_out: whether a share of the training part is held out from the weights.
     """
 
@@ -59,8 +63,9 @@ class Engine(Changing):
         relaxation: Relaxation | None = None,
         monitors: Iterable[Monitor] = (),
         terms: Iterable[Term] = (),
+        limits: Limits | None = None,
     ) -> None:
-        self.task, self.config, self.accelerator = task, config, accelerator
+        self.task, self.config, self.accelerator, self.limits = task, config, accelerator, limits
         self.update = copy.deepcopy(update)
         self.sites = sites_of(supernet)
         self.relaxation: Relaxation = copy.deepcopy(relaxation) or SoftGumbel(*config.tau)
@@ -69,7 +74,7 @@ class Engine(Changing):
         self._terms: list[Term] = [self._cost, *copy.deepcopy([*terms])]
         self.holds_out = self.update.uses_held_out or any(monitor.uses_held_out for monitor in self._monitors)
         self._begin_changes()
-        self.model = spread(supernet, accelerator)
+        self.model = spread(supernet, accelerator, self.relaxation.sampled)
         self._take_parameters()
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
@@ -95,6 +100,8 @@ class Engine(Changing):
         weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
+        if isinstance(alphas, FrankWolfe):
+            alphas.attach(self)
         self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
         self.relaxation.attach(self)
         for term in self._terms:
@@ -135,14 +142,15 @@ class Engine(Changing):
     ) -> Tensor:
         """The loss of a batch as a function of weights and coefficients; those not given are the supernet's own.
 
-        The search's terms are part of it, such as the penalty on the expected cost.
+        The search's terms are part of it, such as the penalty on the expected cost. Where coefficients are drawn here,
+        by a relaxation that samples, each site computes one candidate alone.
 
         Args:
             part: what its gradient is to move; terms of the other part are left out.
         """
         x, y = batch
-        coef = self.coefficients() if coef is None else coef
-        with mixing(self.sites, coef), self.accelerator.autocast():
+        sampled, coef = coef is None and self.relaxation.sampled, self.coefficients() if coef is None else coef
+        with mixing(self.sites, sampled_of(coef) if sampled else coef), self.accelerator.autocast():
             output = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
             loss = self.task.loss(convert_to_fp32(output), y)
         for term in self._terms:
@@ -299,9 +307,15 @@ class Engine(Changing):
             self._held_out = None
 
 
+def sampled_of(coef: Mapping[str, Tensor]) -> dict[str, Sampled]:
+    """Of each site the candidate of the largest coefficient; the host waits for all sites once."""
+    places = torch.stack([row.detach().argmax() for row in coef.values()]).tolist()
+    return {name: Sampled.of(row, place) for (name, row), place in zip(coef.items(), places, strict=True)}
+
+
 @contextmanager
-def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, every site mixes with the given coefficients instead of drawing its own."""
+def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor | Sampled | int]) -> Iterator[None]:
+    """Inside, every site mixes with the given coefficients, or computes one candidate, instead of drawing its own."""
     for name, site in sites.items():
         site.given = coef[name]
     try:
