@@ -158,8 +158,8 @@ class Engine(Changing):
                 loss = loss + term.weight * term(Moment(self, batch, output, coef, part))
         return loss
 
-    def answer(self, x: Tensor, coef: Mapping[str, Tensor]) -> Tensor:
-        """The output with these coefficients, in full precision."""
+    def answer(self, x: Tensor, coef: Mapping[str, Tensor | Sampled | int]) -> Tensor:
+        """The output with these coefficients, or with one candidate a site, in full precision."""
         with mixing(self.sites, coef):
             return self.call(x)
 
@@ -257,7 +257,7 @@ class Engine(Changing):
         model = copy.deepcopy(self.plain)
         child = Engine(model, self.task, self._given, self.accelerator, self.update, self.relaxation, own, self.terms)
         child.load_state_dict(copy.deepcopy(self.state_dict()))
-        pass
+        child._generator.set_state(self._generator.get_state())
         child.warm, child.holds_out, child._seed = self.warm, self.holds_out, self._seed
         child.model.train(self.model.training)
         for name, indices in (kept or {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,17 +10,25 @@ import torch
 import torch.nn.functional as F
 from engines import BATCH, TASK, alphas, engine, moved, same, state
 from smooth import SmoothNet, batch, smooth
-from torch import nn
+from torch import Tensor, nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
 from dashfx.errors import ConfigError
+from dashfx.ops import AggConv
 from dashfx.ops.ties import tie
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import Sandwich
-from dashfx.strategies.updates.sandwich import drawn, full, one_hot, smallest
+from dashfx.strategies.updates.sandwich import drawn, full, smallest
 
 X = BATCH[0]
+
+
+def one_hot(sites: Mapping[str, AggConv], places: Mapping[str, int]) -> dict[str, Tensor]:
+    """The same as coefficients, which every site mixes its kernels with."""
+    return {
+        n: F.one_hot(torch.tensor(place), len(sites[n].candidates)).to(sites[n].alpha) for n, place in places.items()
+    }
 
 
 def places_of(made: Engine, draws: int) -> list[dict[str, int]]:
@@ -87,8 +96,8 @@ def test_mixtures_stay_at_the_full_model() -> None:
     assert not any(moved(before, alphas(made)))
     made.model.eval()
     for name, coef in made.coefficients().items():
-        whole = one_hot(made.sites, {name: full(made.sites[name])})[name]
-        torch.testing.assert_close(coef, whole)
+        whole = F.one_hot(torch.tensor(full(made.sites[name])), 4)
+        torch.testing.assert_close(coef, whole.to(coef))
         assert made.sites[name].candidates[full(made.sites[name])] == made.sites[name].original
 
 
