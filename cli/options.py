@@ -12,6 +12,7 @@ import typer
 
 from dashfx.cli import cost_options
 from dashfx.cli.finalist_options import wider_values
+from dashfx.cli.space_options import family_names
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -360,6 +361,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "space": ("space.preset", _as_it_is),
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),
+    "families": ("space.families", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import check_data, cost_options, options, render, tables
+from dashfx.cli import check_data, cost_options, options, render, space_options, tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate
@@ -52,6 +52,7 @@ def check(
     new_head: options.NewHead = None,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
+    families: space_options.Families = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,

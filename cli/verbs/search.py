@@ -15,6 +15,7 @@ from dashfx.cli import (
     finalist_tables,
     options,
     render,
+    space_options,
     tables,
 )
 from dashfx.cli.interrupt import interruptible
@@ -41,6 +42,7 @@ def search(
     resume: options.Resume = False,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
+    families: space_options.Families = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,

@@ -54,7 +54,7 @@ class SearchConfig(FitConfig):
             "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`; "random" and
             "untouched" are controls that train no mixture and go through the same retraining. A run that says nothing,
             or "auto", has the ladder, and DASH where it says anything else of `search` (a budget and a checkpoint do)
-            or names kernels and dilations.
+            or names kernels and dilations, or families.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.

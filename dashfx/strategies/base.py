@@ -21,8 +21,9 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Relaxation
 from dashfx.plugins import find
-from dashfx.strategies.engine import Engine, Update
+from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice, SelectionRule
+from dashfx.strategies.updates import Update
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner

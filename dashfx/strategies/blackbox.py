@@ -49,7 +49,7 @@ class BlackBox(Strategy):
 
     @property
     def _name(self) -> str:
-        return name_of("optimiser", self.optimiser)
+        return getattr(self.optimiser, "name", "") or name_of("optimiser", self.optimiser)
 
 
 def fittest_held(rows: Sequence[Row[Genotype]], limits: Limits) -> Row[Genotype]:

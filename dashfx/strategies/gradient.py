@@ -78,7 +78,11 @@ class Gradient(Strategy):
                 "search.discretise=one-by-one asks which mixture is the most certain, and the coefficients of "
                 f"{type(self.relaxation).__name__} do not add up to 1; use at-once"
             )
-
+        if not self.update.moves_mixtures:
+            raise ConfigError(
+                f"update {type(self.update).__name__} leaves mixtures as they are, so that nothing can be read from "
+                "them; use it with --strategy evolution --evaluator supernet"
+            )
         self._check_alphas(config.search)
 
     def _check_alphas(self, search: SearchConfig) -> None:

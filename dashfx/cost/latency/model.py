@@ -16,9 +16,10 @@ from dashfx.cost.latency.correction import Correction, correction
 from dashfx.cost.latency.measure import Latency, Place, latencies
 from dashfx.cost.latency.table import MODEL, LatencyTable, key_of, latency_file, layer_of, model_with
 from dashfx.errors import ExportError
-from dashfx.frontend.shared import conv_for, parts_in
+from dashfx.frontend.shared import parts_in
 from dashfx.frontend.tracing import Program, no_seed
 from dashfx.genotype import Genotype
+from dashfx.ops.families import conv_of
 from dashfx.plugins import Count
 from dashfx.site import Site
 from dashfx.space import Candidate
@@ -144,8 +145,8 @@ class MeasuredLatency(TotalCost):
             return LatencyTable()
         self.place.check()
         with no_seed():
-            convs = [conv_for(site, layers[layer], torch.device("cpu"), torch.float32) for layer in unknown]
-            for part in [part for conv in convs for part in parts_in(conv)]:
+            convs = [conv_of(site, layers[layer], torch.device("cpu"), torch.float32) for layer in unknown]
+            for part in [part for conv in convs for part in parts_in(conv) if part.weight.requires_grad]:
                 part.reset_parameters()
             x = torch.randn(1, site.in_channels, *size)
         for layer, time in zip(unknown, latencies(convs, x, self.place), strict=True):

@@ -14,6 +14,7 @@ from dashfx.strategies.updates.normalised import Normalised
 from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.projected import Projected
 from dashfx.strategies.updates.relaxed import Relaxed
+from dashfx.strategies.updates.sandwich import Sandwich
 from dashfx.strategies.updates.unrolled import Unrolled
 
 UPDATES: dict[str, type[Update]] = {
@@ -24,6 +25,7 @@ UPDATES: dict[str, type[Update]] = {
     "relaxed": Relaxed,
     "normalised": Normalised,
     "projected": Projected,
+    "sandwich": Sandwich,
 }
 ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
@@ -43,6 +45,7 @@ __all__ = [
     "OneLevel",
     "Projected",
     "Relaxed",
+    "Sandwich",
     "Unrolled",
     "Update",
     "adam",
