@@ -147,14 +147,14 @@ def show_latency(sites: list[SiteFacts], network: nn.Module, x: torch.Tensor, se
     import torch
 
     from dashfx.blackbox.genomes import GenotypeSpace
-    from dashfx.cost.latency import latencies
+    from dashfx.cost.latency import Place, latencies
     from dashfx.cost.latency.model import MeasuredLatency
     from dashfx.cost.latency.table import machine
     from dashfx.frontend.tracing import trace
     from dashfx.stages.costs.limits import held_to_networks, place_of, unsteady
     from dashfx.supernet import specialise
 
-    place = place_of(settings)
+    place = Place(**place_of(settings))
     cost = MeasuredLatency(place.threads, place.provider, place.layout)
     cost.prepare({each.site.name: each.site for each in sites}, {each.site.name: each.candidates for each in sites})
     rows = {each.site: {c: cost.at(each.site, c) for c in (each.site.original, *each.candidates)} for each in sites}

@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.cost.latency import Figures, compare
+from dashfx.cost.latency import Figures, Place, compare
 from dashfx.run.result import DISTILLED, Standing
 from dashfx.run.run import Run
 from dashfx.stages.costs.limits import place_of
@@ -32,7 +32,7 @@ def compared(decision: Decision) -> list[Standing]:
     with run.stage("compare", f"{len(measured)} models"):
         models = {str(i): each.model for i, each in enumerate(measured) if each.model is not None}
         metrics = {i: (measured[int(i)].valid, metric_of(run, model, "test")) for i, model in models.items()}
-        timed, place = run.session.writes is not None, place_of(run.config)
+        timed, place = run.session.writes is not None, Place(**place_of(run.config))
         figures = compare(models, metrics, run.inputs.example[:1], timed, place)
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
