@@ -11,9 +11,10 @@ import torch
 from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 
-from dashfx.cost.latency import Figures, compare
+from dashfx.cost.latency import Figures, Place, compare
 from dashfx.run.result import DISTILLED, Standing
 from dashfx.run.run import Run
+from dashfx.stages.costs.limits import place_of
 from dashfx.stages.ensemble.members import members_of, steps_to
 from dashfx.stages.finalists import Decision, Trained
 from dashfx.task import output_errors, scores_by_class
@@ -31,7 +32,8 @@ def compared(decision: Decision) -> list[Standing]:
     with run.stage("compare", f"{len(measured)} models"):
         models = {str(i): each.model for i, each in enumerate(measured) if each.model is not None}
         metrics = {i: (measured[int(i)].valid, metric_of(run, model, "test")) for i, model in models.items()}
-        figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
+        timed, place = run.session.writes is not None, Place(**place_of(run.config))
+        figures = compare(models, metrics, run.inputs.example[:1], timed, place)
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
     before = {decision.searched.finalist.origin: run.ledger.steps(of_supernet)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.config.run import RunConfig
 from dashfx.cost.base import Choices, one_row
 from dashfx.cost.budgets import Budget, Limit, Limits, Spent, corrected, limits_of, read_budgets
+from dashfx.cost.latency.correction import Correction
 from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.latency.table import LatencyTable
 from dashfx.cost.named import total_of
@@ -115,7 +116,8 @@ def limits_for(run: Run, choices: Choices, space: GenotypeSpace | None = None, o
             if (there := kept.elsewhere()) is not None:
                 notes.append(f"latency: {RunFolder(Path(out or '.')).latency.name} is of {there}; measured anew here")
             if space is not None and any(len(row) > 1 for row in choices.values()):
-                notes += _correct(run, cost, limits, program, space)
+                found = held_to_networks(cost, program, space, partial(_model, run))
+                notes += [str(found)] if found else []
             notes += unsteady(cost.times)
         each = [corrected(limit) if latencies_of(Limits((limit,))) else limit for limit in limits.each]
         return Limits(tuple(each)), notes
@@ -135,14 +137,14 @@ def _with_times(budgets: tuple[Budget, ...], kept: LatencyTable) -> tuple[Budget
     return budgets
 
 
-def _correct(run: Run, cost: MeasuredLatency, limits: Limits, program: Program, space: GenotypeSpace) -> list[str]:
-    """Random networks as a whole against what their parts add up to; what that says."""
+def held_to_networks(
+    cost: MeasuredLatency, program: Program, space: GenotypeSpace, model_of: Callable[[Genotype], nn.Module]
+) -> Correction | None:
+    """Random networks as a whole against what their parts add up to, which is corrected from then on."""
     generator = torch.Generator().manual_seed(0)  # the same networks for every seed, so that their times are kept
     drawn = list(dict.fromkeys(space.sample(generator) for _ in range(DRAWS)))
-    limit = next(each for each in limits.each if each.budget.cost is cost)
-    measured = cost.totals(program, {each: partial(_model, run, each) for each in drawn})
-    found = cost.corrected([limit.total(each) for each in drawn], measured)
-    return [str(found)] if found else []
+    measured = cost.totals(program, {each: partial(model_of, each) for each in drawn})
+    return cost.corrected([cost.total(program, each) for each in drawn], measured)
 
 
 def _model(run: Run, genotype: Genotype) -> nn.Module:
