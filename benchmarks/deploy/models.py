@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.deploy.tasks import Task, digits, motifs, outlines
 from dashfx.backbones import TCN, WRN, ConvNeXt, ResNet18, UNet, WRN1d
 
 
@@ -26,7 +28,7 @@ class Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Sequential):
-    """MobileNetV2 (Sandler et al., CVPR 2018), its first strides left out for small images.
+    """MobileNetV2 (Sandler et al., CVPR 2018), less deep, its first stride left out for small images.
 
     Args:
         blocks: of each stage: expansion, channels, blocks, stride of the first.
@@ -37,8 +39,7 @@ class MobileNetV2(nn.Sequential):
         num_classes: int = 10,
         in_channels: int = 3,
         blocks: Sequence[tuple[int, int, int, int]] = (
-            *((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2)),
-            *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+            *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2), (6, 64, 2, 2), (6, 96, 1, 1)),
         ),
     ) -> None:
         layers, channels = [*_normed(in_channels, 32, 3), nn.ReLU6()], 32
@@ -46,8 +47,8 @@ class MobileNetV2(nn.Sequential):
             for i in range(count):
                 layers.append(Inverted(channels, width, stride if i == 0 else 1, expand))
                 channels = width
-        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, num_classes))
-        super().__init__(*layers, *_normed(channels, 1280, 1), nn.ReLU6(), *head)
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(640, num_classes))
+        super().__init__(*layers, *_normed(channels, 640, 1), nn.ReLU6(), *head)
 
 
 def _normed(
@@ -97,15 +98,31 @@ class InceptionTime(nn.Module):
         return self.head(x.mean(-1))
 
 
-IMAGE, SERIES = (3, 32, 32), (1, 256)
-Make = Callable[[], nn.Module]
-MODELS: dict[str, tuple[Make, tuple[int, ...]]] = {  # the shape of a row stands beside each
-    "WRN-16-1": (lambda: WRN(16, 1), IMAGE),
-    "WRN-1d": (lambda: WRN1d(), SERIES),
-    "TCN": (lambda: TCN(), SERIES),
-    "ConvNeXt": (lambda: ConvNeXt(patch=2, layer_scale=1.0), IMAGE),
-    "U-Net": (lambda: UNet(), (1, 64, 64)),
-    "MobileNetV2": (lambda: MobileNetV2(), IMAGE),
-    "ResNet-18": (lambda: ResNet18(), (3, 64, 64)),
-    "Inception-1d": (lambda: InceptionTime(), SERIES),
+@dataclass(frozen=True)
+class Model:
+    """A network, the shape of its rows, and what it is trained on for so many epochs."""
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    task: Callable[[], Task]
+    epochs: int
+
+
+def _image(make: Callable[[], nn.Module], epochs: int, size: int = 32) -> Model:
+    return Model(make, (3, size, size), lambda: digits(size), epochs)
+
+
+def _series(make: Callable[[], nn.Module], epochs: int, length: int = 256) -> Model:
+    return Model(make, (1, length), lambda: motifs(length), epochs)
+
+
+MODELS = {
+    "WRN-16-1": _image(lambda: WRN(16, 1), 3),
+    "WRN-1d": _series(lambda: WRN1d(), 8),
+    "TCN": _series(lambda: TCN(), 8),
+    "ConvNeXt": _image(lambda: ConvNeXt(patch=2, layer_scale=1.0), 4),
+    "U-Net": Model(lambda: UNet(), (1, 64, 64), lambda: outlines(64), 1),
+    "MobileNetV2": _image(lambda: MobileNetV2(), 4),
+    "ResNet-18": _image(lambda: ResNet18(), 2, 64),
+    "Inception-1d": _series(lambda: InceptionTime(), 2),
 }

@@ -1,6 +1,6 @@
 """Small tasks with an answer a row, so that what int8 costs is a metric: digits, planted motifs, outlined digits.
 
-All of it is drawn from seed 0. A part is (x, y); scores are a number a row between 0 and 1, and their mean is the metric.
+All of it is drawn from seed 0. A part is (x, y); each row is scored between 0 and 1, and the mean is the metric.
 """
 
 from __future__ import annotations

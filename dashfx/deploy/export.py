@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dashfx.deploy.complex import is_complex_inside
 from dashfx.deploy.exporters import Attempt, opset_of, write
-from dashfx.deploy.layout import faster_layout
+from dashfx.deploy.layout.choose import faster_layout
 from dashfx.deploy.runtime import flat_outputs, load_proto, require_providers, require_utf8
 from dashfx.deploy.samples import Axes, as_inputs, other_sizes, runs
 from dashfx.deploy.verify import TOLERANCE, Case, VerifyReport, check_tolerance, verify
