@@ -38,7 +38,7 @@ def last_steps(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     shorter = {node.output[0] for node in graph.nodes if _computed(graph, node)}
     steps = {name: _least(graph, name, count if name in shorter else ALL) for name, count in needed.items()}
     convs = [conv for conv in graph.of("Conv") if _reach(graph, conv) is not None]
-    fewer = [conv for conv in convs if steps.get(conv.output[0], 0) < graph.shape(conv.output[0])[2]]
+    fewer = [conv for conv in convs if steps.get(conv.output[0], 0) < graph.size(conv.output[0])[0]]
     if not fewer:
         return proto, 0
     cut: dict[tuple[str, int], str] = {}
