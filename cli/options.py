@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dashfx.cli import cost_options
 from dashfx.cli.finalist_options import wider_values
+from dashfx.cli.space_options import family_names
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,16 +85,11 @@ Sites = Annotated[
 
 Strategy = Annotated[
     str | None,
-    typer.Option(help="dash, evolution, random-search or local; controls: random, untouched", rich_help_panel=SEARCH),
-]
-Evaluator = Annotated[
-    str | None,
     typer.Option(
-        help="of evolution, random-search and local: gennas or another proxy, supernet, train, or a table FILE.json",
+        help="dash, evolution, nsga2, surrogate:ridge and others, see dashfx methods; controls: random, untouched",
         rich_help_panel=SEARCH,
     ),
 ]
-Evaluations = Annotated[int | None, typer.Option(help="how many genotypes are evaluated", rich_help_panel=SEARCH)]
 WarmStart = Annotated[
     str | None,
     typer.Option(
@@ -359,12 +356,14 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "space": ("space.preset", _as_it_is),
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),
+    "families": ("space.families", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),
     "strategy": ("search.strategy", _as_it_is),
     "evaluator": ("blackbox.evaluator", _as_it_is),
     "evaluations": ("blackbox.evaluations", _as_it_is),
+    "objectives": ("blackbox.objectives", lambda text: globs([text])),
     "warm_start": ("search.warm_start", _as_it_is),
     "max": ("search.budgets", list),
     "init": ("search.init", _as_it_is),
@@ -378,14 +377,9 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "retrain_args": ("retrain.model_args", named_values),
     "tune": ("tune.trials", _as_it_is),
     "tune_minutes": ("tune.minutes", _as_it_is),
-    "budget": ("budget", _as_it_is),
-    "seed": ("seed", _as_it_is),
-    "device": ("device", _as_it_is),
-    "amp": ("amp", _as_it_is),
-    "limit": ("limit", _as_it_is),
-    "control": ("control", _as_it_is),
-    "random_control": ("random_control", _as_it_is),
-    "effort": ("effort", _as_it_is),
+    **{name: (name, _as_it_is) for name in ("budget", "seed", "device", "amp", "limit", "control")},
+    **{name: (name, _as_it_is) for name in ("random_control", "effort")},
+    **{name: (key, _as_it_is) for name, key in cost_options.KEYS.items()},
     "finalists": ("finalists.count", _as_it_is),
     "seeds": ("finalists.seeds", _as_it_is),
     "folds": ("finalists.folds", _as_it_is),

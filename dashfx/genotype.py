@@ -13,10 +13,12 @@ from dashfx.config.json import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
-from dashfx.space import Candidate
+from dashfx.space import DENSE, Candidate
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
+FAMILIES = 3  # of those with a choice of another family than dense
+KNOWN = (VERSION, SHARED, FAMILIES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ class Genotype(Mapping[str, Candidate]):
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sites.items())
         body = f"{{\n{lines}\n  }}" if sites else "{}"
         version = SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
+        version = FAMILIES if any(choice.family != DENSE for choice in self.choices.values()) else version
         return f'{{\n  "dashfx_genotype": {version},\n  "rule": {json.dumps(self.rule)},\n  "sites": {body}\n}}\n'
 
     @classmethod
@@ -73,9 +76,10 @@ class Genotype(Mapping[str, Candidate]):
             raise GenotypeError(f"not a genotype: {error}") from None
         if not isinstance(facts, dict) or "dashfx_genotype" not in facts:
             raise GenotypeError("not a genotype: the key 'dashfx_genotype' is missing; give a run's genotype.json")
-        if facts["dashfx_genotype"] not in (VERSION, SHARED):
+        if facts["dashfx_genotype"] not in KNOWN:
             raise GenotypeError(
-                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions {VERSION} and {SHARED}; "
+                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions "
+                f"{', '.join(map(str, KNOWN[:-1]))} and {KNOWN[-1]}; "
                 "write it again with the dashfx that made it, or upgrade"
             )
         try:

@@ -16,13 +16,16 @@ from dashfx.errors import ConfigError, DashfxError, ExportError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dashfx.genotype import Genotype
     from dashfx.run.inputs import Inputs
+    from dashfx.run.run import Run
 
 BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
 OF_RUN = {  # what needs a run's folder, and why
     "--int8": "ranges are told from training data, which a file has none of",
     "--preprocess": "how raw rows become inputs stands in the run's data.json",
     "--postprocess": "what outputs mean stands in the run's data.json",
+    "--max": "a share is of the untouched model, which the run's folder knows",
 }
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
@@ -64,13 +67,17 @@ def export(
     int8: export_options.Int8 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
+    max: options.Max = None,
     providers: For = None,
     optimised: Optimised = False,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the model of RUN as ONNX again, checked against PyTorch."""
-    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess), strict=True))
+    """Write the model of RUN as ONNX again, checked against PyTorch.
+
+    What the file costs is told beside RUN's budgets, and beside those of --max.
+    """
+    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess, max), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
     show = (lambda text: None) if quiet else render.line
     if source.suffix == ".onnx" and not source.is_dir():
@@ -78,7 +85,7 @@ def export(
     else:
         path = _path(source, out)
         wanted = (bool(int8), bool(preprocess), bool(postprocess))
-        files = _written(source, path, opset, static, input, wanted, data, show)
+        files = _written(source, path, opset, static, input, wanted, tuple(max or ()), data, show)
     for file in files if optimised else ():
         _write_optimised(file, show)
     for name in providers or ():
@@ -120,6 +127,7 @@ def _written(
     static: bool,
     input: str | None,
     wanted: tuple[bool, bool, bool],
+    budgets: tuple[str, ...],
     data: str | None,
     show: Callable[[str], None],
 ) -> list[Path]:
@@ -127,15 +135,20 @@ def _written(
 
     Args:
         wanted: whether int8, preprocessing and postprocessing are.
+        budgets: beside those of the run.
     """
     from dashfx.deploy.export import export as export_model
+    from dashfx.stages.costs.pick import held_to
+    from dashfx.stages.export import metadata
 
     settings: dict[str, Any] = {"opset": opset} if opset else {}
     int8, *around = wanted
-    inputs = None
+    inputs, beside_budgets = None, None
     if source.is_dir():
-        inputs, model, facts, settings = _from_run(source, settings, data, needs_data=int8)
+        run, model, genotype, settings = _from_run(source, settings, data, needs_data=int8)
+        inputs, facts = run.inputs, metadata(run.inputs.data, run.inputs.task, genotype)
         example, whole = inputs.example, _in_data_units(inputs, model)
+        beside_budgets = held_to(run, genotype, budgets)
         if any(around):
             _check_around(inputs, *around)
     else:
@@ -145,6 +158,8 @@ def _written(
         settings["dynamic_size"] = False
     report = export_model(whole, example, path, metadata=facts, **settings)
     show(str(report))
+    for each in beside_budgets(model, path) if beside_budgets else ():
+        show(each.sentence)
     files = [path]
     if inputs is not None and int8 and (small := _write_int8(inputs, path, show)):
         files.append(small)
@@ -205,9 +220,9 @@ def _write_int8(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path
 
 def _from_run(
     folder: Path, settings: dict[str, Any], data: str | None, needs_data: bool
-) -> tuple[Inputs, nn.Module, dict[str, str], dict[str, Any]]:
-    """The run's inputs, the trained model, what the file says of itself, and the run's export options."""
-    from dashfx.stages.export import metadata, real_rows
+) -> tuple[Run, nn.Module, Genotype, dict[str, Any]]:
+    """The run, the trained model, its choices, and the run's export options."""
+    from dashfx.stages.export import real_rows
     from dashfx.stages.reopen import model_of
 
     run, model, genotype = model_of(folder, data, shape_will_do=not needs_data)
@@ -218,7 +233,7 @@ def _from_run(
         **options,
         **settings,
     }
-    return inputs, model, metadata(inputs.data, inputs.task, genotype), settings
+    return run, model, genotype, settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dashfx.config.base import Strict
 
@@ -18,7 +18,7 @@ class FitConfig(Strict):
 
     Attributes:
         epochs: passes over `fraction` of the training data; retraining also takes "auto".
-        optimizer: of the weights: "sgd", "adam", "adamw" or `file.py:function`.
+        optimizer: of the weights: "sgd", "adam", "adamw", "lion", "swats" or `file.py:function`.
         lr: the peak learning rate of the schedule.
         schedule: "onecycle", "cosine", "steps", "constant", "warmup-stable-decay" or `file.py:function`; "auto" is one
             cycle where the number of epochs is given.
@@ -54,7 +54,7 @@ class SearchConfig(FitConfig):
             "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`; "random" and
             "untouched" are controls that train no mixture and go through the same retraining. A run that says nothing,
             or "auto", has the ladder, and DASH where it says anything else of `search` (a budget and a checkpoint do)
-            or names kernels and dilations.
+            or names kernels and dilations, or families.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.
@@ -62,6 +62,11 @@ class SearchConfig(FitConfig):
         terms: what is added to the loss beside `cost`.
         edits: what is done to the candidates before the search, such as "within:share=0.5".
         budgets: the most that the chosen model may cost, each as "latency=2ms" or "params=0.7x" of the untouched one.
+        pareto: so many choices of the trained mixtures are shown, from the cheapest on, with what each is worth by the
+            search's own weights; 0 for none.
+        pareto_cost: over which cost; by default that of the first budget, or latency.
+        latency_threads, latency_provider: what latency is measured on: threads of ONNX Runtime, and its execution
+            provider by its short name, such as "cpu" or "cuda".
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
         held_out: the share that "first-order" learns them on.
@@ -98,6 +103,10 @@ class SearchConfig(FitConfig):
     terms: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()
+    pareto: int = Field(0, ge=0)
+    pareto_cost: str = ""
+    latency_threads: int = Field(1, ge=1)
+    latency_provider: str = "cpu"
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
     alpha_optimizer: str = "adam"
@@ -162,6 +171,12 @@ class BlackBoxConfig(Strict):
         evaluator: what a genotype is worth: a proxy ("gennas" and others, see `dashfx.proxy`), "supernet" (shared
             weights of a supernet that is trained first), "train" (a short training), or a table, FILE.json or FILE.csv.
         evaluations: how many genotypes are proposed; those met before cost nothing.
+        objectives: "valid", which is what the evaluator says, and behind it costs that are to be low, such as
+            "latency". All that nothing dominates is in the result; the best by "valid" is the choice.
+        start: the `evaluations.jsonl` of another run: its genotypes are evaluated first, the best first.
+        started: how many of them.
+        cache: a JSONL file that runs share: what was evaluated there with the same model, data, evaluator, recipe and
+            seed is not evaluated again; "" for none.
         population, tournament: of "evolution"; `search.strategy` may also say `evolution:population=20`.
         epochs: of a short training.
         batch_size: how many rows a proxy sees.
@@ -171,8 +186,24 @@ class BlackBoxConfig(Strict):
 
     evaluator: str = "gennas"
     evaluations: int = Field(200, ge=1)
+    objectives: tuple[str, ...] = ("valid",)
+    start: str = ""
+    started: int = Field(10, ge=1)
+    cache: str = ""
     population: int = Field(50, ge=1)
     tournament: int = Field(10, ge=1)
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(16, ge=2)
     together: int = Field(1, ge=1)
+
+    @field_validator("objectives")
+    @classmethod
+    def _begins_with_valid(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names[:1] != ("valid",) or len(set(names)) < len(names):
+            raise ValueError("write valid, by which the choice is made, then costs, each once, as valid,latency")
+        return names
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives beside the first."""
+        return self.objectives[1:]

@@ -11,7 +11,7 @@ from typing import ClassVar
 import onnx
 
 from dashfx.cost.base import BYTES, TotalCost, one_row
-from dashfx.cost.counts import conv_weights
+from dashfx.cost.counts import conv_parameters
 from dashfx.cost.latency import written
 from dashfx.deploy.runtime import load_proto
 from dashfx.errors import ExportError
@@ -31,7 +31,7 @@ class Size(TotalCost):
     units: ClassVar[Mapping[str, float]] = BYTES
 
     def at(self, site: Site, candidate: Candidate) -> float:
-        return FLOAT * conv_weights(site, candidate)
+        return FLOAT * conv_parameters(site, candidate)
 
     def whole(self, program: Program) -> float:
         """Norms that are folded into convs count no more; of a model that is not exported, all of its numbers do."""

@@ -8,6 +8,7 @@ from dashfx.cost.budgets import read_budgets
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.plugins import find
+from dashfx.space import DENSE
 from dashfx.strategies.base import Strategy, evaluator_of
 from dashfx.strategies.named import strategy_of
 from dashfx.task import LossOptions, check_names
@@ -58,6 +59,15 @@ def check_training(config: RunConfig, given: Strategy | None = None) -> None:
 
 
 def _check_sites(config: RunConfig) -> None:
+    space = config.space
+    named = space.named_families().union(*(each.named_families() for each in space.overrides.values()))
+    for name in sorted(named):
+        find("family", name)
+    if space.sites == "auto" and named - {DENSE}:
+        raise ConfigError(
+            f"space.sites=auto asks what new taps of dense kernels add, and the space has {', '.join(sorted(named))}; "
+            "search all sites, or dense kernels alone"
+        )
     if config.space.sites == "auto" and config.search.init != "grow":
         raise ConfigError(
             "space.sites=auto asks what new taps add to the model as it is; "
@@ -87,6 +97,11 @@ def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
             raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
         if evaluator_of(search.warm_start, config).training is not None or search.warm_start == "supernet":
             raise ConfigError("--warm-start supernet: its weights are what follows; give a proxy, train or a table")
+    if config.blackbox.costs and strategy.evaluator is None:
+        raise ConfigError(
+            f"--objectives {','.join(config.blackbox.objectives)}: strategy {search.strategy} evaluates no genotypes "
+            "one by one; take --strategy nsga2 or linas, or limit a cost with --max"
+        )
     if config.budget and strategy.evaluator is not None and strategy.training is None:
         raise ConfigError(
             f"--budget divides epochs, and strategy {search.strategy} by {config.blackbox.evaluator} counts "

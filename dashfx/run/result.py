@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.blackbox.front import Front as RowFront
 from dashfx.cost.budgets import Spent
 from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
@@ -18,6 +19,7 @@ from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.run.outcome import verdict
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.outcome.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.strategies.agreement import Agreement
@@ -81,6 +83,8 @@ class Result:
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
         ensemble: the average of the best trained models, or why there is none; None where none was asked for.
         budgets: what `model` costs beside each budget.
+        front: further choices of the search over one cost; None where none were asked for.
+        site_times: what each conv takes, where a budget has timed them.
         agreement: what several searches, or tied ones, agree on; None where there was one search without ties.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
@@ -110,6 +114,8 @@ class Result:
     tuned: Tuned | None = None
     ensemble: Ensemble | None = None
     budgets: tuple[Spent, ...] = ()
+    front: Front | None = None
+    site_times: tuple[SiteTime, ...] = ()
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
@@ -124,6 +130,11 @@ class Result:
         for each in measured if best and not best.kept else ():
             best = each if best and self.task.better(each.value, best.value) else best
         return best
+
+    @property
+    def evaluated_front(self) -> RowFront[Genotype]:
+        """What no other evaluation dominates, in a search with several objectives; empty elsewhere."""
+        return RowFront.of(row for row in self.evaluations if row.others)
 
     @property
     def kept(self) -> Standing | None:
@@ -199,6 +210,12 @@ class Result:
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "budgets": [asdict(each) for each in self.budgets],
+            "front": self.front.to_dict() if self.front else None,
+            "site_times": [asdict(each) for each in self.site_times],
+            "evaluated_front": [
+                {"number": row.number, "valid": row.value, **row.others, "genotype": _choices(row.genome)}
+                for row in self.evaluated_front.rows
+            ],
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
@@ -212,3 +229,7 @@ class Result:
             "classes": asdict(self.classes) if self.classes else None,
             "outputs": [asdict(each) for each in self.outputs],
         }
+
+
+def _choices(genotype: Genotype) -> dict[str, Any]:
+    return {name: choice.to_dict() for name, choice in genotype.items()}

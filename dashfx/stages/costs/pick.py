@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from dashfx.cost.budgets import Spent, limits_of, read_budgets
+from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
-from dashfx.stages.costs.limits import choices_of, limited, spent
-from dashfx.stages.reopen import mixtures_of
+from dashfx.run.run import Run
+from dashfx.stages.costs.limits import choices_of, fixed, limited, spent
+from dashfx.stages.costs.mixtures import has_mixtures, mixtures_of, model_with, run_of
+from dashfx.stages.reopen import searched_of
+from dashfx.stages.retrain import specialised
 from dashfx.supernet import lower
 
 
@@ -72,8 +76,56 @@ def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None) 
         ConfigError: no choice holds the budgets.
     """
     run, supernet, training = mixtures_of(folder, data)
-    options = run.config.search.model_copy(update={"budgets": tuple(budgets)})
-    run = limited(run.with_config(run.config.model_copy(update={"search": options})), supernet)
+    run = limited(asking(run, budgets), supernet)
     genotype = training.rule.within(sites_of(supernet), run.limits)
     model = lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own")
     return Picked(genotype, model, spent(run, genotype, model))
+
+
+def asking(run: Run, budgets: Sequence[str]) -> Run:
+    """The run with these budgets in the place of its own."""
+    options = run.config.search.model_copy(update={"budgets": tuple(budgets)})
+    return run.with_config(run.config.model_copy(update={"search": options}))
+
+
+def repicked(
+    folder: str | Path, budgets: Sequence[str], data: str | None = None, known: Genotype | None = None
+) -> tuple[nn.Module, Genotype]:
+    """An earlier run's choice, or where that costs more than the budgets allow another one that its mixtures prefer.
+
+    Args:
+        known: what this has come to before.
+
+    Returns:
+        the lowered model as the search left it, and the choice.
+
+    Raises:
+        ConfigError: no choice holds, or the run's own does not and has no mixtures to choose another from.
+    """
+    before = known or searched_of(folder)
+    over = [] if known else [each for each in reported(folder, budgets, data, before) if not each.held]
+    if over and has_mixtures(folder):
+        found = picked(folder, budgets, data)
+        return found.model, found.genotype
+    if over:
+        raise ConfigError(
+            f"{folder}: {over[0].sentence}; it has no trained mixtures to choose again from, so search with "
+            f"--max {over[0].budget}"
+        )
+    return model_with(folder, before, data), before
+
+
+def reported(folder: str | Path, budgets: Sequence[str], data: str | None, genotype: Genotype) -> tuple[Spent, ...]:
+    """What a choice for an earlier run's model costs beside budgets, untrained."""
+    run = asking(run_of(folder, data), budgets)
+    return spent(fixed(run, genotype), genotype, specialised(run.silent().for_retraining(), genotype))
+
+
+def held_to(run: Run, genotype: Genotype, budgets: Sequence[str]) -> Callable[[nn.Module, Path], tuple[Spent, ...]]:
+    """What tells a finished model and its ONNX file beside a run's budgets and further ones.
+
+    Raises:
+        ConfigError: a budget that names no cost or limit.
+    """
+    known = fixed(asking(run, [*dict.fromkeys((*run.config.search.budgets, *budgets))]), genotype)
+    return lambda model, path: spent(known, genotype, model, path)

@@ -12,10 +12,12 @@ from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front
 from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details, metric_of
+from dashfx.stages.costs.front import site_times
 from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
 from dashfx.stages.files.complete import complete
@@ -26,7 +28,11 @@ from dashfx.stages.search import agreement_of
 
 
 def delivered(
-    decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip], ensemble: Ensemble | None = None
+    decision: Decision,
+    standings: Sequence[Standing],
+    skips: Iterable[Skip],
+    ensemble: Ensemble | None = None,
+    front: Front | None = None,
 ) -> Result:
     """The model that is kept, with its files in the run's folder, and the finalists beside it."""
     run, kept = decision.run, decision.kept
@@ -54,7 +60,9 @@ def delivered(
         int8=small,
         tuned=decision.tuned,
         ensemble=ensemble,
-        budgets=spent(run, genotype, model),
+        front=front,
+        site_times=site_times(run, genotype, decision.sites),
+        budgets=spent(run, genotype, model, report.path if report else None),
         **details(run, model),
     )
     if result.outcome:
