@@ -86,7 +86,7 @@ class ExportConfig(Strict):
 
     Attributes:
         tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
-        layout: "auto" writes 1-D convs as 2-D ones in the file where that is measured to be faster.
+        layout: "auto" rewrites the graph of the file where that is measured to be faster.
         int8: also write an int8 file, `model.int8.onnx`, where it is smaller or faster and good enough.
         preprocess: also write `model.complete.onnx`, which takes raw rows: the graph scales, lays out and normalises.
         postprocess: also write it, with probabilities and labels in place of scores.

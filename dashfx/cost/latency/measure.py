@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of, parameters_of
 from dashfx.deploy.exporters import Attempt, write
-from dashfx.deploy.layout import as_2d
+from dashfx.deploy.layout.sequences import as_2d
 from dashfx.deploy.runtime import load_proto, require_providers
 from dashfx.deploy.targets.named import TARGETS
 from dashfx.deploy.timing import Call, call_of, in_turn
