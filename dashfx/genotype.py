@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,8 @@ from dashfx.space import Candidate
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
+PRECISE = 3  # of those that say which convs are in int8
+FLOAT, INT8 = 32, 8  # bits of a conv's weights and inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +28,23 @@ class Genotype(Mapping[str, Candidate]):
     Args:
         choices: site name -> candidate.
         rule: how it was chosen, such as "argmax"; a note, not part of equality.
+        bits: conv -> 8 for one that the int8 file computes in int8; all others stay in float32. The float model is the
+            same whatever it says, so it is no part of equality either.
+
+    Raises:
+        GenotypeError: another number of bits than 8.
     """
 
     choices: Mapping[str, Candidate] = field(default_factory=dict)
     rule: str = ""
+    bits: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
+        object.__setattr__(self, "bits", MappingProxyType(dict(self.bits)))
+        for name, bits in self.bits.items():
+            if bits != INT8 or isinstance(bits, bool):
+                raise GenotypeError(f"{bits!r} bits at {name!r}: a conv is in {INT8} bits, or is left out for float32")
 
     def __getitem__(self, site: str) -> Candidate:
         return self.choices[site]
@@ -47,18 +59,30 @@ class Genotype(Mapping[str, Candidate]):
         return hash(frozenset(self.choices.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Genotype, (dict(self.choices), self.rule)  # a mapping proxy cannot be copied
+        return Genotype, (dict(self.choices), self.rule, dict(self.bits))  # a mapping proxy cannot be copied
 
     def _repr_html_(self) -> str:
         """The choices with their taps to scale, for a notebook."""
         return snippet(choices(self, {}))
 
+    def with_bits(self, bits: Mapping[str, int]) -> Genotype:
+        """The same kernels in other precisions."""
+        return replace(self, bits=bits)
+
+    @property
+    def version(self) -> int:
+        """The least version of a file that can hold it."""
+        if self.bits:
+            return PRECISE
+        return SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
+
     def to_json(self) -> str:
         sites = {name: choice.to_dict() for name, choice in self.choices.items()}
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sites.items())
         body = f"{{\n{lines}\n  }}" if sites else "{}"
-        version = SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
-        return f'{{\n  "dashfx_genotype": {version},\n  "rule": {json.dumps(self.rule)},\n  "sites": {body}\n}}\n'
+        bits = f',\n  "bits": {json.dumps(dict(self.bits))}' if self.bits else ""
+        head = f'"dashfx_genotype": {self.version},\n  "rule": {json.dumps(self.rule)}'
+        return f'{{\n  {head},\n  "sites": {body}{bits}\n}}\n'
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -73,16 +97,16 @@ class Genotype(Mapping[str, Candidate]):
             raise GenotypeError(f"not a genotype: {error}") from None
         if not isinstance(facts, dict) or "dashfx_genotype" not in facts:
             raise GenotypeError("not a genotype: the key 'dashfx_genotype' is missing; give a run's genotype.json")
-        if facts["dashfx_genotype"] not in (VERSION, SHARED):
+        if facts["dashfx_genotype"] not in (VERSION, SHARED, PRECISE):
             raise GenotypeError(
-                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions {VERSION} and {SHARED}; "
+                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions {VERSION} to {PRECISE}; "
                 "write it again with the dashfx that made it, or upgrade"
             )
         try:
             choices = {name: Candidate.from_dict(choice) for name, choice in facts["sites"].items()}
+            return cls(choices, str(facts.get("rule", "")), dict(facts.get("bits", {})))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, DashfxError) as error:
-            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites'") from None
-        return cls(choices, str(facts.get("rule", "")))
+            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites' or 'bits'") from None
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import SHARED, VERSION, Genotype
+from dashfx.genotype import PRECISE, VERSION, Genotype
 from dashfx.space import Candidate
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
@@ -49,7 +49,7 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=SHARED + 1), f"reads versions {VERSION} and {SHARED}"),
+        (broken(dashfx_genotype=PRECISE + 1), f"reads versions {VERSION} to {PRECISE}"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from dashfx.cost import precision
 from dashfx.cost.base import Choices, TotalCost
 from dashfx.cost.named import TOTALS
+from dashfx.cost.precision import UNKNOWN, Drops, Groups, Scores
 from dashfx.cost.select import nearest, pareto, select_under
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.space import Candidate
-
-Scores = Mapping[str, Mapping[Candidate, float]]  # site -> a number a candidate
-Groups = Sequence[Sequence[str]] | None  # of sites
 
 ROUNDING = 1e-6  # of a limit, which a solver's answer may miss
 
@@ -97,6 +97,7 @@ class Limit:
         most: in the cost's unit.
         rest: what the model costs beside its sites.
         own: site -> what its own kernel costs; `costs` holds its candidates'.
+        own_int8, int8: the same in int8; empty where all convs are in float.
     """
 
     budget: Budget
@@ -104,17 +105,34 @@ class Limit:
     rest: float
     own: Mapping[str, float]
     costs: Mapping[str, Mapping[Candidate, float]]
+    own_int8: Mapping[str, float] = field(default_factory=dict)
+    int8: Mapping[str, Mapping[Candidate, float]] = field(default_factory=dict)
 
     def total(self, genotype: Mapping[str, Candidate]) -> float:
         """What the model costs with these choices; a site without one keeps its own kernel."""
-        return self.rest + sum(
-            self.costs[name][genotype[name]] if name in genotype else own for name, own in self.own.items()
-        )
+        bits = genotype.bits if isinstance(genotype, Genotype) else {}
+        return self.rest + sum(self.cost_of(name, genotype.get(name), bits.get(name)) for name in self.own)
+
+    def cost_of(self, name: str, choice: Candidate | None, bits: int | None = None) -> float:
+        """What a site costs.
+
+        Args:
+            choice: None for its own kernel.
+            bits: None for float; one without costs in int8 costs as much.
+        """
+        own, costs = (self.own_int8, self.int8) if bits and self.int8 else (self.own, self.costs)
+        return own[name] if choice is None else costs[name][choice]
 
     @property
     def is_chosen(self) -> bool:
         """Whether it depends on the choice."""
-        return any(len(set(row.values())) > 1 for row in self.costs.values())
+        rows = [[*row.values(), *self.int8.get(name, {}).values()] for name, row in self.costs.items()]
+        return any(len(set(row)) > 1 for row in rows)
+
+    def least_of(self, name: str) -> dict[Candidate, float]:
+        """What a site costs at least with each candidate, over the precisions."""
+        small = self.int8.get(name, {})
+        return {choice: min(cost, small.get(choice, cost)) for choice, cost in self.costs[name].items()}
 
     def holds(self, value: float) -> bool:
         return value <= self.most * (1 + ROUNDING)
@@ -140,15 +158,36 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """All budgets of one model."""
+    """All budgets of one model.
+
+    Attributes:
+        drops: what int8 costs in quality, where precisions are chosen too.
+    """
 
     each: tuple[Limit, ...]
+    drops: Drops = UNKNOWN
 
     def __str__(self) -> str:
         return ", ".join(limit.budget.text for limit in self.each)
 
+    @property
+    def is_precise(self) -> bool:
+        """Whether each conv's precision is chosen too; the budgets are then those of the int8 file."""
+        return any(limit.int8 for limit in self.each)
+
     def hold(self, genotype: Mapping[str, Candidate]) -> bool:
-        return all(limit.holds(limit.total(genotype)) for limit in self.each)
+        """Whether all do; of a genotype that says nothing of precisions, which are chosen too: in some of them."""
+        if all(limit.holds(limit.total(genotype)) for limit in self.each):
+            return True
+        if not self.is_precise or (isinstance(genotype, Genotype) and genotype.bits):
+            return False
+        return precision.settled(self, Genotype(genotype), math.inf) is not None
+
+    def held(self, genotype: Genotype) -> Genotype | None:
+        """The genotype where it holds all budgets, with bits within the drop that is allowed; None where it does not."""
+        if self.is_precise:
+            return precision.settled(self, genotype)
+        return genotype if self.hold(genotype) else None
 
     def best(self, scores: Scores, alike: Groups = None) -> Genotype:
         """The choices of the largest sum of scores that hold; where none do, those that miss by the least.
@@ -157,6 +196,8 @@ class Limits:
             scores: of every candidate that may be chosen; other sites keep their own kernels.
             alike: the sites that choose together, each in one group; by default each chooses for itself.
         """
+        if self.is_precise:
+            return precision.best(self, scores, alike)
         rows = _summed(scores, scores, alike)
         costs, limits = self._tables(scores, alike)
         found = select_under(rows, costs, limits)
@@ -165,6 +206,8 @@ class Limits:
 
     def front(self, scores: Scores, points: int, alike: Groups = None) -> list[Genotype]:
         """The best choices from the least of the first budget's cost to as much as the best of all has."""
+        if self.is_precise:
+            return precision.front(self, scores, points, alike)
         costs, _ = self._tables(scores, alike)
         found = pareto(_summed(scores, scores, alike), costs[0], points)
         return [_expanded(each, scores, alike) for each in found]
@@ -199,8 +242,10 @@ class Limits:
         """The least of the first budget's cost that any choice has."""
         (limit, *_) = self.each
         scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
-        chosen = sum(min(row) for row in _summed(limit.costs, scores, alike).values())
-        return limit.rest + chosen + sum(cost for name, cost in limit.own.items() if name not in choices)
+        costs = {name: limit.least_of(name) for name in choices}
+        chosen = sum(min(row) for row in _summed(costs, scores, alike).values())
+        others = [min(cost, limit.own_int8.get(name, cost)) for name, cost in limit.own.items() if name not in choices]
+        return limit.rest + chosen + sum(others)
 
     def _tables(self, scores: Scores, alike: Groups) -> tuple[list[dict[str, list[float]]], list[float]]:
         """The costs of the options, and what the limits leave for them."""
@@ -222,16 +267,17 @@ def _expanded(options: Mapping[str, int], scores: Scores, alike: Groups) -> Geno
     return Genotype({name: chosen[name] for name in scores})
 
 
-def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices) -> Limits:
+def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices, int8: bool = False) -> Limits:
     """What the budgets allow a model; costs that are measured are measured now.
 
     Args:
         program: of the untouched model.
+        int8: each conv's precision is chosen too.
     """
-    return Limits(tuple(_limit(budget, program, choices) for budget in budgets))
+    return Limits(tuple(_limit(budget, program, choices, int8) for budget in budgets))
 
 
-def _limit(budget: Budget, program: Program, choices: Choices) -> Limit:
+def _limit(budget: Budget, program: Program, choices: Choices, int8: bool) -> Limit:
     cost, sites = budget.cost, program.sites
     cost.prepare(sites, choices)
     own = {name: cost.at(site, site.original) for name, site in sites.items()}
@@ -240,4 +286,8 @@ def _limit(budget: Budget, program: Program, choices: Choices) -> Limit:
         costs.setdefault(name, {})[site.original] = own[name]
     rest = cost.rest(program)
     most = budget.limit * (rest + sum(own.values())) if budget.share else budget.limit
-    return Limit(budget, most, rest, own, costs)
+    if not int8:
+        return Limit(budget, most, rest, own, costs)
+    cost.prepare_int8(sites, choices)
+    small = {name: {c: cost.in_int8(sites[name], c) for c in row} for name, row in costs.items()}
+    return Limit(budget, most, rest, own, costs, {name: small[name][sites[name].original] for name in sites}, small)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of, parameters_of
 from dashfx.deploy.exporters import Attempt, write
+from dashfx.deploy.quantise.qdq import in_int8
 from dashfx.deploy.timing import Call, call_of, in_turn
 from dashfx.frontend.tracing import copy_model
 
@@ -87,9 +88,23 @@ def latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
 
     All are written by the same exporter and called in turn, so that what else the machine does slows all of them.
     """
-    calls = [_call(model, x) for model in models]
+    return _latencies([_call(model, x) for model in models])
+
+
+def int8_latencies(models: Sequence[nn.Module], x: Tensor) -> list[Latency | None]:
+    """As `latencies`, with all convs and linear layers in int8."""
+    return _latencies([_call(model, x, int8=True) for model in models])
+
+
+def _latencies(calls: Sequence[Call | None]) -> list[Latency | None]:
     times = iter(in_turn([call for call in calls if call]))
     return [_latency(next(times)) if call else None for call in calls]
+
+
+def latency_of(path: Path, x: Tensor) -> Latency:
+    """How long a file takes for `x`, as models do in `latencies`."""
+    (spent,) = in_turn([call_of(path, (x.cpu().float(),))])
+    return _latency(spent)
 
 
 def _latency(seconds: Sequence[float]) -> Latency:
@@ -97,11 +112,11 @@ def _latency(seconds: Sequence[float]) -> Latency:
     return Latency(median, low, high, len(seconds), THREADS)
 
 
-def _call(model: nn.Module, x: Tensor) -> Call | None:
+def _call(model: nn.Module, x: Tensor, int8: bool = False) -> Call | None:
     """A call of the model in ONNX Runtime, or None where the exporter does not take it."""
     try:
         with written(model, x) as path:
-            return call_of(path, (x.cpu().float(),))
+            return call_of(in_int8(path, x.cpu().float()) if int8 else path, (x.cpu().float(),))
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         logger.info("latency not measured: %s", error)
         return None

@@ -126,6 +126,12 @@ class Quantiser:
             )
 
 
+def in_int8(path: Path, rows: Tensor) -> Path:
+    """A file beside `path` with all of its convs and matrix products in int8, ranges told from `rows`."""
+    quantiser = Quantiser(path, path.parent, rows)
+    return quantiser.write(path.with_suffix(".int8.onnx"), quantiser.sites, "min-max")
+
+
 def _name(graph: onnx.GraphProto) -> None:
     """Names of their own: that of the module where the exporter kept it in the weight's."""
     taken: set[str] = set()
