@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dashfx.passes import PassResult
     from dashfx.plugins import Known
     from dashfx.report.profiles import Standings
-    from dashfx.stages.estimate import Estimate
-    from dashfx.stages.pick import Point
+    from dashfx.stages.costs.estimate import Estimate
+    from dashfx.stages.costs.pick import Point
     from dashfx.tune import Tuned
 
 # What a run's folder may hold, in the order in which a reader wants it.

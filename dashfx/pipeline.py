@@ -12,12 +12,12 @@ from typing import Any
 from torch import nn
 
 from dashfx.config.run import RunConfig
-from dashfx.data.folds import check_folds
+from dashfx.data.splits.folds import check_folds
 from dashfx.frontend.tracing import Program, copy_model, trace
 from dashfx.genotype import Genotype
+from dashfx.run.files.lock import releasing
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import ModelLike
-from dashfx.run.lock import releasing
 from dashfx.run.preflight import check_search, check_training
 from dashfx.run.prepare import prepare
 from dashfx.run.result import SEARCHED, Result
@@ -25,12 +25,13 @@ from dashfx.run.run import Run
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
-from dashfx.stages.complete import check_complete
-from dashfx.stages.deliver import delivered
+from dashfx.stages.costs.limits import limited
 from dashfx.stages.ensemble.average import averaged
 from dashfx.stages.ensemble.distil import distilled
 from dashfx.stages.ensemble.members import check_ensemble
 from dashfx.stages.export import opened
+from dashfx.stages.files.complete import check_complete
+from dashfx.stages.files.deliver import delivered
 from dashfx.stages.finalists import (
     RETRAIN,
     Finalist,
@@ -48,7 +49,6 @@ from dashfx.stages.finalists import (
 )
 from dashfx.stages.finalists.refit import refitted
 from dashfx.stages.finalists.widths import check_wider
-from dashfx.stages.limits import limited
 from dashfx.stages.retrain import epochs_of, specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, proposed, searched

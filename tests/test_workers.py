@@ -42,7 +42,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def search(user: Path, out: Path, observer: Observer | None = None, **more: Any)
 @pytest.fixture(scope="module")
 def straight(user: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+        patch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
         search(user, user / "straight")
     return user / "straight"
 

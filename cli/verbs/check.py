@@ -70,7 +70,7 @@ def check(
     """
     from dashfx.frontend.model import load_model
     from dashfx.frontend.tracing import trace
-    from dashfx.stages.estimate import sight
+    from dashfx.stages.costs.estimate import sight
     from dashfx.supernet import as_supernet
 
     settings = options.configuration(ctx.params)
@@ -162,7 +162,7 @@ def show_estimate(source: ModelSource, data: Data, task: Task, settings: RunConf
     from dashfx.run.ledger import Ledger
     from dashfx.run.run import Run
     from dashfx.run.session import Session
-    from dashfx.stages.estimate import estimate
+    from dashfx.stages.costs.estimate import estimate
 
     inputs = Inputs(source, data, task, settings, settings.checkpoint)
     found = estimate(Run(inputs, Session(settings, QUIET, False, time.perf_counter()), Ledger()), supernet)

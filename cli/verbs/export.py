@@ -149,7 +149,7 @@ def _written(
     if inputs is not None and int8 and (small := _write_int8(inputs, path, show)):
         files.append(small)
     if inputs is not None and any(around):
-        from dashfx.stages.complete import complete_files
+        from dashfx.stages.files.complete import complete_files
 
         for found in complete_files(inputs, model, files, *around):
             show(f"complete: {found}")
@@ -158,7 +158,7 @@ def _written(
 
 
 def _check_around(inputs: Inputs, preprocess: bool, postprocess: bool) -> None:
-    from dashfx.stages.complete import check_meaning, raw_form
+    from dashfx.stages.files.complete import check_meaning, raw_form
 
     if preprocess:
         raw_form(inputs)
@@ -196,7 +196,7 @@ def _write_settings(name: str, files: Sequence[Path], show: Callable[[str], None
 def _write_int8(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
     """The int8 file, where one was kept."""
     from dashfx.stages.export import onnx_metric
-    from dashfx.stages.quantise import quantised
+    from dashfx.stages.files.quantise import quantised
 
     found = quantised(inputs, path, onnx_metric(path, inputs.data, inputs.task))
     show(f"int8: {found}")

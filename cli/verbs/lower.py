@@ -36,7 +36,7 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     """Weights, genotype, and the file that rebuilds the model without dashfx."""
     from dashfx.deploy.loader import save_weights, write_loader
     from dashfx.frontend.model import build, load_model
-    from dashfx.run.portable import copy_model
+    from dashfx.run.files.portable import copy_model
 
     source = load_model(options.given(settings.model, options.NO_MODEL), settings.model_args)
     save_weights(model, folder / "model.safetensors")

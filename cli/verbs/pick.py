@@ -33,7 +33,7 @@ def pick(
     Writes what `dashfx lower` writes: the weights are those that the search left, and want some training.
     """
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.pick import front, picked
+    from dashfx.stages.costs.pick import front, picked
 
     if pareto is not None and not max:
         render.show(tables.front(front(run, cost, pareto, data)))

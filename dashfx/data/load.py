@@ -24,7 +24,7 @@ from dashfx.data.readers.fitting import as_rows
 from dashfx.data.readers.rows import Rows, Values
 from dashfx.data.reading import USUAL, Reading
 from dashfx.data.source import EXPECTED, Source
-from dashfx.data.split import complete, limited
+from dashfx.data.splits.split import complete, limited
 from dashfx.data.targets import Targets, read_targets, renumbered
 from dashfx.errors import DataError
 from dashfx.space import size_text

@@ -17,9 +17,9 @@ from dashfx.config.json import read_json
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError, DashfxError, RunFolderError, first_line
 from dashfx.run.environment import environment, installed_version
-from dashfx.run.lock import HOLDER, LOCK
-from dashfx.run.place import check_place
-from dashfx.run.portable import as_written, localised
+from dashfx.run.files.lock import HOLDER, LOCK
+from dashfx.run.files.place import check_place
+from dashfx.run.files.portable import as_written, localised
 from dashfx.train.checkpoints import sync_folder
 from dashfx.train.processes import launched
 

@@ -16,9 +16,9 @@ from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
-from dashfx.run import verdict
-from dashfx.run.ensemble import Ensemble
-from dashfx.run.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
+from dashfx.run.outcome import verdict
+from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.strategies.agreement import Agreement
 from dashfx.task import ClassScores, OutputError, Task

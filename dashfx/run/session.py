@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from dashfx.config.run import RunConfig
 from dashfx.errors import RunFolderError, TrainingError
 from dashfx.genotype import Genotype
+from dashfx.run.files.lock import check_free, hold, release
 from dashfx.run.folder import (
     RunFolder,
     check_folder,
@@ -22,7 +23,6 @@ from dashfx.run.folder import (
     other_packages,
     remove_folder,
 )
-from dashfx.run.lock import check_free, hold, release
 from dashfx.train.fit import make_accelerator
 from dashfx.train.processes import first_does
 from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from dashfx.data import Data
 from dashfx.data.raw import form_of_finished
 from dashfx.data.reading import Reading
-from dashfx.deploy import predict
 from dashfx.deploy.complete.running import CompleteModel
 from dashfx.deploy.export import VALUES, ExportReport, export
 from dashfx.deploy.loader import save_weights, write_loader
+from dashfx.deploy.programs import predict
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.deploy.samples import REAL_ROWS
 from dashfx.deploy.verify import differing_rows
 from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
 from dashfx.report.warnings import ONNX_GAP
+from dashfx.run.files.portable import code_files, copy_model, copy_sources
 from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
-from dashfx.run.portable import code_files, copy_model, copy_sources
 from dashfx.run.run import Run
 from dashfx.site import Site
-from dashfx.stages.limits import times_of
+from dashfx.stages.costs.limits import times_of
 from dashfx.task import Task, evaluate, in_data_units
 
 PROGRAM = Path(predict.__file__)  # copied as it is

@@ -26,9 +26,9 @@ from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import drop_residuals, sites_of
 from dashfx.report.network import network
-from dashfx.run.ensemble import Ensemble
+from dashfx.run.files.lock import releasing
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
-from dashfx.run.lock import releasing
+from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run

@@ -20,9 +20,9 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
+from dashfx.stages.costs.limits import choices_of
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.values import trained_values
-from dashfx.stages.limits import choices_of
 from dashfx.stages.retrain import fit_stage
 from dashfx.stages.rewrite import rewritten, take_algorithms
 from dashfx.strategies.agreement import Agreement, Found, shares_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashfx.data.folds import fold
+from dashfx.data.splits.folds import fold
 from dashfx.run.run import Run
 from dashfx.train.fit import derive_seed
 

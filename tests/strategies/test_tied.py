@@ -20,8 +20,8 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.cost.budgets import limits_of, read_budgets
 from dashfx.errors import ConfigError
 from dashfx.ops import decisions_of, tie
-from dashfx.stages.limits import choices_of
-from dashfx.stages.pick import front, picked
+from dashfx.stages.costs.limits import choices_of
+from dashfx.stages.costs.pick import front, picked
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Action, Drop, Monitor

@@ -14,7 +14,7 @@ import numpy as np
 
 from dashfx.data.nb360.files import Files
 from dashfx.data.source import Pair, Source
-from dashfx.data.split import draw
+from dashfx.data.splits.split import draw
 
 WINDOW = 1000
 STRIDES = {"N": 500, "A": 83, "O": 250, "~": 25}

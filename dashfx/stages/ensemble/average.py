@@ -10,11 +10,11 @@ import torch
 
 from dashfx.config.search import AUTO
 from dashfx.cost.latency import compare
-from dashfx.deploy.averaged import Averaged
-from dashfx.deploy.loader_ensemble import Part, write_ensemble
+from dashfx.deploy.programs.averaged import Averaged
+from dashfx.deploy.programs.loader_ensemble import Part, write_ensemble
 from dashfx.errors import ExportError, VerifyError, first_line
 from dashfx.frontend.model import build
-from dashfx.run.ensemble import Ensemble, Member
+from dashfx.run.outcome.ensemble import Ensemble, Member
 from dashfx.run.result import DISTILLED
 from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of

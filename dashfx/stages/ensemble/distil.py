@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
-from dashfx.deploy.averaged import Averaged
+from dashfx.deploy.programs.averaged import Averaged
 from dashfx.errors import DivergedError
 from dashfx.frontend.tracing import copy_model
 from dashfx.run.result import DISTILLED

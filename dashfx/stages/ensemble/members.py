@@ -11,7 +11,7 @@ from torch import nn
 
 from dashfx.config.run import RunConfig
 from dashfx.config.search import AUTO
-from dashfx.deploy.averaged import AVERAGES
+from dashfx.deploy.programs.averaged import AVERAGES
 from dashfx.errors import ConfigError, TaskError
 from dashfx.run.result import DISTILLED, SEARCHED
 from dashfx.run.run import Run

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from dashfx.data.both import trained_on_both
+from dashfx.data.splits.both import trained_on_both
 from dashfx.run.run import Run
 from dashfx.stages.finalists.base import Decision, Start
 from dashfx.stages.finalists.lengths import REFIT, with_epochs

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dashfx.frontend.sources import sources_of
+from dashfx.run.files.portable import code_files
 from dashfx.run.inputs import Inputs
-from dashfx.run.portable import code_files
 
 _imported: dict[Path, bytes] = {}  # the files of the user's code, as they were when this process imported them
 

@@ -19,9 +19,9 @@ from torch import nn
 from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError, DataError, RunFolderError, TrainingError, first_line
 from dashfx.genotype import Genotype
+from dashfx.run.files.portable import localised
 from dashfx.run.folder import RunFolder
 from dashfx.run.ledger import Ledger
-from dashfx.run.portable import localised
 from dashfx.run.prepare import prepare
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by

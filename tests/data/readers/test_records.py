@@ -10,7 +10,7 @@ import torch
 from dashfx.data import Data, load_data
 from dashfx.data.checks.survey import survey
 from dashfx.data.reading import Reading
-from dashfx.data.split import _usual_class
+from dashfx.data.splits.split import _usual_class
 from dashfx.errors import DataError
 from dashfx.strategies.engine import hold_out
 from dashfx.task import evaluate, load_task

@@ -17,12 +17,12 @@ from user_files import CASES, NAMES, Case, Net
 
 from dashfx.data import Data, Normalisation
 from dashfx.data.raw import form_of_finished, raw_data
-from dashfx.deploy import predict
 from dashfx.deploy.complete import file as complete_file
 from dashfx.deploy.complete.after import HOLDS, INDEX, LABEL, PROBABILITIES, scores
 from dashfx.deploy.complete.file import Around, Complete, Rows, completed
 from dashfx.deploy.complete.running import CompleteModel
 from dashfx.deploy.export import export
+from dashfx.deploy.programs import predict
 from dashfx.deploy.quantise.choose import Judge, quantise
 from dashfx.errors import DataError, ExportError, VerifyError
 from dashfx.genotype import Genotype

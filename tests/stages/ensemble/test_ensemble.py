@@ -22,12 +22,12 @@ import dashfx
 import dashfx.pipeline
 from dashfx.cli.main import app
 from dashfx.cost.latency import Figures
-from dashfx.deploy.averaged import Averaged
+from dashfx.deploy.programs.averaged import Averaged
 from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.errors import VerifyError
 from dashfx.genotype import Genotype
 from dashfx.report.page import write_report
-from dashfx.run.ensemble import Ensemble, Member
+from dashfx.run.outcome.ensemble import Ensemble, Member
 from dashfx.run.result import DISTILLED, SEARCHED, UNTOUCHED, Result
 from dashfx.stages.ensemble import distil
 from dashfx.stages.reopen import model_of, result_of
@@ -217,7 +217,7 @@ class Stop(Observer):
 def without_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports take seconds."""
     monkeypatch.setattr("dashfx.stages.ensemble.average.written", lambda _, __, ___, found: found)
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
 
 
 @pytest.mark.parametrize("stage", ["control", "distil"])
@@ -290,7 +290,7 @@ def test_a_file_that_is_not_what_pytorch_computes_is_left_out_and_the_run_goes_o
         raise VerifyError("output differs from PyTorch's")
 
     monkeypatch.setattr("dashfx.stages.ensemble.average.write_onnx", differs)
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
     result = search(user, tmp_path / "run", ensemble={"distil": False})
     found = ensemble_of(result)
     assert found.exported is None and found.onnx_valid is None and found.why == "output differs from PyTorch's"
@@ -302,7 +302,7 @@ def test_a_file_that_is_not_what_pytorch_computes_is_left_out_and_the_run_goes_o
 
 def test_an_instance_from_python_has_a_loader_that_takes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashfx.stages.ensemble.average.write_onnx", lambda *_: (None, 0.5))
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
     torch.manual_seed(0)
     model = ToyNet()
     result = dashfx.search(model, toy_data(), config=options(ensemble={"distil": False}), out=tmp_path / "run")
@@ -316,7 +316,7 @@ def test_members_of_other_widths_are_rebuilt_each_as_it_is(
 ) -> None:
     """After tuning, the recipe that lost is a member too, with the width that its options say."""
     monkeypatch.setattr("dashfx.stages.ensemble.average.write_onnx", lambda *_: (None, 0.5))
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
     tune = {"trials": 9, "epochs": 1, "sampler": "grid", "space": {"lr": [0.01], "model_args.width": [6]}}
     result = search(user, tmp_path / "run", tune=tune, ensemble={"count": 3, "distil": False})
     found = ensemble_of(result)

@@ -103,13 +103,13 @@ EVERYTHING: dict[str, Any] = {"count": 2, "seeds": 2, "longer": True, "wider": {
 
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))  # exporting takes seconds
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))  # exporting takes seconds
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+        patch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
         return run(K5, D2, K5D2, out=tmp_path_factory.mktemp("straight") / "run", **EVERYTHING)
 
 

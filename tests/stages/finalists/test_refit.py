@@ -11,7 +11,7 @@ from toys import FAST, ToyNet
 
 import dashfx
 from dashfx.config.run import RunConfig
-from dashfx.data.both import trained_on_both
+from dashfx.data.splits.both import trained_on_both
 from dashfx.run.prepare import prepare
 from dashfx.stages.finalists.refit import for_both_parts
 

@@ -69,7 +69,7 @@ def test_a_wider_model_that_is_kept_stands_in_the_folder(tmp_path: Path, monkeyp
     from dashfx.stages.finalists import decision
     from dashfx.stages.reopen import load_genotype, with_kept_width
 
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
     monkeypatch.setattr(decision, "best_of", lambda _, trained: trained[-1])
     result = run(K5, out=tmp_path / "run", wider={"width": 6})
     assert result.kept is not None and result.kept.origin == "wider" and result.model.conv1.out_channels == 6

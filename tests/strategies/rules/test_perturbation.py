@@ -139,7 +139,7 @@ class Heard(Observer):
 
 @pytest.mark.parametrize("discretise", ["at-once", "one-by-one"])
 def test_a_search_says_how_often_it_looked(discretise: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.stages.deliver.exported", lambda *_: (None, None))
+    monkeypatch.setattr("dashfx.stages.files.deliver.exported", lambda *_: (None, None))
     search = {**FAST["search"], "rule": "perturbation", "discretise": discretise, "epochs": 1}
     heard = Heard()
     result = dashfx.search(ToyNet, DATA, config={**FAST, "search": search}, observer=heard)

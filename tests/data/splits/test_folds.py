@@ -11,7 +11,7 @@ import torch
 from toys import arrays, toy_data
 
 from dashfx.data import Data, load_data
-from dashfx.data.folds import check_folds, fold, parts_of
+from dashfx.data.splits.folds import check_folds, fold, parts_of
 from dashfx.errors import DataError
 
 

@@ -10,7 +10,7 @@ import torch
 from toys import arrays, toy_data
 
 from dashfx.data import Data, load_data
-from dashfx.data.both import joined, trained_on_both
+from dashfx.data.splits.both import joined, trained_on_both
 
 
 def given_parts() -> Data:

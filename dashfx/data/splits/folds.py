@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dashfx.data.base import Data
-from dashfx.data.both import joined
+from dashfx.data.splits.both import joined
 from dashfx.errors import DataError
 
 MOST = 20

@@ -19,8 +19,8 @@ from dashfx.cli.main import run
 from dashfx.deploy.complete.running import CompleteModel
 from dashfx.errors import ConfigError, VerifyError
 from dashfx.run.prepare import prepare
-from dashfx.stages import complete as stage
-from dashfx.stages.complete import check_meaning
+from dashfx.stages.files import complete as stage
+from dashfx.stages.files.complete import check_meaning
 from dashfx.task import Task, load_task
 
 NAMES = np.array(["low", "mid", "high"])
@@ -99,7 +99,7 @@ def test_a_task_of_ones_own_is_refused_before_training(tmp_path: Path) -> None:
 
 
 def test_without_data_noise_of_their_form_has_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = Path(__file__).parent.parent / "folders" / "before" / "run"
+    before = Path(__file__).parents[2] / "folders" / "before" / "run"
     folder = tmp_path / "run"
     shutil.copytree(before, folder)
     arguments = ["export", str(folder), "--preprocess", "--postprocess", "--out", str(tmp_path / "m.onnx")]

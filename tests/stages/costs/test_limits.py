@@ -21,7 +21,7 @@ from dashfx.errors import ConfigError
 from dashfx.ops import sites_of
 from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
-from dashfx.stages.limits import choices_of, limited, times_of
+from dashfx.stages.costs.limits import choices_of, limited, times_of
 from dashfx.stages.rewrite import rewritten
 from dashfx.strategies.limited import Limited
 from dashfx.strategies.rules import Argmax, Energy, RandomChoice, SelectionRule

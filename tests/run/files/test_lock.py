@@ -13,8 +13,8 @@ from ranks import started
 
 from dashfx.config.run import RunConfig
 from dashfx.errors import RunFolderError
+from dashfx.run.files.lock import check_free, hold, release, releasing
 from dashfx.run.folder import check_folder, make_folder
-from dashfx.run.lock import check_free, hold, release, releasing
 from dashfx.run.session import Session
 from dashfx.train.progress import QUIET
 
@@ -41,7 +41,7 @@ def other(tmp_path: Path) -> Any:
 
 
 def test_a_second_process_is_refused_and_told_by_whom(other: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("dashfx.run.lock.PATIENCE", 0.1)
+    monkeypatch.setattr("dashfx.run.files.lock.PATIENCE", 0.1)
     for ask in (hold, check_free):
         with pytest.raises(RunFolderError, match=rf"process {other.pid} on .* writes there now") as raised:
             ask(tmp_path)

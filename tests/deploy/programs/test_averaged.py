@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from toys import CLASSES, SIZE, ToyNet
 
 from dashfx.data.normalisation import Normalisation
-from dashfx.deploy.averaged import AVERAGES, Averaged
 from dashfx.deploy.export import export
+from dashfx.deploy.programs.averaged import AVERAGES, Averaged
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.task import in_data_units
 

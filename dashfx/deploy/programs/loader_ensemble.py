@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from dashfx.deploy import averaged
 from dashfx.deploy.loader import save_weights, write_loader, write_whole
+from dashfx.deploy.programs import averaged
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from dashfx.run.standing import DISTILLED, LONGER, UNTOUCHED, WIDER, Standing
+from dashfx.run.outcome.standing import DISTILLED, LONGER, UNTOUCHED, WIDER, Standing
 from dashfx.task.lead import Lead
 
 ALIKE = 0.1  # of the untouched model's training: costs that are nearer than this are called equal

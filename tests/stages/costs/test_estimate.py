@@ -11,8 +11,8 @@ from toys import FAST, ToyNet, toy_data
 
 import dashfx
 from dashfx.run.prepare import prepare
-from dashfx.stages import estimate as estimating
-from dashfx.stages.estimate import VALIDATION, Sight, estimate, sight
+from dashfx.stages.costs import estimate as estimating
+from dashfx.stages.costs.estimate import VALIDATION, Sight, estimate, sight
 from dashfx.stages.rewrite import rewritten
 
 DATA = toy_data()

@@ -10,8 +10,8 @@ from typing import Any
 from finished import CHOICES
 
 from dashfx.cost.latency import Figures, Latency
-from dashfx.run.standing import Short, Standing
-from dashfx.run.verdict import outcome, verdict
+from dashfx.run.outcome.standing import Short, Standing
+from dashfx.run.outcome.verdict import outcome, verdict
 from dashfx.task.lead import Lead
 
 OPEN = Lead(0.02, -0.01, 0.05, 80, "normal over the paired rows")

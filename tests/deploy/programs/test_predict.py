@@ -17,8 +17,8 @@ from torch import nn
 
 from dashfx.data import Data, load_data
 from dashfx.data.reading import Reading
-from dashfx.deploy import predict
 from dashfx.deploy.exporters import Attempt, write
+from dashfx.deploy.programs import predict
 from dashfx.stages.export import data_facts
 from dashfx.task import load_task
 

@@ -12,7 +12,7 @@ from dashfx.cost.budgets import Spent, limits_of, read_budgets
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
-from dashfx.stages.limits import choices_of, limited, spent
+from dashfx.stages.costs.limits import choices_of, limited, spent
 from dashfx.stages.reopen import mixtures_of
 from dashfx.supernet import lower
 

@@ -10,18 +10,18 @@ from dashfx.report.models import notebook
 from dashfx.report.network import network
 from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
-from dashfx.run.ensemble import Ensemble
 from dashfx.run.folder import write_text
+from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details, metric_of
-from dashfx.stages.complete import complete
+from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
+from dashfx.stages.files.complete import complete
+from dashfx.stages.files.quantise import int8
 from dashfx.stages.finalists import Decision
 from dashfx.stages.jobs.hand_out import swept
-from dashfx.stages.limits import spent
-from dashfx.stages.quantise import int8
 from dashfx.stages.search import agreement_of
 
 

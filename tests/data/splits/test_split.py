@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dashfx.data import Data, load_data
-from dashfx.data.split import draw_units
+from dashfx.data.splits.split import draw_units
 
 
 def rng() -> np.random.Generator:

@@ -36,7 +36,7 @@ def test_a_place_that_will_not_do_is_one_line(out: str, words: str, tmp_path: Pa
 
 
 def test_no_permission_and_a_read_only_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashfx.run.place.os.access", lambda *_: False)  # as it answers for both
+    monkeypatch.setattr("dashfx.run.files.place.os.access", lambda *_: False)  # as it answers for both
     with pytest.raises(RunFolderError, match="no permission in"):
         check_folder(tmp_path / "runs" / "a", CONFIG, resume=False)
 

@@ -26,7 +26,7 @@ class Ensemble:
 
     Attributes:
         members: the best first.
-        average: how outputs become one, see `dashfx.deploy.averaged.Averaged`.
+        average: how outputs become one, see `dashfx.deploy.programs.averaged.Averaged`.
         figures: of the average; `alone` of the single model, measured in turn with it.
         steps: of all training that led to the average, the search's included; `alone_steps` to the single model.
         onnx_valid: the metric on the validation part through ONNX Runtime.

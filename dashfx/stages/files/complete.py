@@ -14,7 +14,7 @@ from dashfx.errors import ConfigError, ExportError, VerifyError
 from dashfx.run.inputs import Inputs
 from dashfx.run.run import Run
 from dashfx.stages.export import real_rows
-from dashfx.stages.quantise import int8_beside
+from dashfx.stages.files.quantise import int8_beside
 from dashfx.task import TASKS, in_data_units
 
 

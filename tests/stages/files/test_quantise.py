@@ -16,9 +16,9 @@ from dashfx.deploy.export import export
 from dashfx.deploy.quantise import choose
 from dashfx.deploy.quantise.choose import Int8, Judge
 from dashfx.run.prepare import prepare
-from dashfx.stages import quantise as stage
 from dashfx.stages.export import onnx_metric
-from dashfx.stages.quantise import quantised
+from dashfx.stages.files import quantise as stage
+from dashfx.stages.files.quantise import quantised
 
 CONFIG = {**FAST, "export": {"int8": True, "max_drop": 1.0, "dynamic_size": False}}
 
