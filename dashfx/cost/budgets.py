@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from dashfx.cost import precision
 from dashfx.cost.base import Choices, TotalCost
@@ -137,7 +138,13 @@ class Limit:
     def holds(self, value: float) -> bool:
         return value <= self.most * (1 + ROUNDING)
 
-    def spent(self, estimated: float, measured: float) -> Spent:
+    def of_model(self, genotype: Genotype, program: Program, int8: Path | None = None) -> Spent:
+        """What a finished model costs, or its int8 file."""
+        cost = self.budget.cost
+        measured = cost.whole(program) if int8 is None else cost.of_file(int8, program)
+        return self.spent(self.total(genotype), measured, "the model" if int8 is None else int8.name)
+
+    def spent(self, estimated: float, measured: float, what: str = "the model") -> Spent:
         """What a finished model costs.
 
         Args:
@@ -146,7 +153,7 @@ class Limit:
         cost, over, held = self.budget.cost, measured - self.most, self.holds(measured)
         said = "held" if held else f"missed by {cost.say(over)} ({over / self.most:.1%})"
         sums = "" if cost.say(estimated) == cost.say(measured) else f" (its parts add up to {cost.say(estimated)})"
-        sentence = f"budget {self.budget.text}: the model has {cost.say(measured)}{sums}, {said}"
+        sentence = f"budget {self.budget.text}: {what} has {cost.say(measured)}{sums}, {said}"
         name = name_of("cost", cost)
         return Spent(self.budget.text, name, cost.unit, self.most, estimated, measured, held, sentence)
 
@@ -184,7 +191,7 @@ class Limits:
         return precision.settled(self, Genotype(genotype), math.inf) is not None
 
     def held(self, genotype: Genotype) -> Genotype | None:
-        """The genotype where it holds all budgets, with bits within the drop that is allowed; None where it does not."""
+        """The genotype where it holds all budgets, with bits within the drop that is allowed; else None."""
         if self.is_precise:
             return precision.settled(self, genotype)
         return genotype if self.hold(genotype) else None

@@ -21,21 +21,24 @@ from dashfx.train.processes import first_does
 STAGE = "costs"
 
 
-def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run:
+def limited(run: Run, supernet: nn.Module, out: str | Path | None = None, int8: bool | None = None) -> Run:
     """The run with what its budgets allow; one process measures for all.
 
     Args:
         out: the run's folder, from whose `latency.json` a resumed run takes its times.
+        int8: each conv's precision is chosen too, so that the budgets are those of the int8 file; by default where one
+            will be written.
 
     Raises:
         ConfigError: no choice holds the budgets, or none that the strategy could make.
     """
-    run = replace(run, limits=_limits(run, supernet, out))
+    int8 = run.config.export.int8 and out is not None if int8 is None else int8
+    run = replace(run, limits=_limits(run, supernet, out, int8))
     run.strategy.require(sites_of(supernet), run.limits, run.config)
     return run
 
 
-def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | None:
+def _limits(run: Run, supernet: nn.Module, out: str | Path | None, int8: bool) -> Limits | None:
     texts = run.config.search.budgets
     if not texts:
         return None
@@ -47,7 +50,7 @@ def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | N
         inputs, budgets = run.inputs.for_retraining(), read_budgets(texts)
         for cost in [budget.cost for budget in budgets if isinstance(budget.cost, MeasuredLatency)]:
             cost.times.entries.update(LatencyTable.load(kept).entries)
-        limits = limits_of(budgets, trace(inputs.given_model(), inputs.example), choices)
+        limits = limits_of(budgets, trace(inputs.given_model(), inputs.example), choices, int8)
         limits.check(choices, decisions_of(sites_of(supernet)))
         return limits
 
@@ -70,15 +73,19 @@ def times_of(limits: Limits | None) -> LatencyTable | None:
     return next((cost.times for cost in costs if isinstance(cost, MeasuredLatency)), None)
 
 
-def spent(run: Run, genotype: Genotype, plain: nn.Module) -> tuple[Spent, ...]:
-    """What the lowered model costs beside each budget, counted or measured on the model as a whole; also as notes."""
+def spent(run: Run, genotype: Genotype, plain: nn.Module, int8: Path | None = None) -> tuple[Spent, ...]:
+    """What the lowered model costs beside each budget, counted or measured on the model as a whole; also as notes.
+
+    Args:
+        int8: its int8 file, which is measured in its place where the genotype has convs in int8.
+    """
     limits = run.limits
     if limits is None:
         return ()
 
     def measured() -> tuple[Spent, ...]:
-        program = trace(plain, run.inputs.example)
-        return tuple(limit.spent(limit.total(genotype), limit.budget.cost.whole(program)) for limit in limits.each)
+        program, file = trace(plain, run.inputs.example), int8 if genotype.bits else None
+        return tuple(limit.of_model(genotype, program, file) for limit in limits.each)
 
     with run.stage(STAGE, "the lowered model"):
         found = first_does(run.session.accelerator, measured)

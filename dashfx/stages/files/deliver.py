@@ -19,7 +19,7 @@ from dashfx.stages.compare import details, metric_of
 from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
 from dashfx.stages.files.complete import complete
-from dashfx.stages.files.quantise import int8
+from dashfx.stages.files.precise import int8
 from dashfx.stages.finalists import Decision
 from dashfx.stages.jobs.hand_out import swept
 from dashfx.stages.search import agreement_of
@@ -36,10 +36,10 @@ def delivered(
     seen = metric_of(run, model, "valid") if decision.refit else None
     test = next(each.figures.test for each in standings if each.kept and each.figures)
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
-    small = int8(run, onnx_valid)
+    small = int8(run, onnx_valid, genotype, model)
     complete(run, model)
     result = Result(
-        genotype,
+        small.genotype,
         model,
         run.inputs.task,
         kept.valid,
@@ -51,10 +51,10 @@ def delivered(
         refit=seen,
         onnx_valid=onnx_valid,
         exported=report,
-        int8=small,
+        int8=small.file,
         tuned=decision.tuned,
         ensemble=ensemble,
-        budgets=spent(run, genotype, model),
+        budgets=spent(run, small.genotype, model, small.file.path if small.file else None),
         **details(run, model),
     )
     if result.outcome:
