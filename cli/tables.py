@@ -134,7 +134,9 @@ def front(points: Sequence[Point]) -> Table:
     """Choices from the cheapest on, each with what it costs and how much the rule prefers it."""
     made = table("choices, the cheapest first", "cost", "score", "kernel and dilation", numbers=("cost", "score"))
     for each in points:
-        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(f"{name} {c}" for name, c in each.genotype.items()))
+        bits = {name: " int8" for name in each.genotype.bits}
+        chosen = (f"{name} {choice}{bits.get(name, '')}" for name, choice in each.genotype.items())
+        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(chosen))
     return made
 
 
@@ -186,15 +188,15 @@ def opaque(found: Mapping[str, str]) -> Table:
 
 def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
     """One candidate per site, beside what stood there where that is known."""
-    before = ("was",) if known else ()
-    made = table(
-        f"chosen by {chosen.rule or 'hand'}", "conv", *before, "chosen", "span", "taps", numbers=("span", "taps")
-    )
+    before, bits = ("was",) if known else (), ("in",) if chosen.bits else ()
+    title = f"chosen by {chosen.rule or 'hand'}"
+    made = table(title, "conv", *before, "chosen", *bits, "span", "taps", numbers=("span", "taps"))
     for name, choice in chosen.items():
         site = known.get(name)
         was = (str(site.original) if site else "?",) if known else ()
         style = "bold" if site and site.original != choice else ""
-        made.add_row(name, *was, Text(str(choice), style), size_text(choice.span), str(choice.taps))
+        precision = ("int8" if name in chosen.bits else "float32",) if bits else ()
+        made.add_row(name, *was, Text(str(choice), style), *precision, size_text(choice.span), str(choice.taps))
     return made
 
 

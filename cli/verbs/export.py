@@ -16,7 +16,9 @@ from dashfx.errors import ConfigError, DashfxError, ExportError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dashfx.genotype import Genotype
     from dashfx.run.inputs import Inputs
+    from dashfx.run.run import Run
 
 BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
 OF_RUN = {  # what needs a run's folder, and why
@@ -134,7 +136,8 @@ def _written(
     int8, *around = wanted
     inputs = None
     if source.is_dir():
-        inputs, model, facts, settings = _from_run(source, settings, data, needs_data=int8)
+        run, model, genotype, facts, settings = _from_run(source, settings, data, needs_data=int8)
+        inputs = run.inputs
         example, whole = inputs.example, _in_data_units(inputs, model)
         if any(around):
             _check_around(inputs, *around)
@@ -146,7 +149,7 @@ def _written(
     report = export_model(whole, example, path, metadata=facts, **settings)
     show(str(report))
     files = [path]
-    if inputs is not None and int8 and (small := _write_int8(inputs, path, show)):
+    if inputs is not None and int8 and (small := _write_int8(run, model, genotype, path, show)):
         files.append(small)
     if inputs is not None and any(around):
         from dashfx.stages.files.complete import complete_files
@@ -193,20 +196,20 @@ def _write_settings(name: str, files: Sequence[Path], show: Callable[[str], None
     show("\n".join([*map(str, found), f"settings: {path}"]))
 
 
-def _write_int8(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
-    """The int8 file, where one was kept."""
+def _write_int8(run: Run, model: nn.Module, genotype: Genotype, path: Path, show: Callable[[str], None]) -> Path | None:
+    """The int8 file, where one was kept: with the convs in int8 that the run has chosen, if it has."""
     from dashfx.stages.export import onnx_metric
-    from dashfx.stages.files.quantise import quantised
+    from dashfx.stages.files.precise import int8_of
 
-    found = quantised(inputs, path, onnx_metric(path, inputs.data, inputs.task))
+    found = int8_of(run, path, onnx_metric(path, run.inputs.data, run.inputs.task), genotype, model).file
     show(f"int8: {found}")
-    return found.path
+    return found.path if found else None
 
 
 def _from_run(
     folder: Path, settings: dict[str, Any], data: str | None, needs_data: bool
-) -> tuple[Inputs, nn.Module, dict[str, str], dict[str, Any]]:
-    """The run's inputs, the trained model, what the file says of itself, and the run's export options."""
+) -> tuple[Run, nn.Module, Genotype, dict[str, str], dict[str, Any]]:
+    """The run, the trained model, its choices, what the file says of itself, and the run's export options."""
     from dashfx.stages.export import metadata, real_rows
     from dashfx.stages.reopen import model_of
 
@@ -218,7 +221,7 @@ def _from_run(
         **options,
         **settings,
     }
-    return inputs, model, metadata(inputs.data, inputs.task, genotype), settings
+    return run, model, genotype, metadata(inputs.data, inputs.task, genotype), settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:

@@ -22,7 +22,7 @@ from dashfx.space import Candidate
 FLOAT = 4  # bytes of a number in the file, whatever the model computes in
 NUMBERS = {onnx.TensorProto.FLOAT: 4, onnx.TensorProto.DOUBLE: 8, onnx.TensorProto.FLOAT16: 2}
 SMALL = {onnx.TensorProto.INT8: 1, onnx.TensorProto.UINT8: 1, onnx.TensorProto.INT32: 4}  # weights, zeros, biases
-A_CHANNEL = 4 + 1  # bytes of a channel's scale and zero
+A_CHANNEL = 4 + 1 + 8  # bytes of a channel's scale and zero, and of those of its bias
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Size(TotalCost):
         return FLOAT * conv_weights(site, candidate)
 
     def in_int8(self, site: Site, candidate: Candidate) -> float:
-        """A byte a weight, and each output channel's scale and zero."""
+        """A byte a weight, and each output channel's scales and zeros."""
         return conv_weights(site, candidate) + A_CHANNEL * site.out_channels
 
     def of_file(self, path: Path, program: Program) -> float:

@@ -182,4 +182,4 @@ def test_latency_in_int8_is_measured_of_a_quantised_file(tmp_path: Path, monkeyp
     layers = [entry.layer for entry in cost.times.entries.values()]
     assert len(layers) == 2 and all(layer.endswith(", int8") for layer in layers)
     assert cost.in_int8(site, Candidate(5)) == cost.times.seconds(layers[1]) and len(cost.times.entries) == 2
-    assert Size().in_int8(site, Candidate(5)) == 3 * 4 * 5 + 4 * 5 and Size().at(site, Candidate(5)) == 4 * 3 * 4 * 5
+    assert Size().in_int8(site, Candidate(5)) == 3 * 4 * 5 + 4 * 13 and Size().at(site, Candidate(5)) == 4 * 3 * 4 * 5

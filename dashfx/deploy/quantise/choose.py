@@ -164,17 +164,18 @@ class Search:
         assert metric is not None
         return self.kept(out, in_float, metric)
 
-    def kept(self, out: Path, in_float: Mapping[str, str], metric: float) -> Int8:
-        """The draft with these nodes in float, written to `out` where it is smaller or faster.
+    def kept(self, out: Path, in_float: Mapping[str, str], metric: float, gains: bool = True) -> Int8:
+        """The draft with these nodes in float, written to `out`.
 
         Args:
             in_float: node -> why.
             metric: of that draft.
+            gains: only where it is smaller or faster.
         """
         draft = self.without(in_float)
         old, new = self._times([self._path, draft], self._row, SECONDS / 2)
         sizes = draft.stat().st_size, self._path.stat().st_size
-        if sizes[0] >= sizes[1] and new >= old:
+        if gains and sizes[0] >= sizes[1] and new >= old:
             return Int8(None, f"it is no smaller ({sizes[0]:,} bytes instead of {sizes[1]:,}) and no faster")
         os.replace(draft, out)
         kept = {site: in_float[site] for site in self.sites if site in in_float}

@@ -78,9 +78,9 @@ class Drafts:
         return self.draft(order[:low]) if low else None
 
     def kept(self, draft: Draft, out: Path) -> Int8:
-        """That draft as `out`, where it is smaller or faster than the float file."""
+        """That draft as `out`; what it has to gain was asked of it by budgets."""
         in_float = dict.fromkeys(self._others(self._nodes(draft.names)), UNCHOSEN)
-        return self._search.kept(out, in_float, draft.metric)
+        return self._search.kept(out, in_float, draft.metric, gains=False)
 
     def _nodes(self, names: Collection[str]) -> list[str]:
         """A conv's node bears its name; those of several kernels that share its place have names below it."""

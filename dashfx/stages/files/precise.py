@@ -26,6 +26,7 @@ from dashfx.run.run import Run
 from dashfx.stages.files.quantise import int8_beside, judge_of, quantised, ranging_rows
 
 ROUNDS = 4  # of choosing bits anew after a draft was measured
+STEP = 1e-4  # of a cost, so that a choice that was too dear is not made again
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,17 @@ def int8(run: Run, before: float | None, genotype: Genotype, model: nn.Module) -
     if folder is None or before is None or not run.config.export.int8:
         return Precise(None, plain if folder else genotype)
     with run.stage("quantise"):
-        if not genotype.bits and run.limits is None:
-            return Precise(quantised(run.inputs, folder.onnx, before), plain)
-        found = precise(run, folder.onnx, before, genotype, model)
+        found = int8_of(run, folder.onnx, before, genotype, model)
     if found.genotype.bits != genotype.bits:
         write_text(folder.genotype, found.genotype.to_json())
     return found
+
+
+def int8_of(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> Precise:
+    """Write `path` as int8 beside it: with bits that are chosen, or as far as it is faster and keeps the metric."""
+    if not genotype.bits and run.limits is None:
+        return Precise(quantised(run.inputs, path, before), genotype)
+    return precise(run, path, before, genotype, model)
 
 
 def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> Precise:
@@ -68,7 +74,9 @@ def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
         with folder_beside(out) as folder:
             drafts = Drafts(path, folder, *ranging_rows(run.inputs), judge)
             draft = chosen(drafts, genotype, run.limits, measuring(run, model))
-            if draft is None:
+            if draft is None and not drafts.known((*genotype.bits, *genotype)):
+                found = Int8(None, f"no node of {path.name} bears the name of a conv that was chosen")
+            elif draft is None:
                 said = f"with one conv in int8 the metric on validation falls by more than {judge.limit:.2g}"
                 found = Int8(None, f"{said} ({judge.why})")
             elif not draft.names:
@@ -132,7 +140,7 @@ def _anew(drafts: Drafts, genotype: Genotype, limits: Limits, costs: Costs) -> d
         tried[draft] = _missed(limits, found)
         if not tried[draft]:
             break
-        planned = _tighter(planned, limits, found)
+        planned = _tighter(planned, limits, settled, found)
     return tried
 
 
@@ -141,12 +149,13 @@ def _missed(limits: Limits, costs: Mapping[str, float]) -> float:
     return max((costs[e.budget.text] / e.most - 1 for e in limits.each if not e.holds(costs[e.budget.text])), default=0)
 
 
-def _tighter(planned: Limits, limits: Limits, costs: Mapping[str, float]) -> Limits:
-    """Less to plan with where a file costs more than a budget allows, by that share."""
-    shares = [
-        1.0 if each.holds(costs[each.budget.text]) else each.most / costs[each.budget.text] for each in limits.each
-    ]
-    each = [replace(limit, most=limit.most * share) for limit, share in zip(planned.each, shares, strict=True)]
+def _tighter(planned: Limits, limits: Limits, settled: Genotype, costs: Mapping[str, float]) -> Limits:
+    """Less to plan with where a file costs more than a budget allows, by that share, and less than the choice took."""
+    each = []
+    for plan, limit in zip(planned.each, limits.each, strict=True):
+        cost = costs[limit.budget.text]
+        less = min(plan.most * limit.most / cost, plan.total(settled) * (1 - STEP)) if not limit.holds(cost) else None
+        each.append(plan if less is None else replace(plan, most=less))
     return replace(planned, each=tuple(each))
 
 
