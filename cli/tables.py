@@ -33,6 +33,7 @@ FILES = {
     "report.html": "the run as a page",
     "model.onnx": "the model for ONNX Runtime, checked against PyTorch",
     "model.int8.onnx": "the same in int8, with its metric checked on validation",
+    "model.fp16.onnx": "the same in half precision for GPUs, checked against it",
     "model.complete.onnx": "the same, which takes raw rows or says what its answers mean, as was asked",
     "ensemble.onnx": "the average of the best trained models, checked alike",
     "predict.py": "predicts raw arrays, images and sounds, with numpy and onnxruntime alone",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
 OF_RUN = {  # what needs a run's folder, and why
     "--int8": "ranges are told from training data, which a file has none of",
+    "--fp16": "its answers are checked on rows of the run's data",
     "--preprocess": "how raw rows become inputs stands in the run's data.json",
     "--postprocess": "what outputs mean stands in the run's data.json",
 }
@@ -64,6 +65,7 @@ def export(
     static: Static = False,
     input: Input = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     providers: For = None,
@@ -72,14 +74,14 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Write the model of RUN as ONNX again, checked against PyTorch."""
-    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess), strict=True))
+    needs_run = dict(zip(OF_RUN, (int8, fp16, preprocess, postprocess), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
     show = (lambda text: None) if quiet else render.line
     if source.suffix == ".onnx" and not source.is_dir():
         files = [source]
     else:
         path = _path(source, out)
-        wanted = (bool(int8), bool(preprocess), bool(postprocess))
+        wanted = (bool(int8), bool(fp16), bool(preprocess), bool(postprocess))
         files = _written(source, path, opset, static, input, wanted, data, show)
     for file in files if optimised else ():
         _write_optimised(file, show)
@@ -121,19 +123,19 @@ def _written(
     opset: int | None,
     static: bool,
     input: str | None,
-    wanted: tuple[bool, bool, bool],
+    wanted: tuple[bool, bool, bool, bool],
     data: str | None,
     show: Callable[[str], None],
 ) -> list[Path]:
     """The files that were written.
 
     Args:
-        wanted: whether int8, preprocessing and postprocessing are.
+        wanted: whether int8, fp16, preprocessing and postprocessing are.
     """
     from dashfx.deploy.export import export as export_model
 
     settings: dict[str, Any] = {"opset": opset} if opset else {}
-    int8, *around = wanted
+    int8, half, *around = wanted
     inputs = None
     if source.is_dir():
         run, model, genotype, facts, settings = _from_run(source, settings, data, needs_data=int8)
@@ -151,6 +153,8 @@ def _written(
     files = [path]
     if inputs is not None and int8 and (small := _write_int8(run, model, genotype, path, show)):
         files.append(small)
+    if inputs is not None and half and (fast := _write_fp16(inputs, path, show)):
+        files.append(fast)
     if inputs is not None and any(around):
         from dashfx.stages.files.complete import complete_files
 
@@ -206,6 +210,14 @@ def _write_int8(run: Run, model: nn.Module, genotype: Genotype, path: Path, show
     return found.path if found else None
 
 
+def _write_fp16(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
+    from dashfx.stages.files.half import fp16_beside
+
+    found = fp16_beside(inputs, path)
+    show(f"fp16: {found}")
+    return found.path
+
+
 def _from_run(
     folder: Path, settings: dict[str, Any], data: str | None, needs_data: bool
 ) -> tuple[Run, nn.Module, Genotype, dict[str, str], dict[str, Any]]:
@@ -217,7 +229,7 @@ def _from_run(
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
     settings = {
-        **run.config.export.model_dump(exclude={"int8", "max_drop", "preprocess", "postprocess"}),
+        **run.config.export.model_dump(exclude={"int8", "fp16", "max_drop", "preprocess", "postprocess"}),
         **options,
         **settings,
     }

@@ -119,7 +119,7 @@ def _priced(run: Run, supernet: nn.Module, limits: Limits) -> Limits:
     """
     if run.inputs.data.raw and run.inputs.data.raw.noise:
         raise ConfigError(
-            "--int8: what each conv loses in int8 is measured on the run's data, which are not here; say where they are, "
-            "by --data"
+            "--int8: what each conv loses in int8 is measured on the run's data, which are not here; "
+            "say where they are by --data"
         )
     return replace(limits, drops=measured_drops(run, supernet))

@@ -19,6 +19,7 @@ from dashfx.stages.compare import details, metric_of
 from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
 from dashfx.stages.files.complete import complete
+from dashfx.stages.files.half import compared_files, fp16
 from dashfx.stages.files.precise import int8
 from dashfx.stages.finalists import Decision
 from dashfx.stages.jobs.hand_out import swept
@@ -37,6 +38,7 @@ def delivered(
     test = next(each.figures.test for each in standings if each.kept and each.figures)
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
     small = int8(run, onnx_valid, genotype, model)
+    half = fp16(run)
     complete(run, model)
     result = Result(
         small.genotype,
@@ -52,6 +54,8 @@ def delivered(
         onnx_valid=onnx_valid,
         exported=report,
         int8=small.file,
+        fp16=half,
+        files=compared_files(run, onnx_valid, small.file, half),
         tuned=decision.tuned,
         ensemble=ensemble,
         budgets=spent(run, small.genotype, model, small.file.path if small.file else None),
