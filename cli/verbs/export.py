@@ -153,14 +153,14 @@ def _written(
     files = [path]
     if inputs is not None and int8 and (small := _write_int8(run, model, genotype, path, show)):
         files.append(small)
-    if inputs is not None and half and (fast := _write_fp16(inputs, path, show)):
-        files.append(fast)
     if inputs is not None and any(around):
         from dashfx.stages.files.complete import complete_files
 
         for found in complete_files(inputs, model, files, *around):
             show(f"complete: {found}")
             files.append(found.path)
+    if inputs is not None and half and (fast := _write_fp16(inputs, path, show)):
+        files.append(fast)
     return files
 
 

@@ -28,7 +28,7 @@ UNIT = 2.0**-11  # half of the distance between neighbours of 1 in fp16: what ro
 # Rounding every weight and the inputs moves the answers by some amount. The output of each conv is rounded too, which
 # is as much again, and so are those of the norm, the sum, the activation and the pooling behind it: in all a handful.
 TIMES = 8
-FIRST = "only on a GPU is it faster: this machine's CPU computes it in float32, between conversions"
+ON_A_CPU = "only on a GPU is it faster: this machine's CPU computes it in float32, between conversions"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Half:
         metric = "" if self.metric is None else f", metric on validation {self.metric:.4f}"
         return (
             f"{self.path.name}: {size}, within {self.error:.1e} of the float file on {CPU} (rounding explains "
-            f"{self.allowed:.1e}){metric}; {FIRST}"
+            f"{self.allowed:.1e}){metric}; {ON_A_CPU}"
         )
 
 
@@ -119,12 +119,14 @@ def _converted(path: Path) -> onnx.ModelProto:
 
 
 def _rounded(path: Path, out: Path) -> Path:
-    """The float file with its weights rounded to fp16."""
+    """The float file with its weights rounded to fp16; those beyond its range stay, since that is no rounding."""
     proto = load_proto(path)
     for tensor in proto.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+            values = numpy_helper.to_array(tensor)
+            with np.errstate(over="ignore"):
+                near = values.astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(np.where(np.isfinite(near), near, values), tensor.name))
     onnx.save(proto, str(out))
     return out
 

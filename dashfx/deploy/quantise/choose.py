@@ -21,6 +21,7 @@ from dashfx.errors import VerifyError, first_line
 
 logger = logging.getLogger(__name__)
 
+SLOW, SENSITIVE = "slower in int8", "sensitive"  # why a node is in float
 SLOWER = 1.03  # a node goes back to float where the whole file is this many times as fast without it in int8
 ROUNDS = 4
 SECONDS = 2.0  # for the calls that tell which nodes those are
@@ -66,6 +67,7 @@ class Int8:
         sites: how many convs and matrix products there are.
         in_float: which of them are not in int8, each with the reason.
         calibration: how ranges were told, from how many `rows` of the training part.
+        finetuned: epochs in which its weights have learned what int8 does; they are others than the float file's then.
     """
 
     path: Path | None
@@ -81,6 +83,7 @@ class Int8:
     in_float: Mapping[str, str] = field(default_factory=dict)
     calibration: str = ""
     rows: int = 0
+    finetuned: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it; `from_dict` reads it."""
@@ -96,10 +99,11 @@ class Int8:
         assert self.metric is not None and self.before is not None
         size = f"{self.bytes / 1e6:.3g} MB instead of {self.float_bytes / 1e6:.3g}"
         metric = f"metric on validation {self.metric:.4f} instead of {self.before:.4f}"
+        tuned = f", weights fine-tuned, {self.finetuned} epochs" if self.finetuned else ""
         return (
             f"{self.path.name}: {size}, {self.speedup:.2f} times as fast on this machine, {metric} (allowed drop "
             f"{self.max_drop:.2g}, {self.limit}); {self.sites - len(self.in_float)} of {self.sites} nodes in int8, "
-            f"{self.calibration} calibration on {self.rows} rows"
+            f"{self.calibration} calibration on {self.rows} rows{tuned}"
         )
 
 
@@ -152,9 +156,9 @@ class Search:
         if not self.sites:
             return Int8(None, "the model has no conv or linear layer with constant weights")
         self.calibrate()
-        in_float = {site: "slower in int8" for site in self._slower()}
+        in_float = dict.fromkeys(self._slower(), SLOW)
         sensitive, metric = self.sensitive([site for site in self.sites if site not in in_float])
-        in_float |= {site: "sensitive" for site in sensitive}
+        in_float |= dict.fromkeys(sensitive, SENSITIVE)
         judge, limit = self.judge, f"allowed {self.judge.limit:.2g}, {self.judge.why}"
         if len(in_float) == len(self.sites):
             if metric is None:

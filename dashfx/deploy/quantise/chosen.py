@@ -38,6 +38,7 @@ class Drafts:
     def __init__(
         self, path: Path, folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times | None = None
     ) -> None:
+        self._float = path
         self._search, self.judge = Search(path, folder, rows, held, judge, times or medians), judge
         self._made: dict[frozenset[str], Draft] = {}
         self._alone: dict[str, float] = {}
@@ -47,8 +48,13 @@ class Drafts:
         return tuple(name for name in names if self._nodes([name]))
 
     def draft(self, names: Iterable[str]) -> Draft:
-        """The file with exactly these convs in int8; names that it does not have are left out."""
+        """The file with exactly these convs in int8, the float file where there are none.
+
+        Names that it does not have are left out.
+        """
         chosen = self.known(names)
+        if not chosen:
+            return Draft(self._float, (), self.judge.before, True)
         key = frozenset(chosen)
         if key not in self._made:
             self._search.calibrate()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 LARGEST = 127  # of a weight
 STEPS = 255  # of an input
 TINY = torch.finfo(torch.float32).tiny
@@ -45,7 +46,7 @@ class Range:
 
 def rounded_input(x: Tensor, found: Range) -> Tensor:
     """The values that a tensor has in 8 bits."""
-    return torch.fake_quantize_per_tensor_affine(x, found.scale, found.zero, 0, STEPS)
+    return torch.fake_quantize_per_tensor_affine(x.float(), found.scale, found.zero, 0, STEPS).to(x.dtype)
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
@@ -114,11 +115,10 @@ def ranges_of(
 
 def layers_at(model: nn.Module, names: Collection[str]) -> list[nn.Module]:
     """Those of these names, or below them where several kernels share a conv's place; none that is parametrised."""
-    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     return [
         module
         for path, module in model.named_modules()
-        if isinstance(module, layers)
+        if isinstance(module, LAYERS)
         and any(path == name or path.startswith(f"{name}.") for name in names)
         and not parametrize.is_parametrized(module)
     ]

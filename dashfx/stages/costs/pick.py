@@ -106,9 +106,8 @@ def write_int8(found: Picked, path: Path) -> tuple[Picked, Int8]:
     plain = found.genotype.with_bits({})
     facts = metadata(run.inputs.data, run.inputs.task, plain)
     _, before = write_onnx(run.inputs, model, facts, path, metric_of(run, model, "valid"))
-    done = precise(run, path, before, found.genotype, model)
-    assert done.file is not None
-    return replace(found, genotype=done.genotype, budgets=spent(run, done.genotype, model, done.file.path)), done.file
+    file, genotype = precise(run, path, before, found.genotype, model)
+    return replace(found, genotype=genotype, budgets=spent(run, genotype, model, file.path)), file
 
 
 def _priced(run: Run, supernet: nn.Module, limits: Limits) -> Limits:

@@ -23,6 +23,7 @@ from dashfx.frontend.tracing import trace
 from dashfx.genotype import INT8, Genotype
 from dashfx.run.folder import write_text
 from dashfx.run.run import Run
+from dashfx.stages.files.finetune import finetuned, is_wanting
 from dashfx.stages.files.quantise import int8_beside, judge_of, quantised, ranging_rows
 
 ROUNDS = 4  # of choosing bits anew after a draft was measured
@@ -56,14 +57,26 @@ def int8(run: Run, before: float | None, genotype: Genotype, model: nn.Module) -
 
 
 def int8_of(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> Precise:
-    """Write `path` as int8 beside it: with bits that are chosen, or as far as it is faster and keeps the metric."""
-    if not genotype.bits and run.limits is None:
-        return Precise(quantised(run.inputs, path, before), genotype)
-    return precise(run, path, before, genotype, model)
+    """Write `path` as int8 beside it: with bits that are chosen, or as far as it is faster and keeps the metric.
+
+    Where that leaves out what the metric does not allow, the weights are fine-tuned first, if that is asked for.
+    """
+
+    def written(file: Path) -> tuple[Int8, Genotype]:
+        if not genotype.bits and run.limits is None:
+            return quantised(run.inputs, file, before), genotype
+        return precise(run, file, before, genotype, model)
+
+    found = written(path)
+    if run.config.export.finetune and is_wanting(found[0], genotype, found[1]):
+        found = finetuned(run, model, genotype, found, int8_beside(path), written)
+    return Precise(*found)
 
 
-def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> Precise:
-    """Write `path` beside it with some convs in int8: those that the genotype names, or the best within the budgets.
+def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> tuple[Int8, Genotype]:
+    """Write `path` with some convs in int8 beside it; the file, and the choices with its bits.
+
+    They are those that the genotype names, or the best within the budgets.
 
     Args:
         before: the metric of `path` on the validation part.
@@ -89,8 +102,8 @@ def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
         found = Int8(None, f"ONNX Runtime cannot quantise {path.name} ({type(error).__name__}: {first_line(error)})")
     if found.path is None or draft is None:
         out.unlink(missing_ok=True)
-        return Precise(found, genotype.with_bits({}))
-    return Precise(found, genotype.with_bits(dict.fromkeys(draft.names, INT8)))
+        return found, genotype.with_bits({})
+    return found, genotype.with_bits(dict.fromkeys(draft.names, INT8))
 
 
 Costs = Callable[[Path], Mapping[str, float]]  # of a file: a budget's text -> what it costs
@@ -108,12 +121,12 @@ def chosen(drafts: Drafts, genotype: Genotype, limits: Limits | None, costs: Cos
     A drop that is too large is never kept; a budget that no bits hold within it is missed by as little as was found.
     """
     names, tried = drafts.known(genotype.bits), dict[Draft, float]()
-    if names:
-        draft = drafts.draft(names)
+    if names or limits is not None:
+        draft = drafts.draft(names)  # without any that is the float file
         missed = 0.0 if limits is None else _missed(limits, costs(draft.path))
         if draft.allowed and not missed:
             return draft
-        tried |= {draft: missed} if draft.allowed else {}
+        tried |= {draft: missed} if names and draft.allowed else {}
     if limits is not None:
         tried |= _anew(drafts, genotype, limits, costs)
         names = names or drafts.known(limits.each[0].own)
