@@ -164,11 +164,6 @@ class OnnxModel:
         return tensors[0] if kind == "tensor" else tensors
 
 
-def run_onnx(path: str | Path, x: Tensor, providers: Sequence[str] | None = None) -> Outputs:
-    """One call of the file; for several, make an `OnnxModel` once."""
-    return OnnxModel(path, providers)(x)
-
-
 def _session(
     source: Path | bytes, providers: Sequence[str], allow_fallback: bool, optimise: bool
 ) -> onnxruntime.InferenceSession:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mode
 
 from dashfx.config.run import RunConfig
@@ -13,6 +13,7 @@ from dashfx.passes.prune import survivors
 from dashfx.report.figures import changes
 from dashfx.run.result import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result
 from dashfx.space import Candidate
+from dashfx.train.convergence import FEWEST
 from dashfx.train.progress import Epoch
 
 EVEN_SHARES = 1.5  # a top coefficient below this many even shares has not won
@@ -170,9 +171,20 @@ def _retraining(result: Result) -> list[str]:
     searched = result.finalist(SEARCHED)
     names = {searched.stage if searched else "retrain": "searched" if searched else "retrained"}
     names |= {each.stage: each.name for each in result.finalists if each.figures and each.origin != LONGER}
-    ended = {name: found for stage, name in names.items() if (found := result.convergence(stage))}
-    open_ended = [f"The {name} model's {found.sentence}." for name, found in ended.items() if not found.converged]
-    return open_ended or _last_is_best(result, next(iter(names)))
+    ended = {name: result.convergence(stage) for stage, name in names.items()}
+    told = [f"The {name} model's {found.sentence}." for name, found in ended.items() if found and not found.converged]
+    return told or _too_short(result, names) or _last_is_best(result, next(iter(names)))
+
+
+def _too_short(result: Result, names: Mapping[str, str]) -> list[str]:
+    """Trainings, as stage -> name, that say nothing of whether they have converged."""
+    short = [name for of, name in names.items() if 0 < len(stage(result.history, of)) < FEWEST]
+    if not short:
+        return []
+    return [
+        f"Fewer than {FEWEST} epochs do not tell whether a training has converged ({' and '.join(short)}): more epochs "
+        "come before kernels (--retrain-epochs)."
+    ]
 
 
 def _last_is_best(result: Result, name: str) -> list[str]:

@@ -65,6 +65,13 @@ class Ladder(Strategy):
     most: Annotated[int, Field(ge=0)] = 0
     strict: bool = True
 
+    def check(self, config: RunConfig) -> None:
+        if config.search.tie != "none":
+            raise ConfigError(
+                f"search.tie={config.search.tie} ties mixtures, of which a ladder trains none: leave it out, or search "
+                "by --strategy dash; ladder:by=stage gives each stage an option of its own"
+            )
+
     def plan(self, config: RunConfig) -> str:
         return f"{config.search.strategy}: rungs by rule, nothing is trained"
 

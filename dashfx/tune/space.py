@@ -80,6 +80,11 @@ def _check(name: str, choices: Dimension, config: RunConfig) -> None:
         raise ConfigError(
             f"tune.space 'rule' needs strategy dash, whose mixtures a rule reads, not {config.search.strategy}"
         )
+    if name == "rule" and config.search.seeds > 1:
+        raise ConfigError(
+            f"tune.space 'rule' reads the mixtures of one search, and search.seeds={config.search.seeds} trains "
+            "several; leave one of the two out"
+        )
     if isinstance(choices, RangeConfig):
         if config.tune.sampler == "grid":
             raise ConfigError(f"tune.space {name!r}: a grid needs a list of values, or take tune.sampler=tpe")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dashfx.deploy import runtime
 from dashfx.deploy.divergence import relative_error
 from dashfx.deploy.export import export
-from dashfx.deploy.runtime import OnnxModel, flat_outputs, installed_runtimes, read_metadata, run_onnx
+from dashfx.deploy.runtime import OnnxModel, flat_outputs, installed_runtimes, read_metadata
 from dashfx.deploy.samples import draw
 from dashfx.deploy.verify import verify
 from dashfx.errors import ExportError, VerifyError
@@ -168,7 +168,7 @@ def test_onnx_model_is_called_like_the_model(exported: tuple[Net, Path]) -> None
     with torch.no_grad():
         expected = model(x)
     torch.testing.assert_close(OnnxModel(path)(x), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(run_onnx(path, x.double()), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(OnnxModel(path)(x.double()), expected, rtol=1e-4, atol=1e-5)
     assert OnnxModel(path).metadata["task"] == "regress"
 
 

@@ -170,7 +170,8 @@ def test_warns_where_the_penalty_alone_would_choose_the_same(result: Result, dat
     names = [f"conv{i}" for i in range(3)]
     result = replace(result, sites={name: site(name) for name in names})
     result = replace(result, genotype=Genotype(dict(zip(names, (K3, K3, K5), strict=True))))
-    result = replace(result, history=[epoch("retrain", i, 3, metric) for i, metric in enumerate((0.6, 0.9, 0.8))])
+    metrics = (0.6, 0.9, 0.9, 0.8, 0.8)
+    result = replace(result, history=[epoch("retrain", i, 5, metric) for i, metric in enumerate(metrics)])
     assert "2 of 3 sites took the candidate with the lowest span" in only(result, config(cost_weight=0.1), data)
     assert warnings_of(result, config(cost_weight=0), data) == []
     result = replace(result, genotype=Genotype(dict(zip(names, (K3, K7, K5), strict=True))))
@@ -201,10 +202,17 @@ def test_models_are_compared_and_a_missing_control_is_named(tmp_path: Path, resu
 
 
 def test_warns_where_the_last_epoch_of_retraining_was_the_best(result: Result, data: Data) -> None:
-    result.history[-1] = replace(result.history[-1], metric=0.95)
+    result.history[-1] = replace(result.history[-1], metric=0.901)
     assert "raise retrain.epochs" in only(result, config(), data)
     result.history[-1] = replace(result.history[-1], metric=0.9)  # as good as an earlier one: nothing was gained
     assert warnings_of(result, config(), data) == []
+
+
+def test_warns_of_trainings_too_short_to_be_judged(result: Result, data: Data) -> None:
+    short = replace(result, history=result.history[:-1])
+    assert "Fewer than 5 epochs do not tell" in only(short, config(), data)
+    assert "raise retrain.epochs" not in only(short, config(), data)
+    assert warnings_of(replace(result, history=result.history[:-5]), config(), data) == []  # nothing was trained
 
 
 def test_warns_of_trainings_that_have_not_converged(result: Result, data: Data) -> None:
@@ -215,13 +223,13 @@ def test_warns_of_trainings_that_have_not_converged(result: Result, data: Data) 
     assert "The untouched model's training has not converged" in only(result, config(), data)
     assert "--retrain-epochs 18" in only(result, config(), data)
     facts = {each["name"]: each["convergence"] for each in result.to_dict()["finalists"]}
-    assert facts["untouched"]["converged"] is False and facts["searched"] is None
+    assert facts["untouched"]["converged"] is False and facts["searched"]["converged"] is True
 
 
 def test_where_validation_ended_a_training_its_last_epoch_may_be_the_best(result: Result, data: Data) -> None:
     learning = [replace(epoch("retrain", i, 60, 0.1 * i), open=True) for i in range(5)]
     ended = [epoch("retrain", i, 7, 0.9) for i in (5, 6)]
-    result = replace(result, history=[*result.history[:-3], *learning, *ended])
+    result = replace(result, history=[*result.history[:-5], *learning, *ended])
     assert warnings_of(result, config(), data) == []
     cut = [replace(each, epochs=60) for each in ended]
     result = replace(result, history=[*result.history[:-2], *cut])
@@ -229,8 +237,8 @@ def test_where_validation_ended_a_training_its_last_epoch_may_be_the_best(result
 
 
 def test_the_best_epoch_follows_the_task(result: Result, data: Data) -> None:
-    result = replace(result, task=replace(result.task, maximise=False))
-    result.history[-1] = replace(result.history[-1], metric=0.1)
+    falling = [epoch("retrain", i, 5, metric) for i, metric in enumerate((0.9, 0.6, 0.6, 0.6, 0.599))]
+    result = replace(result, history=[*result.history[:-5], *falling], task=replace(result.task, maximise=False))
     assert "raise retrain.epochs" in only(result, config(), data)
 
 

@@ -16,6 +16,7 @@ from dashfx.backbones import TCN, CifarResNet, WRN1d
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 from dashfx.ops import sites_of
+from dashfx.run.preflight import check_search
 from dashfx.strategies.ladder import Steps
 from dashfx.strategies.named import strategy_of
 
@@ -291,6 +292,12 @@ def test_a_search_by_the_ladder_hands_back_one_of_its_rungs() -> None:
     assert set(result.genotype.values()) in [{Candidate(11)}, {Candidate(5)}]
     assert result.model(torch.zeros(1, 2, 24)).shape == (1, CLASSES)
     assert result.kept is not None and result.kept.origin == "searched"
+
+
+def test_ties_of_mixtures_are_refused_by_a_ladder_that_has_none() -> None:
+    with pytest.raises(ConfigError, match=r"search.tie=all ties mixtures, of which a ladder trains none: leave it out"):
+        check_search(RunConfig.parse({"search": {"strategy": "ladder", "tie": "all"}}))
+    check_search(RunConfig.parse({"search": {"strategy": "dash", "tie": "all"}}))
 
 
 def test_the_ladder_is_known_by_its_name_and_argument() -> None:

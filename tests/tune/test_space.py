@@ -96,6 +96,12 @@ def test_what_cannot_be_tuned(tune: dict[str, Any], words: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_rule_reads_the_mixtures_of_one_search() -> None:
+    options = RunConfig.parse({"search": {"strategy": "dash", "seeds": 2}, "tune": {"space": {"rule": ["argmax"]}}})
+    with pytest.raises(DashfxError, match=r"rule' reads the mixtures of one search, and search.seeds=2 trains several"):
+        dimensions(options, BARE)
+
+
 def test_a_rule_needs_mixtures() -> None:
     options = RunConfig.parse({"search": {"strategy": "random"}, "tune": {"space": {"rule": ["argmax"]}}})
     with pytest.raises(DashfxError, match=r"rule' needs strategy dash.* not random"):

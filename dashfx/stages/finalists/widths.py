@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dashfx.cost.counts import parameters_of
-from dashfx.errors import ConfigError, DashfxError, did_you_mean
+from dashfx.errors import ConfigError, DashfxError, ModelError, did_you_mean
 from dashfx.frontend.model import ModelSource, build
 from dashfx.frontend.recording import forward
 from dashfx.frontend.tracing import Program, evaluation
@@ -82,13 +82,15 @@ def check_wider(run: Run, program: Program) -> None:
             f"finalists.wider {dict(wanted)}: one value can be looked for, so write the others as numbers"
         )
     larger = {name: 2 * known[name] if value == AUTO else value for name, value in wanted.items()}
-    wide = with_arguments(run, larger)
-    retrained_sites(wide, program)
+    wide, said = with_arguments(run, larger), " ".join(f"{name}={value}" for name, value in larger.items())
+    try:
+        retrained_sites(wide, program)
+    except ModelError as error:
+        raise ModelError(f"--wider {said}: {error}") from error
     before, after = (
         parameters_of(build(each, run.config.seed)) for each in (source, wide.inputs.for_retraining().source)
     )
     if after <= before:
-        said = " ".join(f"{name}={value}" for name, value in larger.items())
         raise ConfigError(
             f"--wider {said}: that model has {after:,} parameters and the untouched one {before:,}; give larger values"
         )

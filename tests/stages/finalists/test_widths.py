@@ -88,7 +88,7 @@ def test_a_wider_model_that_is_kept_stands_in_the_folder(tmp_path: Path, monkeyp
     [
         ({"wide": "auto"}, {}, ConfigError, "wide: no whole number to enlarge"),
         ({"dropout": "auto"}, {}, ConfigError, "no whole number.*the class has width"),
-        ({"breadth": 3}, {}, ModelError, "takes no argument 'breadth'"),
+        ({"breadth": 3}, {}, ModelError, "^--wider breadth=3: .*takes no argument 'breadth'"),
         ({"width": 4}, {}, ConfigError, "give larger values"),
         ({"width": 2}, {}, ConfigError, "give larger values"),
         ({"width": 6}, {"control": False}, ConfigError, "leave --no-control out"),
