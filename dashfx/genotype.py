@@ -43,7 +43,7 @@ class Genotype(Mapping[str, Candidate]):
         object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
         object.__setattr__(self, "bits", MappingProxyType(dict(self.bits)))
         for name, bits in self.bits.items():
-            if bits != INT8 or isinstance(bits, bool):
+            if bits != INT8:
                 raise GenotypeError(f"{bits!r} bits at {name!r}: a conv is in {INT8} bits, or is left out for float32")
 
     def __getitem__(self, site: str) -> Candidate:

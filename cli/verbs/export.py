@@ -229,7 +229,7 @@ def _from_run(
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
     settings = {
-        **run.config.export.model_dump(exclude={"int8", "fp16", "max_drop", "preprocess", "postprocess"}),
+        **run.config.export.model_dump(include={"opset", "dynamic_size", "tolerance", "layout"}),
         **options,
         **settings,
     }
