@@ -49,8 +49,7 @@ def int8(run: Run, before: float | None, genotype: Genotype, model: nn.Module) -
     folder, plain = run.session.writes, genotype.with_bits({})
     if folder is None or before is None or not run.config.export.int8:
         return Precise(None, plain if folder else genotype)
-    with run.stage("quantise"):
-        found = int8_of(run, folder.onnx, before, genotype, model)
+    found = int8_of(run, folder.onnx, before, genotype, model)
     if found.genotype.bits != genotype.bits:
         write_text(folder.genotype, found.genotype.to_json())
     return found
@@ -63,9 +62,10 @@ def int8_of(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
     """
 
     def written(file: Path) -> tuple[Int8, Genotype]:
-        if not genotype.bits and run.limits is None:
-            return quantised(run.inputs, file, before), genotype
-        return precise(run, file, before, genotype, model)
+        with run.stage("quantise"):
+            if not genotype.bits and run.limits is None:
+                return quantised(run.inputs, file, before), genotype
+            return precise(run, file, before, genotype, model)
 
     found = written(path)
     if run.config.export.finetune and is_wanting(found[0], genotype, found[1]):
