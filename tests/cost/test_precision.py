@@ -105,6 +105,16 @@ def test_a_loose_budget_leaves_all_in_float_and_the_kernels_as_they_are_preferre
     assert dict(found) == {name: max(row, key=row.__getitem__) for name, row in scores.items()} and not found.bits
 
 
+def test_of_bits_that_hold_those_of_the_least_error_are_chosen() -> None:
+    own, own_int8 = {"a": 3.0, "b": 2.0, "c": 2.0}, {"a": 1.0, "b": 1.0, "c": 1.0}
+    costs, small = ({name: {KERNELS[0]: cost} for name, cost in table.items()} for table in (own, own_int8))
+    drops = Drops({}, {"a": 0.5, "b": 0.2, "c": 0.1})
+    for most, expected in ((6.0, {"c"}), (5.0, {"b", "c"}), (4.0, {"a", "c"})):
+        limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8, small),), drops)
+        found = limits.held(Genotype(dict.fromkeys("abc", KERNELS[0])))
+        assert found is not None and set(found.bits) == expected
+
+
 def test_what_has_said_its_bits_is_held_to_them() -> None:
     own, small = {"a": 2.0}, {"a": {KERNELS[0]: 1.0}}
     limit = Limit(read_budget("params=1"), 1.5, 0.0, own, {"a": {KERNELS[0]: 2.0}}, {"a": 1.0}, small)
