@@ -1,6 +1,7 @@
 """Rows of `benchmarks/verdict.py` go in; Markdown tables of procedures against each control come out.
 
-    python -m benchmarks.verdict_table runs/verdict --published UCR/published.csv
+    python -m benchmarks.verdict_table runs/verdict --published UCR/published.csv --save measured.csv
+    python -m benchmarks.verdict_table benchmarks/ucr/measured.csv      # from the figures that are kept
 
 Gains are differences of test accuracy on the same set and seed, each set counting once; intervals are a bootstrap over
 sets, then seeds; wins, ties and losses are by half a point. A procedure looks at validation alone, and its cost is all
@@ -20,12 +21,13 @@ from pathlib import Path
 from statistics import fmean
 
 from benchmarks.ucr.intervals import difference, summary
+from benchmarks.ucr.measured import Measured, accuracies, measured, read, write
 from benchmarks.ucr.procedures import (
     ALL,
     PROCEDURES,
     UNTOUCHED,
     Judge,
-    Outcome,
+    Procedure,
     Scores,
     Trainings,
     by_best,
@@ -51,33 +53,33 @@ Values = dict[tuple[str, int], float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("rows", type=Path, help="the folder of benchmarks.verdict, or a CSV that --save wrote")
     parser.add_argument("--published", type=Path, help="a CSV of dataset and of columns of published accuracies")
     parser.add_argument("--best", action="store_true", help="weights of the best epoch in place of the last one's")
     parser.add_argument("--sets", nargs="+", help="only these")
+    parser.add_argument("--save", type=Path, metavar="CSV", help="the figures of each procedure, set and seed")
     options = parser.parse_args()
-    rows = Rows(options.folder)
+    if options.rows.suffix == ".csv":
+        print(tables(read(options.rows), options.published))
+        return
+    rows = Rows(options.rows)
     if options.sets:
         rows.by_key = {key: row for key, row in rows.by_key.items() if key[0] in options.sets}
     if not any(variant == UNTOUCHED for _, _, variant in rows.by_key):
-        parser.error(f"no row of the untouched model in {options.folder}; run benchmarks.verdict first")
+        parser.error(f"no row of the untouched model in {options.rows}; run benchmarks.verdict first")
     scores = Scores(rows, "_best" if options.best else "")
-    found = {name: outcomes(procedure, rows) for name, procedure in PROCEDURES.items()}
-    accuracy = {name: accuracies(scores, each) for name, each in found.items() if each}
-    parts = [
-        procedures_table(scores, found, accuracy),
-        controls_table(accuracy),
-        judges_table(scores, rows),
-        weights_table(rows),
-        agreement(rows),
-        recipes_table(rows),
-        sets_table(accuracy, options.published),
-    ]
-    print("\n\n".join(part for part in parts if part))
+    found = measured(rows, scores)
+    if options.save:
+        write(options.save, found)
+    parts = [judges_table(scores, rows), weights_table(rows), agreement(rows), recipes_table(rows)]
+    print("\n\n".join(part for part in (tables(found, options.published), *parts) if part))
 
 
-def accuracies(scores: Scores, found: Mapping[tuple[str, int], Outcome]) -> Values:
-    return {key: scores.accuracy(outcome) for key, outcome in found.items()}
+def tables(found: Measured, published: Path | None = None) -> str:
+    """All that follows from the figures alone."""
+    accuracy = accuracies(found)
+    parts = [procedures_table(found), controls_table(accuracy), sets_table(accuracy, published)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -85,18 +87,15 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
 
 
-def procedures_table(
-    scores: Scores, found: Mapping[str, Mapping[tuple[str, int], Outcome]], accuracy: Mapping[str, Values]
-) -> str:
+def procedures_table(found: Measured) -> str:
     """Each procedure against the untouched model, with its cost and size."""
-    lines = []
-    for name, values in accuracy.items():
-        gain = summary(difference(values, accuracy[UNTOUCHED]))
-        of = found[name].values()
-        sizes = (f"{fmean(scores.size(outcome, what) for outcome in of):.1f}" for what in ("parameters", "macs"))
+    lines, accuracy = [], accuracies(found)
+    for name, each in found.items():
+        gain, of = summary(difference(accuracy[name], accuracy[UNTOUCHED])), each.values()
+        sizes = (f"{fmean(getattr(figures, what) for figures in of):.1f}" for what in ("parameters", "macs"))
         interval = "" if name == UNTOUCHED else f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
         counts = "" if name == UNTOUCHED else f"{gain.wins}/{gain.ties}/{gain.losses}"
-        cost = f"{fmean(map(scores.cost, of)):.1f}"
+        cost = f"{fmean(figures.cost for figures in of):.1f}"
         lines.append([name, interval, counts, f"{100 * gain.harm:.0f} %", cost, *sizes, f"{gain.sets}, {gain.runs}"])
     header = ["procedure", "gain over untouched [95 %]", "w/t/l", "worse by > .02", "cost", "parameters", "MACs", "n"]
     return markdown(header, lines)
@@ -119,13 +118,17 @@ def controls_table(accuracy: Mapping[str, Values]) -> str:
 
 def judges_table(scores: Scores, rows: Rows) -> str:
     """How the last decision is made: the race's winner or the untouched model."""
-    own = accuracies(scores, outcomes(PROCEDURES[UNTOUCHED], rows))
+    own = _tested(scores, PROCEDURES[UNTOUCHED], rows)
     lines = []
     for name, judge in JUDGES.items():
-        values = accuracies(scores, outcomes(partial(raced, ALL, judge=judge), rows))
+        values = _tested(scores, partial(raced, ALL, judge=judge), rows)
         if values:
             lines.append([name, str(summary(difference(values, own)))])
     return markdown(["last decision by", "race or untouched, gain over untouched"], lines) if lines else ""
+
+
+def _tested(scores: Scores, procedure: Procedure, rows: Rows) -> Values:
+    return {key: scores.accuracy(outcome) for key, outcome in outcomes(procedure, rows).items()}
 
 
 def weights_table(rows: Rows) -> str:

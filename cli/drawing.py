@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dashfx.genotype import Genotype
-from dashfx.space import Candidate
+from dashfx.space import DENSE, READ, Candidate
 
 TAP, GAP = "x", "."
 AXES = {1: ("time",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -42,6 +42,13 @@ def _rows(choice: Candidate, scale: int) -> Iterator[tuple[str, str]]:
     if len(choice.parts) > 1:
         for part in choice.parts:
             yield from ((f"{part}, {axis}" if axis else str(part), text) for axis, text in _rows(part, scale))
+        return
+    if not READ.get(choice.family, "all"):
+        yield choice.family, ""
+        return
+    if choice.family != DENSE:
+        dense = Candidate(choice.kernel, choice.dilation)
+        yield from ((f"{choice.family}, {axis}" if axis else choice.family, text) for axis, text in _rows(dense, scale))
         return
     sizes = list(zip(choice.kernel, choice.dilation, strict=True))
     if len(set(sizes)) == 1:

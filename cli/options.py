@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from dashfx.cli import cost_options
 from dashfx.cli.finalist_options import wider_values
+from dashfx.cli.space_options import family_names
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -359,6 +361,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "space": ("space.preset", _as_it_is),
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),
+    "families": ("space.families", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),
@@ -378,14 +381,9 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "retrain_args": ("retrain.model_args", named_values),
     "tune": ("tune.trials", _as_it_is),
     "tune_minutes": ("tune.minutes", _as_it_is),
-    "budget": ("budget", _as_it_is),
-    "seed": ("seed", _as_it_is),
-    "device": ("device", _as_it_is),
-    "amp": ("amp", _as_it_is),
-    "limit": ("limit", _as_it_is),
-    "control": ("control", _as_it_is),
-    "random_control": ("random_control", _as_it_is),
-    "effort": ("effort", _as_it_is),
+    **{name: (name, _as_it_is) for name in ("budget", "seed", "device", "amp", "limit", "control")},
+    **{name: (name, _as_it_is) for name in ("random_control", "effort")},
+    **{name: (key, _as_it_is) for name, key in cost_options.KEYS.items()},
     "finalists": ("finalists.count", _as_it_is),
     "seeds": ("finalists.seeds", _as_it_is),
     "folds": ("finalists.folds", _as_it_is),

@@ -15,7 +15,7 @@ from rich.text import Text
 from dashfx.cli.drawing import TAP, common_scale, drawings
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
-from dashfx.space import Candidate, Padding, axis_text, size_text
+from dashfx.space import DENSE, READ, Candidate, Padding, axis_text, size_text
 
 if TYPE_CHECKING:
     from dashfx.cli.verbs.check import SiteFacts
@@ -197,7 +197,8 @@ def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
         was = (str(site.original) if site else "?",) if known else ()
         style = "bold" if site and site.original != choice else ""
         precision = ("int8" if name in chosen.bits else "float32",) if bits else ()
-        made.add_row(name, *was, Text(str(choice), style), *precision, size_text(choice.span), str(choice.taps))
+        taps = str(choice.taps) if READ.get(choice.family, "all") else ""
+        made.add_row(name, *was, Text(str(choice), style), *precision, size_text(choice.span), taps)
     return made
 
 
@@ -340,10 +341,13 @@ def compact(choices: Iterable[Candidate]) -> str:
 
     >>> compact([Candidate(3, 1), Candidate(3, 3), Candidate(5, 1)])
     'k3 d1,3; k5 d1'
+    >>> compact([Candidate(3, 1), Candidate(3, 1, "skip"), Candidate(3, 2, "separable"), Candidate(5, 1, "separable")])
+    'k3 d1; separable k3 d2; separable k5 d1; skip'
     """
-    pairs = [str(choice).split(" d") for choice in sorted(choices, key=lambda c: (c.kernel, c.dilation))]
-    groups = groupby(pairs, key=lambda pair: pair[0])
-    return "; ".join(f"{kernel} d{','.join(dilation for _, dilation in group)}" for kernel, group in groups)
+    order = sorted(choices, key=lambda c: (c.family != DENSE, c.family, c.kernel, c.dilation))
+    groups = groupby((str(choice).partition(" d") for choice in order), key=lambda parts: parts[0])
+    rows = {kernel: [dilation for _, _, dilation in group if dilation] for kernel, group in groups}
+    return "; ".join(f"{kernel} d{','.join(dilations)}" if dilations else kernel for kernel, dilations in rows.items())
 
 
 def counts(result: PassResult) -> str:

@@ -13,12 +13,14 @@ from dashfx.config.json import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
-from dashfx.space import Candidate
+from dashfx.space import DENSE, Candidate
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
-PRECISE = 3  # of those that say which convs are in int8
-FLOAT, INT8 = 32, 8  # bits of a conv's weights and inputs
+FAMILIES = 3  # of those with a choice of another family than dense
+PRECISE = 4  # of those that say which convs are in int8
+KNOWN = (VERSION, SHARED, FAMILIES, PRECISE)
+INT8 = 8  # bits of a conv's weights and inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,8 @@ class Genotype(Mapping[str, Candidate]):
         """The least version of a file that can hold it."""
         if self.bits:
             return PRECISE
+        if any(choice.family != DENSE for choice in self.choices.values()):
+            return FAMILIES
         return SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
 
     def to_json(self) -> str:
@@ -97,9 +101,10 @@ class Genotype(Mapping[str, Candidate]):
             raise GenotypeError(f"not a genotype: {error}") from None
         if not isinstance(facts, dict) or "dashfx_genotype" not in facts:
             raise GenotypeError("not a genotype: the key 'dashfx_genotype' is missing; give a run's genotype.json")
-        if facts["dashfx_genotype"] not in (VERSION, SHARED, PRECISE):
+        if facts["dashfx_genotype"] not in KNOWN:
             raise GenotypeError(
-                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions {VERSION} to {PRECISE}; "
+                f"genotype version {facts['dashfx_genotype']!r}: this dashfx reads versions "
+                f"{', '.join(map(str, KNOWN[:-1]))} and {KNOWN[-1]}; "
                 "write it again with the dashfx that made it, or upgrade"
             )
         try:

@@ -25,7 +25,8 @@ from dashfx.run.run import Run
 from dashfx.space import SearchSpace
 from dashfx.stages.budget import budgeted
 from dashfx.stages.compare import compared
-from dashfx.stages.costs.limits import limited
+from dashfx.stages.costs.front import check_front, fronted
+from dashfx.stages.costs.limits import fixed, limited
 from dashfx.stages.ensemble.average import averaged
 from dashfx.stages.ensemble.distil import distilled
 from dashfx.stages.ensemble.members import check_ensemble
@@ -108,6 +109,7 @@ def search(
     )
     program, supernet = rewritten(run)  # trace, canonicalise, substitute, prune, annotate
     check_options(run, program, supernet)
+    check_front(run.config, run.strategy)
     run = limited(run, supernet, out)
     if out is not None:
         opened(run, out)  # all that a user can get wrong has been checked by now
@@ -118,13 +120,14 @@ def search(
     planned = planned_epochs(run.config, bounds, proposed(run), *ratios)
     run.session.observer.planned(planned, at_most=not bounds.given)
     proposals = searched(run, supernet)
+    front = fronted(run, supernet)
     search = search_work(run, step)
     race = raced(run, proposals, program.sites, start)
     tuning = tuned(run, supernet, kept(run, race.first))
     lineup = lined_up(run, supernet, race, tuning, chance, search, planned)
     decision = distilled(decided(run, lineup, start, program, tuning), start)
     decision = refitted(decision, start)
-    return delivered(decision, compared(decision), program.skips, averaged(decision))
+    return delivered(decision, compared(decision), program.skips, averaged(decision), front)
 
 
 @releasing
@@ -157,6 +160,7 @@ def retrain_genotype(
         program = trace(run.inputs.given_model(), run.inputs.example)
     plain = start or specialised(run, genotype)
     check_complete(run.inputs)
+    run = fixed(run, genotype)
 
     def start_of(seeded: Run, _: Finalist) -> nn.Module:
         """The same start for every seed, where one was given or the run's seed has drawn it."""

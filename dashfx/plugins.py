@@ -39,6 +39,7 @@ class Home(NamedTuple):
 
 HOMES: dict[str, Home] = {
     "strategy": Home("dashfx.strategies.named", "STRATEGIES"),
+    "family": Home("dashfx.ops.families", "FAMILIES", "Family"),
     "relaxation": Home("dashfx.ops.relaxations", "RELAXATIONS", "Relaxation"),
     "update": Home("dashfx.strategies.updates", "UPDATES", "Update"),
     "rule": Home("dashfx.strategies.rules", "RULES", "SelectionRule"),

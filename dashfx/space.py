@@ -15,6 +15,12 @@ Size = int | Sequence[int]
 Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negative means crop
 
 
+DENSE, NESTED = "dense", "nested"
+# Of the families that do not read both a kernel size and a dilation, which they read: the other stays 1. What a family
+# computes is the matter of `dashfx.ops.families`.
+READ: Mapping[str, tuple[str, ...]] = {"skip": (), "zero": (), "pool": ("kernel",)}
+
+
 def _axes(value: Size, what: str) -> tuple[int, ...]:
     axes = tuple(value) if isinstance(value, Iterable) else (value,)
     if not axes or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in axes):
@@ -24,24 +30,34 @@ def _axes(value: Size, what: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One choice for a conv: a kernel size and a dilation per spatial axis.
+    """One choice for a conv: a kernel size and a dilation per spatial axis, and the family of operations.
 
     An int (a single axis) holds for every axis once the candidate is bound to a site, see `for_ndim`.
 
+    Args:
+        family: what is computed with them: "dense" is the conv as it is, others stand in `dashfx.ops.families`. Sizes
+            that a family does not read, such as those of a skip, become 1.
+
     Raises:
-        SpaceError: a size below 1, or kernel and dilation with different numbers of axes.
+        SpaceError: a size below 1, kernel and dilation with different numbers of axes, or no text for a family.
     """
 
     kernel: tuple[int, ...]
     dilation: tuple[int, ...] = (1,)
+    family: str = field(default=DENSE, repr=False)  # tables of earlier runs are kept by what a dense one's repr is
 
-    def __init__(self, kernel: Size, dilation: Size = 1) -> None:
+    def __init__(self, kernel: Size, dilation: Size = 1, family: str = DENSE) -> None:
         k, d = _axes(kernel, "kernel"), _axes(dilation, "dilation")
         ndim = max(len(k), len(d))
         if len(k) not in (1, ndim) or len(d) not in (1, ndim):
             raise SpaceError(f"kernel {k} and dilation {d} have different numbers of axes")
+        if not isinstance(family, str) or not family:
+            raise SpaceError(f"family {family!r}: it is a name, such as dense, separable or skip")
+        read = READ.get(family, ("kernel", "dilation"))
+        k, d = k if "kernel" in read else (1,), d if "dilation" in read else (1,)
         object.__setattr__(self, "kernel", k * ndim if len(k) == 1 else k)
         object.__setattr__(self, "dilation", d * ndim if len(d) == 1 else d)
+        object.__setattr__(self, "family", family)
 
     @property
     def ndim(self) -> int:
@@ -71,7 +87,7 @@ class Candidate:
             return self
         if self.ndim != 1:
             raise SpaceError(f"candidate {self} has {self.ndim} axes, the conv has {ndim}")
-        return Candidate(self.kernel * ndim, self.dilation * ndim)
+        return Candidate(self.kernel * ndim, self.dilation * ndim, self.family)
 
     @property
     def parts(self) -> tuple[Candidate, ...]:
@@ -87,16 +103,20 @@ class Candidate:
         return ((self, out_channels),)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kernel": list(self.kernel), "dilation": list(self.dilation)}
+        family = {} if self.family == DENSE else {"family": self.family}
+        return {"kernel": list(self.kernel), "dilation": list(self.dilation), **family}
 
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> Candidate:
         if "parts" in facts:
             return Shared(map(Candidate.from_dict, facts["parts"]), facts["how"])
-        return Candidate(facts["kernel"], facts["dilation"])
+        return Candidate(facts["kernel"], facts["dilation"], facts.get("family", DENSE))
 
     def __str__(self) -> str:
-        return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
+        if self.family == DENSE:
+            return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
+        sizes = {"kernel": f"k{axis_text(self.kernel)}", "dilation": f"d{axis_text(self.dilation)}"}
+        return " ".join([self.family, *(sizes[name] for name in READ.get(self.family, sizes))])
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ class Shared(Candidate):
         found = tuple(parts)
         ndim = max((part.ndim for part in found), default=1)
         found = tuple(part.for_ndim(ndim) for part in found)
-        if len(set(found)) < max(2, len(found)) or any(len(part.parts) > 1 for part in found):
+        if len(set(found)) < max(2, len(found)) or any(len(p.parts) > 1 or p.family != DENSE for p in found):
             raise SpaceError(f"a shared choice of {list(map(str, found))}: give two or more kernels, all different")
         if how not in ("channels", "sum"):
             raise SpaceError(f"a shared choice by {how!r}: parts share the 'channels', or their 'sum' is taken")
@@ -223,6 +243,10 @@ class SearchSpace:
                 raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
             for choice in choices:
                 check_mixable(choice)
+            if {DENSE, NESTED} <= {choice.family for choice in choices}:
+                raise SpaceError(
+                    f"{name}: nested convs are dense ones that share a kernel; give one of the two families"
+                )
 
     @classmethod
     def product(
@@ -230,13 +254,14 @@ class SearchSpace:
         kernels: Iterable[Size],
         dilations: Iterable[Size] = (1,),
         *,
+        families: Iterable[str] = (DENSE,),
         overrides: Mapping[str, Iterable[Candidate]] | None = None,
         keep_original: bool = False,
     ) -> SearchSpace:
-        """Every kernel size with every dilation; ints hold for all axes, tuples are per axis."""
-        pairs = cartesian(list(kernels), list(dilations))
+        """Every kernel size with every dilation in every family; ints hold for all axes, tuples are per axis."""
+        triples = cartesian(list(families), list(kernels), list(dilations))
         special = tuple((glob, tuple(choices)) for glob, choices in (overrides or {}).items())
-        return cls(tuple(dict.fromkeys(Candidate(k, d) for k, d in pairs)), special, keep_original)
+        return cls(tuple(dict.fromkeys(Candidate(k, d, f) for f, k, d in triples)), special, keep_original)
 
     @classmethod
     def preset(cls, name: str) -> SearchSpace:
@@ -253,7 +278,8 @@ class SearchSpace:
     def for_site(self, name: str, original: Candidate) -> tuple[Candidate, ...]:
         """The choices of the conv `name`, bound to its number of axes, without repeats, in the order given.
 
-        A size given as an int leaves an axis alone whose original kernel is 1: a (1, 7) conv stays factorised.
+        A size given as an int leaves an axis alone whose original kernel is 1: a (1, 7) conv stays factorised. Among
+        nested choices the original is nested too.
 
         Raises:
             SpaceError: a per-axis candidate with another number of axes than the conv.
@@ -267,7 +293,8 @@ class SearchSpace:
         except SpaceError as error:
             raise SpaceError(f"site {name!r}: {error}; add an override for this site or exclude it") from None
         if self.keep_original:
-            bound.append(original)
+            nested = any(choice.family == NESTED for choice in bound)
+            bound.append(Candidate(original.kernel, original.dilation, NESTED) if nested else original)
         return tuple(dict.fromkeys(bound))
 
     def __iter__(self) -> Iterator[Candidate]:
@@ -302,4 +329,4 @@ def _bind(choice: Candidate, original: Candidate) -> Candidate:
     wide = [k > 1 for k in original.kernel]
     kernel = tuple(choice.kernel[0] if w else 1 for w in wide)
     dilation = tuple(choice.dilation[0] if w else 1 for w in wide)
-    return Candidate(kernel, dilation)
+    return Candidate(kernel, dilation, choice.family)

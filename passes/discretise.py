@@ -14,7 +14,7 @@ from dashfx.frontend.recording import users_modules
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
-from dashfx.ops.aggconv import shared_taps
+from dashfx.ops.growth import shared_taps
 from dashfx.ops.relaxations import Together
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.space import Candidate, Shared
@@ -27,7 +27,8 @@ class Discretise(AbstractPass):
     """Leave one candidate in every AggConv.
 
     1. `weights="inherit"`: it starts from the aggregated kernel restricted to its support, which keeps what the other
-       candidates learned there. With a coefficient of one this is the candidate's own weight.
+       candidates learned there, or as near to that as its family comes. With a coefficient of one this is the
+       candidate's own weight.
     2. `weights="own"`: it starts from its own weight alone.
     3. `weights="fresh"`: every module of the model draws its weights anew by its `reset_parameters`; parameters of
        modules without that method stay.
@@ -95,17 +96,15 @@ def _only(aggconv: AggConv, choice: Candidate, weights: Weights) -> AggConv:
     only = aggconv.only(*indices)
     if isinstance(choice, Shared):
         only.relaxation = Together(choice)
-    with torch.no_grad():
-        for kept, weight in zip(only.weights, _weights(aggconv, choice, indices, weights), strict=True):
-            kept.copy_(weight)
+    if weights != "own":
+        for place, kernel in enumerate(_kernels(aggconv, choice, indices)):
+            only.put(place, kernel)
     _clear_rows(only)
     return only
 
 
-def _weights(aggconv: AggConv, choice: Candidate, indices: list[int], weights: Weights) -> list[Tensor]:
-    """What each of the candidates that are left starts from."""
-    if weights == "own":
-        return [aggconv.weights[i] for i in indices]
+def _kernels(aggconv: AggConv, choice: Candidate, indices: list[int]) -> list[Tensor]:
+    """What each of the candidates that are left inherits."""
     if isinstance(choice, Shared) and choice.how == "sum":
         return _divided(aggconv, indices)
     return [aggconv.restricted(i) for i in indices]
@@ -150,6 +149,8 @@ def _check_shared(aggconv: AggConv, choice: Shared) -> None:
             f"Site {aggconv.name!r}: {choice} needs a plain conv of torch.nn, and this one is of a class, or has "
             "attributes, of its own; choose one kernel there"
         )
+    if any(family.shares for family in aggconv.families):
+        raise GenotypeError(f"Site {aggconv.name!r}: {choice} out of nested kernels; choose one kernel there")
     try:
         choice.shares(aggconv.out_channels, aggconv.groups)
     except SpaceError as error:

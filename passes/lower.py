@@ -10,6 +10,7 @@ from dashfx.frontend.copies.members import carry
 from dashfx.frontend.shared import SharedConv, conv_for, parts_in, shares_of
 from dashfx.frontend.tracing import Program
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
+from dashfx.ops.families import conv_of, fill
 from dashfx.ops.relaxations import Together
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
@@ -22,7 +23,9 @@ class Lower(AbstractPass):
     1. An AggConv with one candidate becomes nn.Conv1d, 2d or 3d with that kernel size and dilation, the same weight,
        bias, stride and groups, and the padding of the shape contract, or the user's subclass of it, with what the
        user's conv has beyond torch.nn's. One that holds the parts of a shared choice becomes a `SharedConv` of such
-       convs, under the keys `parts.0.weight` and so on.
+       convs, under the keys `parts.0.weight` and so on. A candidate of another family than dense becomes what that
+       family has in the place of a conv: a grouped nn.Conv, an nn.Sequential of two with the keys `0.weight`,
+       `1.weight` and `1.bias`, an nn.AvgPool or an nn.Identity without keys.
     2. Weight-norm that Canonicalise folded is put back, of the same kind, so that the keys are the user's own.
     3. A conv of the user's own class, searched inside its forward or by an adapter, becomes that class again, with the
        new kernel.
@@ -57,7 +60,9 @@ class Lower(AbstractPass):
 
 
 def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
-    weight = aggconv.weights[0]
+    weight = aggconv.plain_weights(0)[0] if aggconv.families[0].exact else None
+    if weight is None:
+        return _of_family(site, aggconv)
     if isinstance(aggconv, HostedConv):
         hosted = aggconv.lowered(torch.nn.Parameter(weight.detach().clone(), "weight" not in site.frozen))
         if site.weight_norm is not None:
@@ -86,6 +91,16 @@ def _conv(site: Site, aggconv: AggConv) -> torch.nn.Module:
     return conv
 
 
+def _of_family(site: Site, aggconv: AggConv) -> torch.nn.Module:
+    module = conv_of(site, aggconv.candidates[0], aggconv.alpha.device, aggconv.alpha.dtype)
+    fill(module, aggconv.plain_weights(0), aggconv.bias)
+    for part in parts_in(module):
+        if site.weight_norm is not None and part.weight.requires_grad:
+            unfold_weight_norm(part, site.weight_norm)
+        freeze(part, site.frozen)
+    return module
+
+
 def _choice(module: torch.nn.Module) -> Shared | None:
     """The shared choice whose parts it holds."""
     relaxation = module.relaxation if isinstance(module, AggConv) else None
@@ -93,10 +108,10 @@ def _choice(module: torch.nn.Module) -> Shared | None:
 
 
 def _shared(site: Site, aggconv: AggConv, choice: Shared) -> SharedConv:
-    weight = aggconv.weights[0]
-    conv = conv_for(site, choice, weight.device, weight.dtype)
+    conv = conv_for(site, choice, aggconv.alpha.device, aggconv.alpha.dtype)
     assert isinstance(conv, SharedConv)
-    for part, weight, (_, _, gives) in zip(parts_in(conv), aggconv.weights, shares_of(site, choice), strict=True):
+    weights = [aggconv.plain_weights(i)[0] for i in range(len(aggconv.candidates))]
+    for part, weight, (_, _, gives) in zip(parts_in(conv), weights, shares_of(site, choice), strict=True):
         with torch.no_grad():
             part.weight.copy_(weight[gives])
             if part.bias is not None and aggconv.bias is not None:

@@ -9,6 +9,7 @@ from dashfx.errors import SpaceError
 from dashfx.frontend.adapters import adapter_of, as_plain, refusal
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv
+from dashfx.ops.families import misfit as family_misfit
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
 from dashfx.space import Candidate
@@ -18,12 +19,14 @@ from dashfx.space import Candidate
 class Prune(AbstractPass):
     """Drop a site's candidates that coincide or cannot fit at the input sizes that tracing saw.
 
-    1. Only taps that can meet the input count. Two candidates with the same such taps compute the same functions: the
-       one with the fewest taps stays, the original before others; with `equal=True` both do, as parts of one choice.
+    1. Only taps that can meet the input count. Two candidates of a family with the same such taps compute the same
+       functions: the one with the fewest taps stays, the original before others; with `equal=True` both do, as parts of
+       one choice.
     2. A candidate without such a tap is dropped.
     3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
        size.
-    4. A candidate is dropped that a forward of the user's own, or an adapter, cannot take.
+    4. A candidate is dropped that a forward of the user's own, or an adapter, cannot take, or whose family cannot stand
+       at the site.
     5. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
        `init="grow"` it preserves values too, since there every mixture computes the same.
 
@@ -79,18 +82,19 @@ def survivors(
     why: dict[Candidate, str] = {}
     # The original first, then small before large: the first of each kind represents it.
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
-        misfit, taps = _misfit(site, candidate), reachable(site, candidate)
+        misfit, taps = family_misfit(site, candidate) or _misfit(site, candidate), reachable(site, candidate)
         misfit = misfit or (site.hosting.misfit(site.original, candidate) if site.hosting else None)
+        key = candidate.family, taps
         if misfit:
             why[candidate] = misfit
         elif any(not axis for axis in taps):
             why[candidate] = f"no tap meets an input of {'x'.join(map(str, site.input_size))}"
         elif equal:
             kept[candidate] = candidate
-        elif taps in kept:
-            why[candidate] = f"coincides with {kept[taps]} here"
+        elif key in kept:
+            why[candidate] = f"coincides with {kept[key]} here"
         else:
-            kept[taps] = candidate
+            kept[key] = candidate
     return list(kept.values()), {c: why[c] for c in candidates if c in why}
 
 

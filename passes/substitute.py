@@ -19,10 +19,11 @@ from dashfx.frontend.convs import unfold_weight_norm
 from dashfx.frontend.copies.members import carry, members_of
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
+from dashfx.ops.families import misfit
 from dashfx.ops.hosted import settings_of
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
-from dashfx.space import Candidate, SearchSpace
+from dashfx.space import DENSE, NESTED, Candidate, SearchSpace
 
 Init = Literal["grow", "fresh"]
 
@@ -35,13 +36,14 @@ class Substitute(AbstractPass):
        space gives the site; groups are never changed.
     2. `init="grow"`: its output equals the conv's for every mixture, whatever the candidates (the growth law).
     3. `init="fresh"`: weights are drawn by fan-in, one candidate like a conv of its size.
-    4. Names, hooks, train flags and the rest of the model stay, and so do attributes and methods of a conv that
+    4. Candidates whose family cannot stand at the site are dropped, with the reason.
+    5. Names, hooks, train flags and the rest of the model stay, and so do attributes and methods of a conv that
        torch.nn's does not have.
 
-    Left alone, with a skip: sites that `include` does not match or `exclude` does, those in `alone`, which maps a name
-    to the reason, and convs with an attribute or method that has the name of one of AggConv's; a weight-norm that
-    Canonicalise folded is put back there, so that they keep their keys. Left alone silently: what is an AggConv
-    already.
+    Refused with a SpaceError: a site where no candidate is left. Left alone, with a skip: sites that `include` does not
+    match or `exclude` does, those in `alone`, which maps a name to the reason, and convs with an attribute or method
+    that has the name of one of AggConv's; a weight-norm that Canonicalise folded is put back there, so that they keep
+    their keys. Left alone silently: what is an AggConv already.
     """
 
     space: SearchSpace
@@ -76,6 +78,7 @@ class Substitute(AbstractPass):
                 del program.sites[name]
                 continue
             program.replace(name, aggconv)
+            edits += [Edit(name, f"{c} dropped: {why}") for c, why in self._offered(site, conv)[1].items()]
             edits.append(Edit(name, f"{site.original} becomes a mixture of {len(aggconv.candidates)} candidates"))
         return self.result(program, edits, skips)
 
@@ -105,10 +108,10 @@ class Substitute(AbstractPass):
 
     def _built(self, site: Site, conv: nn.Module) -> tuple[AggConv, Tensor, Tensor | None]:
         """The searchable conv, and the weight and bias that it can grow from."""
-        candidates, adapter = self.space.for_site(site.name, site.original), adapter_of(conv)
+        (candidates, _), adapter = self._offered(site, conv), adapter_of(conv)
         _check_room(site, candidates)
         if site.hosting:
-            hosted = HostedConv(site, conv, candidates, self.algorithm)
+            hosted = HostedConv(site, conv, [_as_dense(candidate) for candidate in candidates], self.algorithm)
             return hosted, conv.get_parameter(site.hosting.weight), None
         plain = as_plain(conv, adapter) if adapter else conv
         assert isinstance(plain, _ConvNd)
@@ -116,6 +119,23 @@ class Substitute(AbstractPass):
         if isinstance(aggconv, AdaptedConv):
             aggconv.author = (conv,)
         return aggconv, plain.weight, plain.bias
+
+    def _offered(self, site: Site, conv: nn.Module) -> tuple[tuple[Candidate, ...], dict[Candidate, str]]:
+        """The candidates that can stand at the site, and why each other cannot.
+
+        Raises:
+            SpaceError: none can.
+        """
+        choices = self.space.for_site(site.name, site.original)
+        found = {choice: misfit(site, choice) or _clinging(site, conv, choice) for choice in choices}
+        why = {choice: reason for choice, reason in found.items() if reason}
+        if len(why) == len(choices):
+            choice, reason = next(iter(why.items()))
+            raise SpaceError(
+                f"Site {site.name!r}: no family of its {len(choices)} candidates can stand there ({choice}: {reason}); "
+                "add dense ones (--families dense,...), or exclude the site"
+            )
+        return tuple(choice for choice in choices if choice not in why), why
 
     def _plain(self, kind: type[AggConv], site: Site, conv: _ConvNd, candidates: tuple[Candidate, ...]) -> AggConv:
         return kind(
@@ -125,6 +145,18 @@ class Substitute(AbstractPass):
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
+
+
+def _as_dense(candidate: Candidate) -> Candidate:
+    """What runs in a forward of the user's own has kernels of its own."""
+    return Candidate(candidate.kernel, candidate.dilation)
+
+
+def _clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
+    """Why what hangs on a conv keeps it from becoming another operation, or None."""
+    if candidate.family in (DENSE, NESTED) or site.adapted or not isinstance(conv, _ConvNd):
+        return None
+    return f"the conv has members of its own, which only {DENSE} convs keep" if members_of(conv) else None
 
 
 def _check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dashfx.config.search import SearchConfig
-from dashfx.strategies.derivatives import Derivatives
+from dashfx.strategies.engine import Derivatives
 from dashfx.strategies.updates import Update
 
 TRAIN, VALID = "train", "valid"

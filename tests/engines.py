@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ import dashfx
 from dashfx import SearchSpace
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import limits_of, read_budgets
+from dashfx.ops import sites_of
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.named import training_of
 from dashfx.task import load_task
@@ -24,13 +27,15 @@ BATCH = DATA.train.__getitems__(range(16))
 X = torch.zeros(2, 2, SIZE)
 
 
-def engine(init: str = "fresh", **options: Any) -> Engine:
+def engine(init: str = "fresh", budgets: Sequence[str] = (), **options: Any) -> Engine:
     """The engine of a ToyNet with 4 candidates a site, as the first epoch begins."""
     config = SearchConfig.parse({"epochs": 10, "batch_size": 16, **options})
     torch.manual_seed(0)
     supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2]), init)
     parts = training_of(RunConfig(search=config))
-    made = parts.engine(supernet, TASK, config, make_accelerator("cpu"))
+    program = dashfx.trace(ToyNet(dropout=0.0), X)
+    limits = limits_of(read_budgets(budgets), program, {name: s.candidates for name, s in sites_of(supernet).items()})
+    made = parts.engine(supernet, TASK, config, make_accelerator("cpu"), limits if budgets else None)
     made.begin_epoch(0, 1)
     made.model.train()
     return made

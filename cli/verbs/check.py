@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import check_data, options, render, tables
+from dashfx.cli import check_data, options, render, space_options, tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate
@@ -52,6 +52,7 @@ def check(
     new_head: options.NewHead = None,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
+    families: space_options.Families = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -142,8 +143,8 @@ def propose_wider(source: ModelSource, example: torch.Tensor, seed: int) -> None
 def show_latency(sites: list[SiteFacts], network: torch.nn.Module, x: torch.Tensor) -> None:
     """What each conv takes with each candidate, and how much of the model's time the searched ones have."""
     from dashfx.cost.latency import latencies
-    from dashfx.cost.latency_model import MeasuredLatency
-    from dashfx.cost.latency_table import machine
+    from dashfx.cost.latency.model import MeasuredLatency
+    from dashfx.cost.latency.table import machine
 
     cost = MeasuredLatency()
     cost.prepare({each.site.name: each.site for each in sites}, {each.site.name: each.candidates for each in sites})

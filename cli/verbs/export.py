@@ -26,6 +26,7 @@ OF_RUN = {  # what needs a run's folder, and why
     "--fp16": "its answers are checked on rows of the run's data",
     "--preprocess": "how raw rows become inputs stands in the run's data.json",
     "--postprocess": "what outputs mean stands in the run's data.json",
+    "--max": "a share is of the untouched model, which the run's folder knows",
 }
 CARRIED = (
     *("task", "metric", "input_shape", "normalisation", "reading", "labels", "channels", "genotype"),
@@ -68,13 +69,17 @@ def export(
     fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
+    max: options.Max = None,
     providers: For = None,
     optimised: Optimised = False,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the model of RUN as ONNX again, checked against PyTorch."""
-    needs_run = dict(zip(OF_RUN, (int8, fp16, preprocess, postprocess), strict=True))
+    """Write the model of RUN as ONNX again, checked against PyTorch.
+
+    What the file costs is told beside RUN's budgets, and beside those of --max.
+    """
+    needs_run = dict(zip(OF_RUN, (int8, fp16, preprocess, postprocess, max), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
     show = (lambda text: None) if quiet else render.line
     if source.suffix == ".onnx" and not source.is_dir():
@@ -82,7 +87,7 @@ def export(
     else:
         path = _path(source, out)
         wanted = (bool(int8), bool(fp16), bool(preprocess), bool(postprocess))
-        files = _written(source, path, opset, static, input, wanted, data, show)
+        files = _written(source, path, opset, static, input, wanted, tuple(max or ()), data, show)
     for file in files if optimised else ():
         _write_optimised(file, show)
     for name in providers or ():
@@ -124,6 +129,7 @@ def _written(
     static: bool,
     input: str | None,
     wanted: tuple[bool, bool, bool, bool],
+    budgets: tuple[str, ...],
     data: str | None,
     show: Callable[[str], None],
 ) -> list[Path]:
@@ -131,16 +137,20 @@ def _written(
 
     Args:
         wanted: whether int8, fp16, preprocessing and postprocessing are.
+        budgets: beside those of the run.
     """
     from dashfx.deploy.export import export as export_model
+    from dashfx.stages.costs.pick import held_to
+    from dashfx.stages.export import metadata
 
     settings: dict[str, Any] = {"opset": opset} if opset else {}
     int8, half, *around = wanted
-    inputs = None
+    inputs, beside_budgets = None, None
     if source.is_dir():
-        run, model, genotype, facts, settings = _from_run(source, settings, data, needs_data=int8)
-        inputs = run.inputs
+        run, model, genotype, settings = _from_run(source, settings, data, needs_data=int8)
+        inputs, facts = run.inputs, metadata(run.inputs.data, run.inputs.task, genotype)
         example, whole = inputs.example, _in_data_units(inputs, model)
+        beside_budgets = held_to(run, genotype, budgets)
         if any(around):
             _check_around(inputs, *around)
     else:
@@ -153,6 +163,8 @@ def _written(
     files = [path]
     if inputs is not None and int8 and (small := _write_int8(run, model, genotype, path, show)):
         files.append(small)
+    for each in beside_budgets(model, files[-1] if genotype.bits else path) if beside_budgets else ():
+        show(each.sentence)
     if inputs is not None and any(around):
         from dashfx.stages.files.complete import complete_files
 
@@ -220,9 +232,9 @@ def _write_fp16(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path
 
 def _from_run(
     folder: Path, settings: dict[str, Any], data: str | None, needs_data: bool
-) -> tuple[Run, nn.Module, Genotype, dict[str, str], dict[str, Any]]:
-    """The run, the trained model, its choices, what the file says of itself, and the run's export options."""
-    from dashfx.stages.export import metadata, real_rows
+) -> tuple[Run, nn.Module, Genotype, dict[str, Any]]:
+    """The run, the trained model, its choices, and the run's export options."""
+    from dashfx.stages.export import real_rows
     from dashfx.stages.reopen import model_of
 
     run, model, genotype = model_of(folder, data, shape_will_do=not needs_data)
@@ -233,7 +245,7 @@ def _from_run(
         **options,
         **settings,
     }
-    return run, model, genotype, metadata(inputs.data, inputs.task, genotype), settings
+    return run, model, genotype, settings
 
 
 def _from_loader(file: Path, shape: str | None) -> tuple[nn.Module, Tensor, dict[str, str]]:

@@ -13,6 +13,9 @@ from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from dashfx.genotype import Genotype
     from dashfx.tune import Tuned
 
 
@@ -22,6 +25,7 @@ def retrain(
     data: options.MovedData = None,
     out: options.Out = None,
     resume: options.Resume = False,
+    max: options.Max = None,
     retrain_epochs: options.OwnRetrainEpochs = None,
     weights: options.Weights = None,
     retrain_args: options.RetrainArgs = None,
@@ -41,7 +45,10 @@ def retrain(
     wandb: options.WandB = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train the convs that RUN chose once more, with its configuration and whatever is given here."""
+    """Train the convs that RUN chose once more, with its configuration and whatever is given here.
+
+    With --max another choice where RUN's own costs too much, as `dashfx pick` makes it.
+    """
     from dashfx.pipeline import retrain_genotype
     from dashfx.run.folder import existing_folder
     from dashfx.stages.reopen import asking_for_data, lowered_of, searched_of, with_kept_width
@@ -56,7 +63,9 @@ def retrain(
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
         progress.note(_recipe(before.root, tuned))
         start, genotype = None, searched_of(run)
-        if settings.retrain.weights == "inherit":
+        if max:
+            start, genotype = _within(run, max, data, folder if resume else None, settings.retrain.weights)
+        elif settings.retrain.weights == "inherit":
             start, genotype = lowered_of(run, data)
         network = options.given(settings.model, options.NO_MODEL)
         source = options.given(settings.data, options.NO_DATA)
@@ -67,6 +76,23 @@ def retrain(
             )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
+
+
+def _within(
+    run: Path, budgets: list[str], data: str | None, again: Path | None, weights: str
+) -> tuple[nn.Module | None, Genotype]:
+    """RUN's choice, or another one within budgets, and the model to start from.
+
+    Args:
+        again: the folder of a retraining that is resumed.
+    """
+    from dashfx.run.folder import RunFolder
+    from dashfx.stages.costs.pick import repicked
+    from dashfx.stages.reopen import load_genotype
+
+    known = RunFolder(again).genotype if again else None
+    model, genotype = repicked(run, budgets, data, load_genotype(known) if known and known.is_file() else None)
+    return (model if weights == "inherit" else None), genotype
 
 
 def _recipe(root: Path, tuned: Tuned | None) -> str:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import export_options, file_tables, finalist_options, finalist_tables, options, render, tables
+from dashfx.cli import (
+    cost_options,
+    cost_tables,
+    export_options,
+    file_tables,
+    finalist_options,
+    finalist_tables,
+    options,
+    render,
+    space_options,
+    tables,
+)
 from dashfx.cli.interrupt import interruptible
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
@@ -32,6 +43,7 @@ def search(
     resume: options.Resume = False,
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
+    families: space_options.Families = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -41,6 +53,11 @@ def search(
     evaluations: options.Evaluations = None,
     warm_start: options.WarmStart = None,
     max: options.Max = None,
+    latency_threads: cost_options.LatencyThreads = None,
+    latency_provider: cost_options.LatencyProvider = None,
+    pareto: cost_options.Pareto = None,
+    pareto_cost: cost_options.ParetoCost = None,
+    pareto_folders: cost_options.ParetoFolders = False,
     init: options.Init = None,
     rule: options.Rule = None,
     tie: options.Tie = None,
@@ -89,6 +106,8 @@ def search(
     source = options.given(settings.data, options.NO_DATA)
     folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
     others = writers(folder, tensorboard, mlflow, wandb)
+    if pareto_folders and not settings.search.pareto:
+        raise ConfigError("--pareto-folders retrains the choices of --pareto: say how many, such as --pareto 8")
     with render.progress(quiet) as progress, interruptible(f"continue with: dashfx search --resume --out {folder}"):
         from dashfx.pipeline import search as search_pipeline  # seconds, during which something should be seen
 
@@ -98,6 +117,10 @@ def search(
         )
     if not quiet and result.folder:  # of several processes, one has written it
         show_result(result, result.folder)
+    if pareto_folders and result.front:
+        retrained = cost_tables.retrain_front(result, folder, settings, resume, quiet)
+        if not quiet:
+            render.show(cost_tables.retrained(retrained, result.front, result.task.metric_name))
 
 
 def writers(folder: Path, tensorboard: bool, mlflow: bool, wandb: bool) -> list[Observer]:
@@ -130,6 +153,8 @@ def show_result(result: Result, folder: Path) -> None:
     agreed = [result.agreement.sentence] if result.agreement else []
     said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]
     render.show(*said, *(f"warning: {each}" for each in result.warnings))
+    if result.front:
+        render.show(cost_tables.front(result.front, result.task.metric_name))
     if result.ensemble:
         render.show(result.ensemble.sentence(result.task.metric_name))
     if result.int8:

@@ -155,12 +155,14 @@ class Listed(Space[G]):
 
 
 def kernels_apart(a: Genotype, b: Genotype) -> float:
-    """How far two genotypes of the same sites lie from each other: ratios of spans and of kernel sizes, in logarithms.
+    """How far two genotypes of the same sites lie from each other: ratios of spans and of kernel sizes, in logarithms,
+    and 1 for each site of another family.
 
     The number of sites that differ would not do: of random genotypes nearly all differ at nearly all sites.
     """
     sizes = ((x, y) for name in a for x, y in ((a[name].span, b[name].span), (a[name].kernel, b[name].kernel)))
-    return sum(abs(math.log(m / n)) for x, y in sizes for m, n in zip(x, y, strict=True))
+    others = sum(a[name].family != b[name].family for name in a)
+    return others + sum(abs(math.log(m / n)) for x, y in sizes for m, n in zip(x, y, strict=True))
 
 
 def _below(size: int, generator: torch.Generator) -> int:

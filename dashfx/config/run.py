@@ -180,7 +180,7 @@ class RunConfig(Strict):
         search, ensemble = ({} if options.get(name) is None else options[name] for name in ("search", "ensemble"))
         if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
-        named = {"kernels", "dilations"} & _block(options, "space").keys()
+        named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
         if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}
         average = {"count": AUTO, **ensemble} if isinstance(ensemble, Mapping) else ensemble
@@ -219,7 +219,7 @@ class RunConfig(Strict):
     @property
     def trains_supernet(self) -> bool:
         """Whether the search leaves weights that the lowered model can inherit, as far as the options' names tell."""
-        asked = self.search.strategy if self.search.kind == "BlackBox" else self.blackbox.evaluator
+        asked = self.search.strategy if self.search.kind in ("BlackBox", "Robust") else self.blackbox.evaluator
         by_supernet = not self.search.asks_nobody and ("BySupernet(" in asked or asked.startswith("supernet"))
         return self.search.judges_mixtures or by_supernet
 

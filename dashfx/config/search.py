@@ -54,7 +54,7 @@ class SearchConfig(FitConfig):
             "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`; "random" and
             "untouched" are controls that train no mixture and go through the same retraining. A run that says nothing,
             or "auto", has the ladder, and DASH where it says anything else of `search` (a budget and a checkpoint do)
-            or names kernels and dilations.
+            or names kernels and dilations, or families.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.
@@ -62,6 +62,11 @@ class SearchConfig(FitConfig):
         terms: what is added to the loss beside `cost`.
         edits: what is done to the candidates before the search, such as "within:share=0.5".
         budgets: the most that the chosen model may cost, each as "latency=2ms" or "params=0.7x" of the untouched one.
+        pareto: so many choices of the trained mixtures are shown, from the cheapest on, with what each is worth by the
+            search's own weights; 0 for none.
+        pareto_cost: over which cost; by default that of the first budget, or latency.
+        latency_threads, latency_provider: what latency is measured on: threads of ONNX Runtime, and its execution
+            provider by its short name, such as "cpu" or "cuda".
         init: "grow" starts from the model's own weights and output, "fresh" draws searched weights anew.
         alpha_lr, alpha_optimizer: the architecture parameters' own rate, and "adam" or "sgd".
         held_out: the share that "first-order" learns them on.
@@ -98,6 +103,10 @@ class SearchConfig(FitConfig):
     terms: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()
+    pareto: int = Field(0, ge=0)
+    pareto_cost: str = ""
+    latency_threads: int = Field(1, ge=1)
+    latency_provider: str = "cpu"
     init: Literal["grow", "fresh"] = "fresh"
     alpha_lr: float = Field(0.05, gt=0)
     alpha_optimizer: str = "adam"

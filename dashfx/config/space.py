@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from dashfx.config.base import Strict
-from dashfx.space import Candidate, SearchSpace, Size, preset_lists
+from dashfx.space import DENSE, Candidate, SearchSpace, Size, preset_lists
 
 
 class CandidateConfig(Strict):
@@ -16,24 +16,35 @@ class CandidateConfig(Strict):
 
     kernel: tuple[int, ...]
     dilation: tuple[int, ...]
+    family: str = DENSE
 
 
 class ChoicesConfig(Strict):
     """Kernel sizes and dilations, every one with every other; ints hold for all axes, lists are per axis.
 
     Attributes:
+        families: each has every kernel size with every dilation, as far as it reads them, see `dashfx.ops.families`;
+            of an override those of the space, unless it says others.
         candidates: the choices one by one, instead of the product.
     """
 
     kernels: tuple[int | tuple[int, ...], ...] | None = None
     dilations: tuple[int | tuple[int, ...], ...] | None = None
+    families: tuple[str, ...] | None = None
     candidates: tuple[CandidateConfig, ...] | None = None
 
-    def choices(self, kernels: Iterable[Size], dilations: Iterable[Size]) -> tuple[Candidate, ...]:
+    def choices(
+        self, kernels: Iterable[Size], dilations: Iterable[Size], families: Iterable[str] = (DENSE,)
+    ) -> tuple[Candidate, ...]:
         """The candidates; what is not given is taken from the arguments."""
         if self.candidates is not None:
-            return tuple(Candidate(c.kernel, c.dilation) for c in self.candidates)
-        return SearchSpace.product(self.kernels or kernels, self.dilations or dilations).candidates
+            return tuple(Candidate(c.kernel, c.dilation, c.family) for c in self.candidates)
+        sizes = self.kernels or kernels, self.dilations or dilations
+        return SearchSpace.product(*sizes, families=self.families or families).candidates
+
+    def named_families(self) -> set[str]:
+        """All that it names."""
+        return {*(self.families or ()), *(candidate.family for candidate in self.candidates or ())}
 
 
 class SpaceConfig(ChoicesConfig):
@@ -61,7 +72,8 @@ class SpaceConfig(ChoicesConfig):
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""
         kernels, dilations = preset_lists(self.preset or ("dash1d" if ndim == 1 else "dash2d"))
-        overrides = tuple((glob, choices.choices((3,), (1,))) for glob, choices in self.overrides.items())
+        families = self.families or (DENSE,)
+        overrides = tuple((glob, choices.choices((3,), (1,), families)) for glob, choices in self.overrides.items())
         return SearchSpace(self.choices(kernels, dilations), overrides, self.keep_original)
 
     def holding(self, space: SearchSpace) -> SpaceConfig:
@@ -72,8 +84,8 @@ class SpaceConfig(ChoicesConfig):
             "overrides": overrides,
             "keep_original": space.keep_original,
         }
-        return SpaceConfig.parse({**self.model_dump(exclude={"preset", "kernels", "dilations"}), **written})
+        return SpaceConfig.parse({**self.model_dump(exclude={"preset", "kernels", "dilations", "families"}), **written})
 
 
-def _listed(candidates: Iterable[Candidate]) -> list[dict[str, list[int]]]:
+def _listed(candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
     return [candidate.to_dict() for candidate in candidates]

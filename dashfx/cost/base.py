@@ -51,9 +51,20 @@ class TotalCost(CostModel):
 
     Attributes:
         units: how a limit may be written, and how many `unit` each is.
+        noise: by what share two measurements of one model differ.
     """
 
     units: ClassVar[Mapping[str, float]] = COUNTS
+    noise: ClassVar[float] = 0.0
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """Offset and factor that make sums of `at` and `rest` what whole networks cost."""
+        return 0.0, 1.0
+
+    def own(self, program: Program) -> float:
+        """What the untouched model costs."""
+        return self.whole(program)
 
     @abstractmethod
     def at(self, site: Site, candidate: Candidate) -> float:

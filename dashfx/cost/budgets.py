@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
 from dashfx.cost import precision
 from dashfx.cost.base import Choices, TotalCost
@@ -20,6 +20,9 @@ from dashfx.plugins import find, name_of
 from dashfx.space import Candidate
 
 ROUNDING = 1e-6  # of a limit, which a solver's answer may miss
+TRIES = 8  # choices that are measured
+LEAST_STEP = 0.005  # of a cost: how much less a choice has to cost than one that was measured to cost too much
+Measure = Callable[[Mapping[str, Candidate]], Sequence[float]]  # a choice -> its model's cost under each limit
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,11 @@ class Budget:
     text: str = ""
 
 
-def read_budget(text: str) -> Budget:
+def read_budget(text: str, **defaults: Any) -> Budget:
     """The budget that a text names.
+
+    Args:
+        defaults: arguments for costs that take them, such as `threads`.
 
     Raises:
         ConfigError: no such cost, or a limit in another unit.
@@ -50,7 +56,7 @@ def read_budget(text: str) -> Budget:
     if ":" not in name and name not in TOTALS:
         near = did_you_mean(name, TOTALS)
         raise ConfigError(f"budget {text!r}: no cost {name!r}{near} has a limit; there are {', '.join(TOTALS)}")
-    cost = find("cost", name)
+    cost = find("cost", name, **defaults)
     if not isinstance(cost, TotalCost):
         raise ConfigError(f"budget {text!r}: {name} is no dashfx.cost.base.TotalCost, so a network has no total of it")
     share = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)x", limit)
@@ -62,11 +68,11 @@ def read_budget(text: str) -> Budget:
         raise ConfigError(f"budget {text!r}: {error}") from None
 
 
-def read_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
+def read_budgets(texts: Iterable[str], **defaults: Any) -> tuple[Budget, ...]:
     """Those of several texts, each once; budgets of one cost share what is measured of it."""
     found: dict[str, Budget] = {}
     for text in texts:
-        budget = read_budget(text)
+        budget = read_budget(text, **defaults)
         cost = next((each.cost for each in found.values() if each.cost == budget.cost), budget.cost)
         found[text] = replace(budget, cost=cost)
     return tuple(found.values())
@@ -98,7 +104,8 @@ class Limit:
         most: in the cost's unit.
         rest: what the model costs beside its sites.
         own: site -> what its own kernel costs; `costs` holds its candidates'.
-        own_int8, int8: the same in int8; empty where all convs are in float.
+        whole: what the untouched model costs.
+        own_int8, int8: the same as `own` and `costs` in int8; empty where all convs are in float.
     """
 
     budget: Budget
@@ -106,6 +113,7 @@ class Limit:
     rest: float
     own: Mapping[str, float]
     costs: Mapping[str, Mapping[Candidate, float]]
+    whole: float = float("inf")
     own_int8: Mapping[str, float] = field(default_factory=dict)
     int8: Mapping[str, Mapping[Candidate, float]] = field(default_factory=dict)
 
@@ -138,22 +146,25 @@ class Limit:
     def holds(self, value: float) -> bool:
         return value <= self.most * (1 + ROUNDING)
 
-    def of_model(self, genotype: Genotype, program: Program, int8: Path | None = None) -> Spent:
-        """What a finished model costs, or its int8 file."""
-        cost = self.budget.cost
-        measured = cost.whole(program) if int8 is None else cost.of_file(int8, program)
-        return self.spent(self.total(genotype), measured, "the model" if int8 is None else int8.name)
+    @property
+    def safe(self) -> float:
+        """The most that a model may be measured at before it is trained, so that it holds when it is measured again."""
+        room = (1 - self.budget.cost.noise) * self.most
+        return max(room, self.whole) if self.whole <= self.most else room
 
-    def spent(self, estimated: float, measured: float, what: str = "the model") -> Spent:
+    def spent(self, estimated: float, measured: float, spread: float = 0.0, what: str = "the model") -> Spent:
         """What a finished model costs.
 
         Args:
             estimated: as costs add up.
+            spread: how far the quartiles of an unsteady measurement are apart, as a share of it.
         """
         cost, over, held = self.budget.cost, measured - self.most, self.holds(measured)
-        said = "held" if held else f"missed by {cost.say(over)} ({over / self.most:.1%})"
+        of = f" of {cost.say(self.most)}" if self.budget.share else ""
+        said = f"held{of}" if held else f"missed{of} by {cost.say(over)} ({over / self.most:.1%})"
         sums = "" if cost.say(estimated) == cost.say(measured) else f" (its parts add up to {cost.say(estimated)})"
-        sentence = f"budget {self.budget.text}: {what} has {cost.say(measured)}{sums}, {said}"
+        shaky = f" (not measured steadily: quartiles {spread:.0%} apart)" if spread else ""
+        sentence = f"budget {self.budget.text}: {what} has {cost.say(measured)}{sums}, {said}{shaky}"
         name = name_of("cost", cost)
         return Spent(self.budget.text, name, cost.unit, self.most, estimated, measured, held, sentence)
 
@@ -169,10 +180,12 @@ class Limits:
 
     Attributes:
         drops: what int8 costs in quality, where precisions are chosen too.
+        measure: costs of whole models, where parts do not quite add up to them.
     """
 
     each: tuple[Limit, ...]
     drops: Drops = UNKNOWN
+    measure: Measure | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return ", ".join(limit.budget.text for limit in self.each)
@@ -183,18 +196,58 @@ class Limits:
         return any(limit.int8 for limit in self.each)
 
     def hold(self, genotype: Mapping[str, Candidate]) -> bool:
-        """Whether all do; of a genotype that says nothing of precisions, which are chosen too: in some of them."""
+        """Whether what its parts add up to does; nothing is measured.
+
+        A genotype that says nothing of precisions, where they are chosen too, holds where it does in some of them.
+        """
         if all(limit.holds(limit.total(genotype)) for limit in self.each):
             return True
         if not self.is_precise or (isinstance(genotype, Genotype) and genotype.bits):
             return False
         return precision.settled(self, Genotype(genotype), math.inf) is not None
 
-    def held(self, genotype: Genotype) -> Genotype | None:
+    def settled(self, genotype: Genotype) -> Genotype | None:
         """The genotype where it holds all budgets, with bits within the drop that is allowed; else None."""
         if self.is_precise:
             return precision.settled(self, genotype)
-        return genotype if self.hold(genotype) else None
+        return genotype if self.held(genotype) else None
+
+    def held(self, genotype: Mapping[str, Candidate]) -> bool:
+        """The same of the whole model, measured where that may come to something else."""
+        return self.missed(genotype) <= 0
+
+    def missed(self, genotype: Mapping[str, Candidate]) -> float:
+        """By how much the whole model costs too much, at most over all budgets, as a share; 0 or less where none."""
+        if self.measure is None:
+            return -1.0 if self.hold(genotype) else max(each.total(genotype) / each.most - 1 for each in self.each)
+        values = zip(self.each, self.measure(genotype), strict=True)
+        return max(value / (limit.safe * (1 + ROUNDING)) - 1 for limit, value in values)
+
+    def chosen(self, scores: Scores, alike: Groups = None) -> Genotype:
+        """`best`, solved anew with less room as often as the whole model is measured to cost too much.
+
+        Of `TRIES` choices none of which holds, the one that misses by the least.
+        """
+        limits, tried = self, dict[Genotype, float]()
+        while len(tried) < TRIES:
+            found = limits.best(scores, alike)
+            if found in tried:
+                break
+            tried[found] = self.missed(found)
+            if tried[found] <= 0:
+                return found
+            limits = self._tighter(limits, found)
+        return min(tried, key=lambda each: tried[each])
+
+    def _tighter(self, limits: Limits, found: Genotype) -> Limits:
+        """Limits under which the choice does not hold, by as much as it was measured to cost more than its parts."""
+        values = self.measure(found) if self.measure else [limit.total(found) for limit in self.each]
+        each = list[Limit]()
+        for limit, before, value in zip(self.each, limits.each, values, strict=True):
+            over, total = value - limit.safe, limit.total(found)
+            most = max(total - max(over, LEAST_STEP * total), ROUNDING * limit.most)  # above 0: shares are of it
+            each.append(replace(before, most=min(before.most, most)) if over > 0 else before)
+        return Limits(tuple(each))
 
     def best(self, scores: Scores, alike: Groups = None) -> Genotype:
         """The choices of the largest sum of scores that hold; where none do, those that miss by the least.
@@ -227,7 +280,7 @@ class Limits:
         """
         scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
         closest = self.best(scores, alike)
-        if self.hold(closest):
+        if self.hold(closest) or (self.measure is not None and self.held(closest)):
             return
         for limit in self.each:
             alone = Limits((limit,))
@@ -274,6 +327,16 @@ def _expanded(options: Mapping[str, int], scores: Scores, alike: Groups) -> Geno
     return Genotype({name: chosen[name] for name in scores})
 
 
+def first_held(genotypes: Iterable[Genotype], limits: Limits) -> Genotype:
+    """The first whose whole model holds; of at least one none of which does, the one that misses by the least."""
+    missed: dict[Genotype, float] = {}
+    for each in genotypes:
+        missed[each] = limits.missed(each)
+        if missed[each] <= 0:
+            return each
+    return min(missed, key=lambda each: missed[each])
+
+
 def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices, int8: bool = False) -> Limits:
     """What the budgets allow a model; costs that are measured are measured now.
 
@@ -292,9 +355,24 @@ def _limit(budget: Budget, program: Program, choices: Choices, int8: bool) -> Li
     for name, site in sites.items():
         costs.setdefault(name, {})[site.original] = own[name]
     rest = cost.rest(program)
-    most = budget.limit * (rest + sum(own.values())) if budget.share else budget.limit
-    if not int8:
-        return Limit(budget, most, rest, own, costs)
-    cost.prepare_int8(sites, choices)
-    small = {name: {c: cost.in_int8(sites[name], c) for c in row} for name, row in costs.items()}
-    return Limit(budget, most, rest, own, costs, {name: small[name][sites[name].original] for name in sites}, small)
+    whole = rest + sum(own.values())
+    most = budget.limit * whole if budget.share else budget.limit
+    limit = Limit(budget, most, rest, own, costs, whole)
+    if int8:
+        cost.prepare_int8(sites, choices)
+        small = {name: {c: cost.in_int8(sites[name], c) for c in row} for name, row in costs.items()}
+        limit = replace(limit, int8=small, own_int8={name: small[name][sites[name].original] for name in sites})
+    return corrected(limit)
+
+
+def corrected(limit: Limit) -> Limit:
+    """With what parts add up to as the cost corrects it; a limit that is corrected already is another one."""
+    offset, scale = limit.budget.cost.line
+    if (offset, scale) == (0.0, 1.0):
+        return limit
+    costs, int8 = (
+        {n: {c: scale * v for c, v in row.items()} for n, row in t.items()} for t in (limit.costs, limit.int8)
+    )
+    own, small = ({name: scale * value for name, value in t.items()} for t in (limit.own, limit.own_int8))
+    rest = offset + scale * limit.rest
+    return replace(limit, rest=rest, own=own, costs=costs, own_int8=small, int8=int8)

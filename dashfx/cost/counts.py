@@ -16,23 +16,27 @@ from dashfx.cost.base import CostModel, site_of
 from dashfx.frontend.recording import forward
 from dashfx.frontend.tracing import evaluation
 from dashfx.ops import AggConv
+from dashfx.ops.families import family_named
 from dashfx.site import Site
-from dashfx.space import Candidate
+from dashfx.space import DENSE, Candidate
 
 
 def conv_parameters(site: Site, candidate: Candidate) -> int:
-    """Weights and biases of the conv with this candidate."""
-    return conv_weights(site, candidate) + site.out_channels * int(site.bias)
+    """Weights and biases of the conv with this candidate, or of what its family has in the conv's place."""
+    biased = site.bias and family_named(candidate.family).biased
+    return conv_weights(site, candidate) + site.out_channels * int(biased)
 
 
 def conv_weights(site: Site, candidate: Candidate) -> int:
     """Weights of the conv with this candidate: of each of its kernels, for the output channels that this gives."""
+    if candidate.family != DENSE:
+        return family_named(candidate.family).weights(site, candidate)
     taps = sum(channels * part.taps for part, channels in candidate.shares(site.out_channels, site.groups))
     return site.in_channels // site.groups * taps
 
 
 def conv_macs(site: Site, candidate: Candidate) -> int:
-    """Multiply-adds of the conv for one input, at the sizes that tracing saw, over all calls."""
+    """Multiply-adds of the conv for one input, at the sizes that tracing saw, over all calls; pools count none."""
     positions = sum(math.prod(site.output_size(size)) for size in site.input_sizes)
     return conv_weights(site, candidate) * positions * site.calls // len(site.input_sizes)
 
@@ -71,13 +75,13 @@ class Span(CostModel):
 
 @dataclass(frozen=True)
 class Taps(CostModel):
-    """Number of taps over that of the largest candidate."""
+    """Number of taps over that of the largest candidate; of other families than dense, weights instead."""
 
     unit: ClassVar[str] = "share of the largest kernel's taps"
 
     def of(self, aggconv: AggConv) -> list[float]:
-        largest = max(c.taps for c in aggconv.candidates)
-        return [c.taps / largest for c in aggconv.candidates]
+        weights = [conv_weights(aggconv.facts, candidate) for candidate in aggconv.candidates]
+        return [each / max(*weights, 1) for each in weights]
 
 
 def expected_cost(table: Mapping[str, Tensor], coefficients: Mapping[str, Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dashfx.cost.latency import THREADS
+from dashfx.cost.latency.measure import HERE
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.deploy.timing import call_of, in_turn
 
@@ -25,7 +25,7 @@ class Percentiles:
     p50: float
     p95: float
     n: int
-    threads: int = THREADS
+    threads: int = HERE.threads
 
     @classmethod
     def of(cls, rows: int, seconds: Sequence[float]) -> Percentiles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashfx.cost.base import CostModel, TotalCost
 from dashfx.cost.counts import Span, Taps
-from dashfx.cost.latency_model import MeasuredLatency
+from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.macs import Macs
 from dashfx.cost.memory import Memory
 from dashfx.cost.parameters import Parameters

@@ -11,8 +11,8 @@ from typing import ClassVar
 import onnx
 
 from dashfx.cost.base import BYTES, TotalCost, one_row
-from dashfx.cost.counts import conv_weights
-from dashfx.cost.latency import written
+from dashfx.cost.counts import conv_parameters, conv_weights
+from dashfx.cost.latency.measure import written
 from dashfx.deploy.runtime import load_proto
 from dashfx.errors import ExportError
 from dashfx.frontend.tracing import Program
@@ -33,11 +33,13 @@ class Size(TotalCost):
     units: ClassVar[Mapping[str, float]] = BYTES
 
     def at(self, site: Site, candidate: Candidate) -> float:
-        return FLOAT * conv_weights(site, candidate)
+        return FLOAT * conv_parameters(site, candidate)
 
     def in_int8(self, site: Site, candidate: Candidate) -> float:
-        """A byte a weight, and each output channel's scales and zeros."""
-        return conv_weights(site, candidate) + A_CHANNEL * site.out_channels
+        """A byte a weight, biases as before, and each output channel's scales and zeros."""
+        weights = conv_weights(site, candidate)
+        channels = A_CHANNEL * site.out_channels if weights else 0
+        return weights + FLOAT * (conv_parameters(site, candidate) - weights) + channels
 
     def of_file(self, path: Path, program: Program) -> float:
         return weight_bytes(path)

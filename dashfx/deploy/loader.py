@@ -22,11 +22,18 @@ from dashfx.deploy.export import require_lowered
 from dashfx.deploy.loader_custom import RESIZE, is_own, own_settings
 from dashfx.errors import ExportError, did_you_mean
 from dashfx.frontend.convs import PLAIN, read_padding, read_weight_norm
-from dashfx.frontend.shared import SharedConv, parts_in
+from dashfx.frontend.shared import SharedConv
 from dashfx.frontend.tracing import copy_model
 from dashfx.space import Padding
 
 LINE = 120  # columns of the generated file
+POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+PADS: tuple[Any, ...] = (
+    *(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d),
+    *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
+    *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
+)
+OPERATIONS = (nn.Sequential, nn.Identity, *POOLS)  # of other families than dense
 HERE = "HERE = Path(__file__).resolve().parent"
 
 
@@ -138,7 +145,7 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     entries = []
     for name in names:
         conv = modules.get(name)
-        if not isinstance(conv, PLAIN) and not isinstance(conv, SharedConv):
+        if conv is None or not isinstance(conv, (*PLAIN, SharedConv, *OPERATIONS)):
             found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
             raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
         if first.setdefault(id(conv), name) == name:
@@ -149,10 +156,31 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
 
 def _entry(name: str, conv: nn.Module) -> str:
     """The line `"name": nn.Conv2d(3, 16, ...),`, or `"name": SharedConv("channels", nn.Conv2d(...), ...),`."""
-    parts = [_call(part) for part in parts_in(conv)]
-    call = Call("SharedConv", (_literal(conv.how), *parts)) if isinstance(conv, SharedConv) else parts[0]
     key = f"{_literal(name)}: "
-    return f"        {key}{call.laid_out(8, taken=len(key) + 1)},\n"
+    return f"        {key}{_made(conv).laid_out(8, taken=len(key) + 1)},\n"
+
+
+def _made(module: nn.Module) -> Call:
+    """What makes a module that a choice lowers to, weights aside."""
+    if isinstance(module, SharedConv):
+        return Call("SharedConv", (_literal(module.how), *map(_made, module.parts)))
+    if isinstance(module, _ConvNd):
+        return _call(module)
+    kind = f"nn.{type(module).__name__}"
+    if isinstance(module, nn.Sequential):
+        return Call(kind, tuple(map(_made, module)))
+    if isinstance(module, POOLS):
+        sizes = {"stride": module.stride, "padding": module.padding}
+        options = [f"{name}={_literal(_axes(size))}" for name, size in sizes.items() if any(_axes(size))]
+        return Call(kind, (_literal(_axes(module.kernel_size)), *options))
+    if isinstance(module, PADS):
+        fill = (_literal(module.value),) if hasattr(module, "value") else ()
+        return Call(kind, (_literal(tuple(module.padding)), *fill))
+    return Call(kind, ())
+
+
+def _axes(size: Any) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
 
 
 def _call(conv: _ConvNd) -> Call:

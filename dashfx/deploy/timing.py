@@ -44,12 +44,12 @@ def medians(paths: Sequence[Path], inputs: Sequence[Tensor], seconds: float = SE
     return [median(times) for times in in_turn([call_of(path, inputs) for path in paths], seconds)]
 
 
-def call_of(path: Path, inputs: Sequence[Tensor]) -> Call:
-    """A call of the file in ONNX Runtime on one CPU thread."""
+def call_of(path: Path, inputs: Sequence[Tensor], threads: int = 1, provider: str = CPU) -> Call:
+    """A call of the file in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=[CPU])
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=[provider])
     names = [output.name for output in session.get_outputs()]
     feed = {given.name: x.numpy() for given, x in zip(session.get_inputs(), inputs, strict=True)}
     return lambda: session.run(names, feed)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dashfx.drawing.html import Html, table, tag
-from dashfx.space import Candidate
+from dashfx.space import READ, Candidate
 
 LINE = 14.0  # pixels: how tall a 1-D kernel is drawn
 TAP = 2.5  # pixels: the smallest side of a tap
+WIRE = {"width": "32", "height": f"{LINE + 4:g}", "viewBox": f"-2 -2 32 {LINE + 4:g}"}  # of what has no taps
 
 
 def kernel(candidate: Candidate, scale: float, kind: str) -> Html:
     """The taps of `candidate` over its span, `scale` pixels a position; `kind` is the CSS class of the taps.
 
     A 1-D kernel is a line of taps; of a 3-D kernel the last two axes are drawn, of a shared choice each part by itself.
+    What has no kernel is a line: through for a skip, broken for zeros.
     """
     if len(candidate.parts) > 1:
         return Html("".join(tag("div", kernel(part, scale, kind)) for part in candidate.parts))
+    if not READ.get(candidate.family, "all"):
+        return tag("svg", _through(candidate, 0, LINE / 2, kind), role="img", aria_label=str(candidate), **WIRE)
     rows, columns = _axis(candidate, -2), _axis(candidate, -1)
     side = max(0.86 * scale, TAP)  # so that a tap can be seen at any scale
     tall = side if candidate.ndim > 1 else LINE
@@ -37,6 +41,8 @@ def strip(candidate: Candidate, x: float, y: float, scale: float, kind: str) -> 
 
     The parts of a shared choice lie under each other, centred, within the same height.
     """
+    if not READ.get(candidate.family, "all"):
+        return _through(candidate, x, y + 2, kind)
     axis = max(range(candidate.ndim), key=lambda i: candidate.span[i])
     side, marks, tall = max(0.8 * scale, 1.5), "", 4 / len(candidate.parts)
     for row, part in enumerate(candidate.parts):
@@ -46,6 +52,13 @@ def strip(candidate: Candidate, x: float, y: float, scale: float, kind: str) -> 
         marks += "".join(f"M{left + tap * scale:.1f} {top:.1f}h{side:.1f}v{tall:.3g}h-{side:.1f}z" for tap in taps)
     back = tag("rect", class_="span", x=x, y=y, width=f"{scale * candidate.span[axis]:.1f}", height=4)
     return Html(back + tag("path", class_=kind, d=marks))
+
+
+def _through(candidate: Candidate, x: float, y: float, kind: str) -> Html:
+    """A line from which no taps stand out."""
+    pieces = [(0, 9), (19, 9)] if candidate.family == "zero" else [(0, 28)]
+    marks = "".join(f"M{x + at:.1f} {y - 0.75:.2f}h{wide}v1.5h-{wide}z" for at, wide in pieces)
+    return tag("path", class_=kind, d=marks)
 
 
 def choices(chosen: Mapping[str, Candidate], own: Mapping[str, Candidate], width: float = 240) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +15,25 @@ from dashfx.frontend.copies.members import Members, carry
 from dashfx.ops.algorithms import ALGORITHMS
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.autotune.estimate import choose
-from dashfx.ops.checks import axes_of, check_channels, check_margins, check_names, per_axis, sides
-from dashfx.ops.geometry import ConvSpec, Points, dense_lattice, lattice_on
-from dashfx.ops.relaxations import Relaxation, SoftGumbel
+from dashfx.ops.checks import axes_of, check_channels, check_input, check_names, per_axis, sides
+from dashfx.ops.families import families_at, misfit
+from dashfx.ops.families.layout import laid_out, layout_without
+from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
+from dashfx.ops.growth import covered, lacking, shared_taps, taps_of
+from dashfx.ops.mixture import Mixture, Sampled
+from dashfx.ops.sampled import sampled
 from dashfx.site import Site
 from dashfx.space import Candidate, candidate_padding, check_mixable
-
-if TYPE_CHECKING:
-    from dashfx.ops.ties import Tie
 
 # What a measured choice of algorithm is kept by: grown or not, the input's channels and size, the dtype computed in.
 Use = tuple[bool, tuple[int, ...], torch.dtype]
 
 
-class AggConv(nn.Module):
+class AggConv(Mixture):
     """y = sum_i coef_i * conv_i(x) + bias over candidates i (DASH, Shen et al. 2022, eq. 2).
+
+    conv_i has candidate i's kernel, which its family makes of its parameters (`dashfx.ops.families`); of a family
+    without a bias, such as a skip, coef_i counts nothing of the bias.
 
     Takes (batch, in_channels, *size) or (in_channels, *size). The number of spatial axes is the largest that
     `candidates`, `stride`, `padding` and `original` show; single ints hold for every axis. Every candidate gives the
@@ -42,15 +46,11 @@ class AggConv(nn.Module):
         algorithm: "auto" or a name in `dashfx.ops.algorithms.ALGORITHMS`.
 
     Attributes:
-        weights: per candidate (out, in / groups, *kernel); the bias is shared.
-        alpha: architecture logits (n_candidates,); `mask` is True where a candidate is alive.
+        candidates: as they stand in a genotype; `families` says what each is computed by.
+        weights: of dense candidates one each, (out, in / groups, *kernel), else as `theta` has it; the bias is shared.
         fade: what share of `residual` counts, see `grow_from`; a 0-dim buffer to be filled in place.
-        tie: the sites that this one shares its logits with, see `dashfx.ops.ties`; None for its own alone.
-        relaxation, generator: logits to coefficients; noise is drawn in training only, and only given a generator.
-        kept: of the candidates that it was built with, the positions of those that are left; a buffer.
-        given: coefficients to use instead, for an engine that draws those of all sites at once.
-        name: the site's name, for error messages.
-        site: the facts of the conv that it stands for in a traced model; None for one built by hand.
+        facts: of the conv that it stands for, as far as a kernel depends on them.
+        site: all facts of that conv in a traced model; None for one built by hand.
         members: what that conv has beyond torch.nn's: its attributes stand here, its class's members are found.
         choices: for algorithm "auto": what `dashfx.ops.autotune.choose` measured to be fastest; else by estimate.
 
@@ -58,8 +58,6 @@ class AggConv(nn.Module):
         SpaceError: settings that cannot hold together.
     """
 
-    mask: Tensor
-    kept: Tensor
     fade: Tensor
     residual: Tensor | None
     bias: nn.Parameter | None
@@ -83,7 +81,6 @@ class AggConv(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.name = ""
         self.site: Site | None = None
         self.members: Members | None = None
         choices = tuple(candidates)
@@ -98,34 +95,42 @@ class AggConv(nn.Module):
         base = original if isinstance(original, Candidate) else Candidate(*(original or (1,)))
         ndim = max(base.ndim, *(c.ndim for c in choices), axes_of(stride), axes_of(padding))
         self.original = base.for_ndim(ndim)
-        self.candidates = tuple(choice.for_ndim(ndim) for choice in choices)
         if padding is None:
             point = Candidate((1,) * ndim)
             self.padding = candidate_padding(((0, 0),) * ndim, point, self.original, causal)
         else:
             self.padding = sides(padding, ndim)
-        paddings = tuple(candidate_padding(self.padding, self.original, c, causal) for c in self.candidates)
-        self.spec = ConvSpec(self.candidates, paddings, per_axis(stride, ndim, "stride"), groups, padding_mode)
+        strides = per_axis(stride, ndim, "stride")
+        channels = in_channels, out_channels, self.original, strides, self.padding, groups
+        self.facts = Site("", *channels, bias, padding_mode, (), causal=causal)
+        self._take([choice.for_ndim(ndim) for choice in choices])
+        paddings = tuple(self.facts.padding_of(c) for c in self.candidates)
+        self.spec = ConvSpec(self.candidates, paddings, strides, groups, padding_mode)
         self._grown_spec = self.spec.with_term(self.original, self.padding)  # the residual is one more term
         self.in_channels, self.out_channels, self.algorithm = in_channels, out_channels, algorithm
-        self.relaxation: Relaxation = SoftGumbel(tau=1.0)
-        self.generator: torch.Generator | None = None
-        self.tie: Tie | None = None
-        self.given: Tensor | None = None
         self.choices: dict[Use, str] = {}
 
         def empty(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
 
-        self.weights = nn.ParameterList(empty(out_channels, in_channels // groups, *c.kernel) for c in self.candidates)
+        self.weights = nn.ParameterList(empty(*shape) for shape in self._layout.shapes)
         self.register_parameter("bias", empty(out_channels) if bias else None)
-        self.alpha = empty(len(self.candidates))
-        self.register_buffer("mask", torch.ones(len(self.candidates), dtype=torch.bool, device=device))
-        self.register_buffer("kept", torch.arange(len(self.candidates), device=device))
+        self._add_logits(device, dtype)
         self.register_buffer("fade", torch.ones((), device=device, dtype=dtype))
         self.register_buffer("residual", None)
-        self.register_buffer("_cover", self._covered().to(self.fade), persistent=False)
+        self.register_buffer(
+            "_cover", covered(self.spec, self._original_spec.offsets(0)).to(self.fade), persistent=False
+        )
+        self.lacks: tuple[Tensor | None, ...] | None = None
         self.reset_parameters()
+
+    def _take(self, choices: Sequence[Candidate]) -> None:
+        for choice in choices:
+            if reason := misfit(self.facts, choice):
+                raise SpaceError(f"AggConv: {choice}: {reason}")
+        self.families = families_at(self.facts, choices)
+        self.candidates = tuple(f.chosen(c) for f, c in zip(self.families, choices, strict=True))
+        self._layout = laid_out(self.facts, self.candidates, self.families)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -164,8 +169,7 @@ class AggConv(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """As nn.Conv: uniform within 1 / sqrt(fan_in), each candidate by its own fan-in; alpha is zero, no residual."""
-        for candidate, weight in zip(self.candidates, self.weights, strict=True):
-            bound = self._bound(candidate)
+        for weight, bound in zip(self.weights, self._layout.bounds, strict=True):
             weight.uniform_(-bound, bound, generator=generator)
         if self.bias is not None:
             bound = self._bound(self.original)
@@ -181,13 +185,8 @@ class AggConv(nn.Module):
         return super().__call__(*args, **options)
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name of it, for those who call a conv by it
-        return self.mix(input, self.drawn())
-
-    def drawn(self) -> Tensor:
-        """The coefficients of this call, (n_candidates,): those given, or the relaxation's."""
-        if self.given is not None:
-            return self.given
-        return self.relaxation(self.logits, self.mask, self.generator if self.training else None)
+        coef = self.drawn()
+        return self.alone(input, coef) if isinstance(coef, Sampled) else self.mix(input, coef)
 
     def mix(self, x: Tensor, coef: Tensor, algorithm: str | None = None) -> Tensor:
         """The pure function: x (batch, in, *size) or (in, *size), coef (n_candidates,) -> (batch, out, *output_size).
@@ -200,8 +199,8 @@ class AggConv(nn.Module):
         """
         if x.dim() == self.ndim + 1:
             return self.mix(x.unsqueeze(0), coef, algorithm).squeeze(0)
-        self._check_input(x)
-        spec, weights, coefs, bias = self._mixture(x, coef)
+        check_input(self._where(), x, self.in_channels, self.spec, self.original, self.padding)
+        spec, weights, coefs, bias = self.mixture(x, coef)
         name = algorithm or self.algorithm
         if name == "auto":
             name = self.choices.get(self.use_of(x)) or choose(spec, tuple(x.shape), self.out_channels)
@@ -213,14 +212,39 @@ class AggConv(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         return self.residual is not None, tuple(x.shape[1:]), dtype
 
-    @property
-    def logits(self) -> Tensor:
-        """What the mixture is made from, (n_candidates,): `alpha`, or what it comes to with those of tied sites."""
-        return self.alpha if self.tie is None else self.tie.logits()[id(self)]
+    def alone(self, x: Tensor, one: Sampled) -> Tensor:
+        """One candidate alone, by a plain conv of its own; of a grown site with what is left of the residual.
 
-    def coefficients(self) -> Tensor:
-        """The mixture without noise, (n_candidates,)."""
-        return self.relaxation(self.logits, self.mask, None)
+        Equals `mix` with a one-hot coef in value, and in the gradients of x, of the candidate's parameters and of the
+        bias; the others' parameters have none.
+        """
+        if x.dim() == self.ndim + 1:
+            return self.alone(x.unsqueeze(0), one).squeeze(0)
+        check_input(self._where(), x, self.in_channels, self.spec, self.original, self.padding)
+        return sampled(self, x, one)
+
+    def theta(self, index: int) -> list[Tensor]:
+        """The parameters of a candidate, of the shapes that its family has."""
+        return [self.weights[place] for place in self._layout.places[index]]
+
+    def plain_weights(self, index: int) -> list[Tensor]:
+        """The weights of the convs that a candidate is lowered to."""
+        return self.families[index].plain(self.theta(index), self.facts, self.candidates[index])
+
+    def own_kernels(self) -> list[Tensor]:
+        """Of each candidate its own kernel, (out, in / groups, *kernel)."""
+        if self._layout.is_plain:
+            return list(self.weights)
+        terms = enumerate(zip(self.families, self.candidates, strict=True))
+        return [family.kernel(self.theta(i), self.facts, c, self.fade) for i, (family, c) in terms]
+
+    @torch.no_grad()
+    def put(self, index: int, kernel: Tensor) -> None:
+        """A candidate starts from a kernel (out, in / groups, *kernel), as near to it as its family comes."""
+        own = self.theta(index)
+        fitted = self.families[index].fit(kernel, own, self.facts, self.candidates[index])
+        for weight, value in zip(own, fitted, strict=True):
+            weight.copy_(value)
 
     def kernel(self, coef: Tensor | None = None) -> Tensor:
         """The aggregated dense kernel, residual included: (out, in / groups, *frame).
@@ -238,36 +262,35 @@ class AggConv(nn.Module):
         spec, weights, coefs = self._terms(self.coefficients() if coef is None else coef)
         return aggregate([lattice_on(spec.offsets(index), spec)], weights, coefs)[0]
 
+    def nearest(self, index: int) -> Tensor:
+        """The kernel of candidate `index` that is nearest to `restricted`: what of the mixture it can keep."""
+        kernel, family, own = self.restricted(index), self.families[index], self.candidates[index]
+        if family.exact:
+            return kernel
+        return family.kernel(family.fit(kernel, self.theta(index), self.facts, own), self.facts, own, kernel)
+
     def new_taps(self) -> list[Tensor]:
         """Per candidate 1 at the taps that the original conv does not have, else 0: (*kernel)."""
-        original = self._original_taps()
+        original = self._original_spec.offsets(0)
         return [1 - shared_taps(self.spec.offsets(i), original).to(self.fade) for i in range(len(self.candidates))]
 
     def covers(self) -> list[bool]:
         """Per candidate whether it has all taps of the original conv, so that it can start as that."""
         whole: list[bool] = self._cover.flatten(1).bool().all(1).tolist()
-        return whole
-
-    def fix(self, index: int) -> None:
-        """Only candidate `index` is left: its coefficient is exactly 1."""
-        self.mask.fill_(False)
-        self.mask[index] = True
-
-    def free(self) -> None:
-        """All candidates are alive again."""
-        self.mask.fill_(True)
+        return [each and family.exact for each, family in zip(whole, self.families, strict=True)]
 
     @torch.no_grad()
     def keep(self, indices: Sequence[int]) -> None:
         """Only these candidates stay, with their weights, logits and growth; the others are gone for good."""
-        self.candidates = tuple(self.candidates[i] for i in indices)
+        super().keep(indices)
         paddings = tuple(self.spec.paddings[i] for i in indices)
         self.spec = replace(self.spec, candidates=self.candidates, paddings=paddings)
         self._grown_spec = self.spec.with_term(self.original, self.padding)
-        self.weights = nn.ParameterList([self.weights[i] for i in indices])
-        self.alpha = nn.Parameter(self.alpha[list(indices)])
-        self.mask, self.kept = self.mask[list(indices)], self.kept[list(indices)]
+        self.families = tuple(self.families[i] for i in indices)
+        self._layout, left = layout_without(self._layout, indices, self.families)
+        self.weights = nn.ParameterList([self.weights[place] for place in left])
         self._cover = self._cover[list(indices)]
+        self.lacks = None
         self.choices = {}  # measured with candidates that are gone
         if self._complete():
             self.residual = None
@@ -291,23 +314,24 @@ class AggConv(nn.Module):
 
         Each candidate takes the original's taps that lie in its support, its other taps start at zero, and the rest is
         carried by `residual`: fade * residual[p] * (1 - sum of coef_i over candidates i with a tap at p). So at fade 1
-        the output is the original conv's for every coef on the simplex, and at fade 0 it is the pure mixture.
+        the output is the original conv's for every coef, and at fade 0 it is the pure mixture. A family that has not
+        every kernel starts as near as it comes, and fade times what it lacks there is added to its own.
 
         Raises:
             SpaceError: shapes that are not the original conv's.
         """
-        expected = (self.out_channels, self.in_channels // self.groups, *self.original.kernel)
+        expected = self.out_channels, self.in_channels // self.groups, *self.original.kernel
         if tuple(weight.shape) != expected:
             raise SpaceError(f"{self._where()}cannot grow from weights {tuple(weight.shape)}; {expected} are needed")
         if bias is not None and (self.bias is None or bias.shape != self.bias.shape):
             raise SpaceError(f"{self._where()}a bias {tuple(bias.shape)} does not fit; build AggConv with bias=True")
-        source = [weight.to(self.alpha)]
-        spec = ConvSpec((self.original,), (self.padding,), self.stride)
-        for term, own in enumerate(self.weights):
-            own.copy_(aggregate([lattice_on(self.spec.offsets(term), spec)], source, self.alpha.new_ones(1))[0])
+        source, spec = weight.to(self.alpha), self._original_spec
+        for term in range(len(self.candidates)):
+            self.put(term, taps_of(source, spec, self.spec.offsets(term)))
         if self.bias is not None:
             self.bias.copy_(torch.zeros_like(self.bias) if bias is None else bias)
-        self.residual = None if self._complete() else source[0].clone(memory_format=torch.contiguous_format)
+        self.residual = None if self._complete() else source.clone(memory_format=torch.contiguous_format)
+        self.lacks = None
         self.fade.fill_(1)
 
     def extra_repr(self) -> str:
@@ -316,9 +340,6 @@ class AggConv(nn.Module):
         facts += f", groups={self.groups}" if self.groups > 1 else ""
         facts += f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else ""
         return facts + (", bias=False" if self.bias is None else "") + (", grown" if self.residual is not None else "")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "given": None}  # drawn coefficients carry a graph and cannot be copied
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # candidates that have left the search, a residual or none: follow the file
@@ -331,61 +352,42 @@ class AggConv(nn.Module):
             self.residual = self.alpha.new_zeros(shape)
         elif saved is None and prefix + "alpha" in state_dict:
             self.residual = None
+        self.lacks = None
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _complete(self) -> bool:
         """Whether nothing is left for a residual: every candidate holds all of the original's taps."""
-        return bool(self._cover.all())
+        return bool(self._cover.all()) and all(family.exact for family in self.families)
 
-    def _mixture(self, x: Tensor, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor, Tensor | None]:
+    def mixture(self, x: Tensor, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor, Tensor | None]:
         """What the algorithms take for an input x."""
-        return *self._terms(coef), self.bias
+        return *self._terms(coef), self.bias if self._layout.all_biased else self._share_of_bias(coef)
+
+    def _share_of_bias(self, coef: Tensor) -> Tensor | None:
+        """What counts of the bias: the coefficients of families that have one; as a conv has grown, all of it."""
+        if self.bias is None:
+            return None
+        share = torch.stack([coef[i] for i, family in enumerate(self.families) if family.biased] or [0 * coef[0]]).sum()
+        return self.bias * (share if self.residual is None else share + self.fade * (1 - share))
 
     def _terms(self, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor]:
         """What the algorithms mix; the residual has coefficient 1."""
+        kernels = self.own_kernels()
         if self.residual is None:
-            return self.terms, list(self.weights), coef
+            return self.terms, kernels, coef
+        if not self._layout.is_plain:
+            pairs = zip(kernels, lacking(self), strict=True)
+            kernels = [own if lack is None else own + self.fade * lack for own, lack in pairs]
         uncovered = 1 - torch.tensordot(coef.to(self._cover.dtype), self._cover, dims=1)  # (*original.kernel)
         rest = self.residual * (self.fade * uncovered)
-        return self.terms, [*self.weights, rest], torch.cat([coef, coef.new_ones(1)])
+        return self.terms, [*kernels, rest], torch.cat([coef, coef.new_ones(1)])
 
-    def _covered(self) -> Tensor:
-        """1 where a candidate has a tap at the original's tap: (n_candidates, *original.kernel)."""
-        return torch.stack(
-            [shared_taps(self._original_taps(), self.spec.offsets(i)) for i in range(len(self.candidates))]
-        )
-
-    def _original_taps(self) -> Points:
-        return ConvSpec((self.original,), (self.padding,), self.spec.stride).offsets(0)
+    @property
+    def _original_spec(self) -> ConvSpec:
+        return ConvSpec((self.original,), (self.padding,), self.stride)
 
     def _bound(self, candidate: Candidate) -> float:
         return (self.in_channels // self.groups * candidate.taps) ** -0.5
-
-    def _where(self) -> str:
-        return f"Site {self.name!r}: " if self.name else ""
-
-    def _check_input(self, x: Tensor) -> None:
-        if x.dim() != self.ndim + 2 or x.shape[1] != self.in_channels:
-            axes = ", *" * self.ndim
-            raise SpaceError(
-                f"{self._where()}input {tuple(x.shape)} does not fit; ({self.in_channels}{axes}) with or without a "
-                "batch axis in front is needed"
-            )
-        size = tuple(x.shape[2:])
-        if min(self.spec.output_size(size)) < 1:
-            raise SpaceError(
-                f"{self._where()}input size {size} is smaller than the kernel {self.original} with padding "
-                f"{self.padding}; give a larger input"
-            )
-        check_margins(self._where(), self.spec, self.original, self.padding, size)
-
-
-def shared_taps(taps: Points, others: Points) -> Tensor:
-    """1 at the taps that are among the others too, else 0: an axis of it for each axis of theirs."""
-    shared = torch.ones(())
-    for own, other in zip(taps, others, strict=True):
-        shared = shared.unsqueeze(-1) * torch.tensor([float(tap in other) for tap in own])
-    return shared
 
 
 def sites_of(model: nn.Module) -> dict[str, AggConv]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from torch import Tensor
+
 from dashfx.errors import SpaceError, did_you_mean
 from dashfx.ops.geometry import ConvSpec, Size
 from dashfx.space import Candidate, Padding
@@ -49,6 +51,27 @@ def check_names(padding_mode: str, algorithms: Collection[str], algorithm: str) 
     if algorithm not in algorithms:
         near = did_you_mean(algorithm, algorithms)
         raise SpaceError(f"AggConv: no algorithm {algorithm!r}{near}; there are {', '.join(algorithms)}")
+
+
+def check_input(where: str, x: Tensor, in_channels: int, spec: ConvSpec, original: Candidate, padding: Padding) -> None:
+    """Whether a conv takes an input (batch, channels, *size).
+
+    Raises:
+        SpaceError: its channels, axes or size do not fit.
+    """
+    if x.dim() != spec.ndim + 2 or x.shape[1] != in_channels:
+        axes = ", *" * spec.ndim
+        raise SpaceError(
+            f"{where}input {tuple(x.shape)} does not fit; ({in_channels}{axes}) with or without a batch axis in front "
+            "is needed"
+        )
+    size = tuple(x.shape[2:])
+    if min(spec.output_size(size)) < 1:
+        raise SpaceError(
+            f"{where}input size {size} is smaller than the kernel {original} with padding {padding}; give a larger "
+            "input"
+        )
+    check_margins(where, spec, original, padding, size)
 
 
 def check_margins(where: str, spec: ConvSpec, original: Candidate, padding: Padding, size: Size) -> None:

@@ -14,6 +14,7 @@ from dashfx.frontend.custom_forward import ConvRecorder, Recorded, input_of, res
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.geometry import ConvSpec, lattice_on
+from dashfx.ops.mixture import Sampled
 from dashfx.site import Site
 from dashfx.space import Candidate
 
@@ -71,7 +72,7 @@ class HostedConv(AggConv):
             bias.uniform_(-self._bound(self.original), self._bound(self.original), generator=generator)
 
     def forward(self, *args: Any, **options: Any) -> Any:
-        coef = self.drawn()
+        coef = self._spread(self.drawn())
         if self.hosting.direct and len(args) + len(options) == 1:  # what else is given may change the result
             return self.mix(input_of((args, options)), coef)
         first, *others = self._runs(args, options)
@@ -82,6 +83,14 @@ class HostedConv(AggConv):
         if self.hosting.direct:
             return super().mix(x, coef, algorithm)
         return self._mixed([tensor_of(output) for output in self._runs((x,), {})], coef)
+
+    def _spread(self, coef: Tensor | Sampled) -> Tensor:
+        """As coefficients: the user's forward runs with all candidates, also where one alone was drawn."""
+        if isinstance(coef, Tensor):
+            return coef
+        one = torch.zeros_like(self.alpha, requires_grad=False)
+        one[coef.index] = 1.0
+        return one if coef.gate is None else one * coef.gate.to(one.dtype)
 
     def lowered(self, weight: nn.Parameter) -> nn.Module:
         """The user's conv with the one candidate that is left."""
@@ -120,7 +129,7 @@ class HostedConv(AggConv):
     def _as(self, candidate: Candidate, weight: Tensor) -> nn.Module:
         return reshaped(self.host, self.hosting, self.original, candidate, weight)
 
-    def _mixture(self, x: Tensor, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor, Tensor | None]:
+    def mixture(self, x: Tensor, coef: Tensor) -> tuple[ConvSpec, list[Tensor], Tensor, Tensor | None]:
         """For a direct forward: the kernels and the bias that it computes, as terms of the algorithms."""
         calls = [self._seen(candidate, weight, x) for candidate, weight in self._kernels()]
         kernels, n = [call["weight"] for call in calls], len(self.candidates)

@@ -88,8 +88,7 @@ def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         )
     shape = (answer.shape[0], *answer.shape[2:])
     if labels is None:
-        generator = torch.Generator().manual_seed(seed)
-        labels = torch.randint(answer.shape[1], shape, generator=generator).to(answer.device)
+        labels = random_labels(answer, seed)
     if (
         tuple(labels.shape) != shape
         or labels.is_floating_point()
@@ -100,3 +99,9 @@ def cross_entropy(answer: Tensor, labels: Tensor | None, seed: int) -> Tensor:
             f"{size_text(answer.shape)}: give class numbers below {answer.shape[1]}, or the inputs alone"
         )
     return F.cross_entropy(answer, labels)
+
+
+def random_labels(answer: Tensor, seed: int) -> Tensor:
+    """(rows, *positions): a class drawn for each place of class scores (rows, classes, *positions)."""
+    generator, shape = torch.Generator().manual_seed(seed), (answer.shape[0], *answer.shape[2:])
+    return torch.randint(answer.shape[1], shape, generator=generator).to(answer.device)

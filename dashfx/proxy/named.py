@@ -8,13 +8,28 @@ from functools import partial
 from dashfx.plugins import find
 from dashfx.proxy.base import Proxy
 from dashfx.proxy.gennas.score import GenNAS
-from dashfx.proxy.peers import Fisher, Flops, GradNorm, Grasp, JacobCov, Naswot, Params, Snip, SynFlow
+from dashfx.proxy.peers import (
+    Epsinas,
+    Fisher,
+    Flatness,
+    Flops,
+    GradNorm,
+    GradSign,
+    Grasp,
+    JacobCov,
+    Naswot,
+    Params,
+    Snip,
+    SynFlow,
+)
+
+PEERS = (Params, Flops, SynFlow, Snip, Grasp, Fisher, GradNorm, GradSign, JacobCov, Naswot, Epsinas, Flatness)
 
 PROXIES: dict[str, Callable[..., Proxy]] = {
     "gennas": partial(GenNAS, "combo"),
     "combo": partial(GenNAS, "combo"),
     "single": partial(GenNAS, "single"),
-    **{kind.name: kind for kind in (Params, Flops, SynFlow, Snip, Grasp, Fisher, GradNorm, JacobCov, Naswot)},
+    **{kind.name: kind for kind in PEERS},
 }
 
 

@@ -31,14 +31,15 @@ def network_of(before: Program, after: Program) -> Network:
     edges = tuple(dict.fromkeys(_edges(before)))
     convs = tuple(dict.fromkeys(to for _, to in edges if to != OUTPUT))
     own, chosen = (site_receptive_fields(program.graph_module) for program in (before, after))
-    chosen |= {name: _widest_of(chosen, name) for name in own if name not in chosen}
+    chosen |= {name: _widest_of(after, name) for name in own if name not in chosen}
     return Network(convs, edges, own, chosen, (_widest(before), _widest(after)))
 
 
-def _widest_of(fields: Mapping[str, ReceptiveField], name: str) -> ReceptiveField:
-    """The largest field of the convs that stand together in the place of one."""
-    inside = [field for each, field in fields.items() if each.startswith(f"{name}.parts.") and field is not None]
-    return max(inside, key=math.prod, default=None)
+def _widest_of(program: Program, name: str) -> ReceptiveField:
+    """The largest field of what stands in the place of one conv: several of them, a pool, or nothing."""
+    fields, nodes = receptive_fields(program.graph_module), program.graph_module.graph.nodes
+    own = [node.name for node in nodes if node.op == "call_module" and f"{node.target}.".startswith(f"{name}.")]
+    return max((field for each in own if (field := fields[each]) is not None), key=math.prod, default=None)
 
 
 def _edges(program: Program) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from dashfx.drawing.html import Html, items, page, section, table, tag
 from dashfx.drawing.kernels import common_scale, kernel
 from dashfx.genotype import Genotype
 from dashfx.report.agreement import agreement
+from dashfx.report.costs import costs
 from dashfx.report.details import by_class, by_output
 from dashfx.report.ensemble import ensemble
 from dashfx.report.evaluations import evaluations
@@ -42,6 +43,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         _result(result, config),
         _warnings(result, config, data),
         models(result, config),
+        costs(result),
         ensemble(result),
         by_class(result.classes),
         by_output(result.outputs),

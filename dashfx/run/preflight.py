@@ -8,6 +8,7 @@ from dashfx.cost.budgets import read_budgets
 from dashfx.data.augment import check_augment
 from dashfx.errors import ConfigError
 from dashfx.plugins import find
+from dashfx.space import DENSE
 from dashfx.strategies.base import Strategy, evaluator_of
 from dashfx.strategies.named import strategy_of
 from dashfx.task import LossOptions, check_names
@@ -58,6 +59,15 @@ def check_training(config: RunConfig, given: Strategy | None = None) -> None:
 
 
 def _check_sites(config: RunConfig) -> None:
+    space = config.space
+    named = space.named_families().union(*(each.named_families() for each in space.overrides.values()))
+    for name in sorted(named):
+        find("family", name)
+    if space.sites == "auto" and named - {DENSE}:
+        raise ConfigError(
+            f"space.sites=auto asks what new taps of dense kernels add, and the space has {', '.join(sorted(named))}; "
+            "search all sites, or dense kernels alone"
+        )
     if config.space.sites == "auto" and config.search.init != "grow":
         raise ConfigError(
             "space.sites=auto asks what new taps add to the model as it is; "

@@ -20,6 +20,7 @@ from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.run.outcome import verdict
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.outcome.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
 from dashfx.site import Site, Skip
 from dashfx.strategies.agreement import Agreement
@@ -84,6 +85,8 @@ class Result:
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
         ensemble: the average of the best trained models, or why there is none; None where none was asked for.
         budgets: what `model` costs beside each budget.
+        front: further choices of the search over one cost; None where none were asked for.
+        site_times: what each conv takes, where a budget has timed them.
         agreement: what several searches, or tied ones, agree on; None where there was one search without ties.
         network: what feeds what and how far each conv sees; None without an `out` folder.
         folder: the run's folder, or None.
@@ -115,6 +118,8 @@ class Result:
     tuned: Tuned | None = None
     ensemble: Ensemble | None = None
     budgets: tuple[Spent, ...] = ()
+    front: Front | None = None
+    site_times: tuple[SiteTime, ...] = ()
     agreement: Agreement | None = None
     notes: list[str] = field(default_factory=list)
     network: Network | None = None
@@ -204,6 +209,8 @@ class Result:
             "finals": dict(self.tuned.finals) if self.tuned and self.tuned.finals else None,
             "models": {name: figures.to_dict() for name, figures in self.models.items()},
             "budgets": [asdict(each) for each in self.budgets],
+            "front": self.front.to_dict() if self.front else None,
+            "site_times": [asdict(each) for each in self.site_times],
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,

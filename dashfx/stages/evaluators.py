@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,15 @@ from dashfx.ops import AggConv
 from dashfx.plugins import Count
 from dashfx.proxy import Proxy
 from dashfx.proxy.named import PROXIES, load_proxy
+from dashfx.proxy.peers.flatness import flatness
 from dashfx.run.inputs import Inputs
 from dashfx.strategies.base import Context, Evaluating, Evaluator
 from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.gradient import Gradient
+from dashfx.strategies.rules.base import one_hot
 from dashfx.supernet import specialise
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
-from dashfx.train.fit import derive_seed, validate
+from dashfx.train.fit import derive_seed, validate, validate_with_loss
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,24 @@ class _Training(Evaluating):
 class BySupernet(Evaluator):
     """The metric on the validation part with one candidate a site at coefficient one and the weights that all share.
 
-    Batch-norm statistics are those of this genotype, from a few batches of the train part.
+    Batch-norm statistics are those of this genotype, from a few batches of the train part. With `metric=flatness` it is
+    how flat the validation loss is around these weights (GeNAS, see `dashfx.proxy.peers.flatness`).
 
     Args:
         training: how the supernet is trained.
+        metric: the task's own, or the flatness.
     """
 
     training: Gradient = field(default_factory=Gradient)
-    name: ClassVar[str] = "supernet"
+    metric: Literal["task", "flatness"] = "task"
+
+    @property
+    def name(self) -> str:
+        return "supernet" if self.metric == "task" else "flatness of supernet"
 
     def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
         assert engine is not None  # whoever asks this evaluator trains first
-        return _Sharing(context, engine)
+        return _Sharing(context, engine) if self.metric == "task" else _Flat(context, engine)
 
 
 class _Sharing(Evaluating):
@@ -112,7 +120,22 @@ class _Sharing(Evaluating):
         device = engine.accelerator.device
         with mixing(engine.sites, one_hot(engine.sites, genotype)):
             recalibrate(engine.plain, (x.to(device) for x, _ in islice(loader, CALIBRATION_BATCHES)))
-            return validate(engine, data)
+            return self._measure()
+
+    def _measure(self) -> float:
+        return validate(self._engine, self._context.data)
+
+
+class _Flat(_Sharing):
+    def __init__(self, context: Context, engine: Engine) -> None:
+        super().__init__(context, engine)
+        self.maximise = True
+
+    def _measure(self) -> float:
+        logits = {id(alpha) for alpha in self._engine.alphas}
+        weights = [p for p in self._engine.plain.parameters() if id(p) not in logits]
+        seed = derive_seed(self._context.config.seed, "flatness")
+        return flatness(lambda: validate_with_loss(self._engine, self._context.data)[1], weights, seed)
 
 
 @dataclass(frozen=True)
@@ -174,15 +197,6 @@ def proxy_batch(data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:
     """The rows of the train part that a proxy sees: inputs, and their labels where they are classes."""
     x, y = next(iter(data.loader("train", rows, seed=seed)))
     return (x, y) if data.kind == "classes" else (x,)
-
-
-def one_hot(sites: Mapping[str, AggConv], genotype: Genotype) -> dict[str, Tensor]:
-    """Coefficients (n_candidates,) a site: one for the genotype's choice."""
-    coefficients = {}
-    for name, site in sites.items():
-        coefficients[name] = torch.zeros_like(site.alpha.detach())
-        coefficients[name][site.candidates.index(genotype[name])] = 1
-    return coefficients
 
 
 def bound(genotype: Genotype, sites: Mapping[str, AggConv], path: str) -> Genotype:

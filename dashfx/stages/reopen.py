@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,11 +25,12 @@ from dashfx.deploy.half.fp16 import Half
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
-from dashfx.ops import drop_residuals, sites_of
+from dashfx.ops import drop_residuals
 from dashfx.report.network import network
 from dashfx.run.files.lock import releasing
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
@@ -40,7 +40,6 @@ from dashfx.stages.retrain import holding, lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
 from dashfx.strategies.agreement import Agreement
-from dashfx.strategies.base import Training
 from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.probe import left_alone
@@ -66,7 +65,7 @@ def lowered_of(folder: str | Path, data: str | None = None) -> tuple[nn.Module, 
     """
     paths, config = existing_folder(folder)
     genotype = _searched(paths)
-    run = _prepared(paths, _without_checkpoint(config, paths), data=data, shape_will_do=True)
+    run = prepared(paths, without_checkpoint(config, paths), data=data, shape_will_do=True)
     supernet = _supernet(run, paths, genotype)
     if supernet is None:
         return specialised(run, genotype), genotype
@@ -86,13 +85,13 @@ def model_of(
         RunFolderError: not a run's folder, a run that has not finished, or no data where they have to be.
     """
     paths, config = existing_folder(folder)
-    config, genotype = retrained_config(paths, config), _chosen(paths)
+    config, genotype = retrained_config(paths, config), chosen_of(paths)
     if not paths.weights.is_file():
         raise RunFolderError(
             f"{folder} holds no {paths.weights.name}: the run has not finished; continue it with --resume"
         )
     alone = config.model_copy(update={"checkpoint": None})  # the run's own weights go over it; it may be gone by now
-    run = _prepared(paths, alone, data=data, shape_will_do=shape_will_do).for_retraining()
+    run = prepared(paths, alone, data=data, shape_will_do=shape_will_do).for_retraining()
     run = replace(run, inputs=replace(run.inputs, config=config))
     plain = specialised(replace(run, inputs=replace(run.inputs, config=alone)), genotype)
     with reading(paths.weights, AGAIN):
@@ -110,7 +109,7 @@ def result_of(folder: str | Path, data: str | None = None) -> tuple[Run, Result]
     facts = read_facts(paths.result, AGAIN) if paths.result.is_file() else {}
     run, model, genotype = model_of(folder, data)
     # The traced program is as it was searched, what the configuration leaves alone included.
-    traced = replace(run, inputs=replace(run.inputs, config=_without_checkpoint(run.config, paths)))
+    traced = replace(run, inputs=replace(run.inputs, config=without_checkpoint(run.config, paths)))
     program, _ = rewritten(traced, _left_alone(run, paths))
     with reading(paths.result, AGAIN):
         known = _known(facts, genotype, paths)
@@ -141,6 +140,8 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "ensemble": Ensemble.from_dict(facts["ensemble"]) if facts.get("ensemble") else None,
         "tuned": Tuned.load(paths.tuned) if facts.get("tuned") else None,
         "budgets": tuple(Spent(**each) for each in facts.get("budgets", ())),
+        "front": Front.from_dict(facts["front"]) if facts.get("front") else None,
+        "site_times": tuple(map(SiteTime.from_dict, facts.get("site_times", ()))),
         "agreement": Agreement.from_dict(facts["agreement"]) if facts.get("agreement") else None,
         "notes": list(map(str, facts["notes"])),
         "warnings": tuple(map(str, facts.get("warnings", ()))),
@@ -215,7 +216,7 @@ def tune_folder(
         raise ConfigError("tune.space 'rule' would change what this run has chosen; give it to dashfx search --tune")
     paths, _ = existing_folder(folder)
     genotype = _searched(paths)
-    run = _prepared(paths, _without_checkpoint(config, paths), observer)
+    run = prepared(paths, without_checkpoint(config, paths), observer)
     supernet = _supernet(run, paths, genotype)
     if workers is not None:
         check_alone()
@@ -236,7 +237,7 @@ def tune_folder(
     return found
 
 
-def _prepared(
+def prepared(
     paths: RunFolder,
     config: RunConfig,
     observer: Observer = QUIET,
@@ -301,14 +302,14 @@ def _task_of(paths: RunFolder, run: Run) -> Task:
     return load_task(run.config.task, run.inputs.data, target=units) if units else run.inputs.task
 
 
-def _without_checkpoint(config: RunConfig, paths: RunFolder) -> RunConfig:
+def without_checkpoint(config: RunConfig, paths: RunFolder) -> RunConfig:
     """The options without the checkpoint that training began with, where it is gone and the supernet's state is not."""
     gone = config.checkpoint and not Path(config.checkpoint).exists() and _state(paths)
     update = {"checkpoint": None, "new_head": False, "checkpoint_key": None}
     return config.model_copy(update=update) if gone else config
 
 
-def _chosen(paths: RunFolder) -> Genotype:
+def chosen_of(paths: RunFolder) -> Genotype:
     if not paths.genotype.is_file():
         raise RunFolderError(
             f"{paths.root} holds no {paths.genotype.name}: its search has not finished; continue it with --resume"
@@ -322,7 +323,7 @@ def searched_of(folder: str | Path) -> Genotype:
     Raises:
         RunFolderError: not a run's folder, or a run that has no finished search.
     """
-    return _chosen(existing_folder(folder)[0])
+    return chosen_of(existing_folder(folder)[0])
 
 
 def load_genotype(path: Path) -> Genotype:
@@ -339,7 +340,7 @@ def load_genotype(path: Path) -> Genotype:
 
 def _searched(paths: RunFolder) -> Genotype:
     """What the search chose, also where the untouched model was handed back in its place."""
-    return load_genotype(paths.searched) if paths.searched.is_file() else _chosen(paths)
+    return load_genotype(paths.searched) if paths.searched.is_file() else chosen_of(paths)
 
 
 def with_kept_width(paths: RunFolder, config: RunConfig) -> RunConfig:
@@ -351,39 +352,14 @@ def with_kept_width(paths: RunFolder, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"retrain": retrain})
 
 
-def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:
-    """The run, its supernet as training left it, all candidates in their mixtures, and how it was trained.
-
-    Args:
-        data: where the run's data are now; without them noise of their shape will do.
-
-    Raises:
-        RunFolderError: not a run's folder, or one whose search has trained no mixtures, or is not done.
-    """
-    paths, config = existing_folder(folder)
-    _chosen(paths)
-    run = _prepared(paths, _without_checkpoint(config, paths), data=data, shape_will_do=True)
-    training, state = run.strategy.training, paths.checkpoints / "search-last.pt"
-    if training is None or not state.is_file():
-        raise RunFolderError(
-            f"{folder}: no mixtures to choose from; its search trained none, or its checkpoint is gone"
-        )
-    supernet, relaxation = _restored(run, paths, state), copy.deepcopy(training.relaxation)
-    with reading(state, TRAIN_AGAIN):
-        relaxation.load_state_dict(read_state(state)["learner"].get("relaxation", relaxation.state_dict()))
-    for site in sites_of(supernet).values():
-        site.relaxation = relaxation
-    return run, supernet, training
-
-
 def _supernet(run: Run, paths: RunFolder, genotype: Genotype) -> nn.Module | None:
     """The supernet as the search left it, of several searches that which `lowered` takes; None where there is none."""
     numbers = range(2, run.config.search.seeds + 1)
     states = [state for suffix in ("", *(f"-{n}" for n in numbers)) if (state := _state(paths, suffix)) is not None]
-    return holding([_restored(run, paths, state) for state in states], genotype) if states else None
+    return holding([restored(run, paths, state) for state in states], genotype) if states else None
 
 
-def _restored(run: Run, paths: RunFolder, state: Path) -> nn.Module:
+def restored(run: Run, paths: RunFolder, state: Path) -> nn.Module:
     """The supernet of a checkpoint."""
     found = read_state(state)
     _, supernet = rewritten(run, _left_alone(run, paths))

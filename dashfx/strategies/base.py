@@ -21,8 +21,9 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import Relaxation
 from dashfx.plugins import find
-from dashfx.strategies.engine import Engine, Update
+from dashfx.strategies.engine import Engine
 from dashfx.strategies.rules import RandomChoice, SelectionRule
+from dashfx.strategies.updates import Update
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner
@@ -104,8 +105,15 @@ class Training(Protocol):
     def train(self, context: Context) -> Engine:
         """The run's supernet, trained."""
 
-    def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
-        """What trains a supernet, by these settings."""
+    def engine(
+        self,
+        supernet: nn.Module,
+        task: Task,
+        config: SearchConfig,
+        accelerator: Accelerator,
+        limits: Limits | None = None,
+    ) -> Engine:
+        """What trains a supernet, by these settings, for a choice within limits."""
 
 
 class Strategy(ABC):

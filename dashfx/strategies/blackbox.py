@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from dashfx.blackbox.base import Optimiser, Row, best_of, optimise
 from dashfx.blackbox.evolution import Evolution
 from dashfx.config.run import RunConfig
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import TRIES, Limits, first_held
 from dashfx.errors import TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
@@ -42,12 +42,22 @@ class BlackBox(Strategy):
         best, by = best_of(rows), self.evaluator.name
         if best.value is None:
             raise TrainingError(f"none of {len(rows)} evaluations by {by} gave a finite number; try another evaluator")
+        if context.limits is not None:
+            best = fittest_held(rows, context.limits)
         context.note(f"{self._name}: the best of {len(rows)} evaluations by {by} has {best.value:.4g}")
         return Genotype(best.genome, f"{self._name} by {by}")
 
     @property
     def _name(self) -> str:
-        return name_of("optimiser", self.optimiser)
+        return getattr(self.optimiser, "name", "") or name_of("optimiser", self.optimiser)
+
+
+def fittest_held(rows: Sequence[Row[Genotype]], limits: Limits) -> Row[Genotype]:
+    """The fittest row whose whole model holds the limits, of the `TRIES` fittest ones."""
+    ranked = sorted((row for row in rows if row.value is not None), key=lambda row: row.fitness, reverse=True)
+    first = {row.genome: row for row in reversed(ranked)}  # of rows of one genotype the first
+    best = dict.fromkeys(row.genome for row in ranked)
+    return first[first_held(list(best)[:TRIES], limits)]
 
 
 def evaluated(

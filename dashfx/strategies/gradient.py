@@ -17,6 +17,7 @@ from torch import nn
 from dashfx.blackbox.random import RandomSearch
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, drop_residuals
@@ -31,7 +32,7 @@ from dashfx.strategies.monitors import Monitor
 from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
 from dashfx.strategies.terms import Term
-from dashfx.strategies.updates import OneLevel, Update
+from dashfx.strategies.updates import OF_SIMPLEX, OneLevel, Update
 from dashfx.strategies.warmstart import favour_original, marginal_logits
 from dashfx.task import Task
 
@@ -77,17 +78,26 @@ class Gradient(Strategy):
                 "search.discretise=one-by-one asks which mixture is the most certain, and the coefficients of "
                 f"{type(self.relaxation).__name__} do not add up to 1; use at-once"
             )
-
+        if not self.update.moves_mixtures:
+            raise ConfigError(
+                f"update {type(self.update).__name__} leaves mixtures as they are, so that nothing can be read from "
+                "them; use it with --strategy evolution --evaluator supernet"
+            )
         self._check_alphas(config.search)
 
     def _check_alphas(self, search: SearchConfig) -> None:
         """Whether what is learned and how it moves fit together."""
-        moved_by_factors = split("alpha optimiser", search.alpha_optimizer)[0] == "expgrad"
-        if moved_by_factors == self.relaxation.logits:
+        name = split("alpha optimiser", search.alpha_optimizer)[0]
+        if (name in OF_SIMPLEX) == self.relaxation.logits:
             raise ConfigError(
                 f"search.alpha_optimizer={search.alpha_optimizer} does not fit {type(self.relaxation).__name__}: "
-                "expgrad moves coefficients, the others logits; take relaxation=simplex with alpha_optimizer=expgrad"
+                f"{' and '.join(OF_SIMPLEX)} move coefficients, the others logits; take relaxation=simplex with one of "
+                "them"
             )
+        if name == "frank-wolfe" and search.tie != "none":
+            raise ConfigError("search.alpha_optimizer=frank-wolfe moves each site alone: leave search.tie")
+        if self.update.needs_budgets and not search.budgets:
+            raise ConfigError(f"search.update={search.update} keeps to budgets, and there are none: give --max")
         if not self.relaxation.logits and (search.warm_start or search.lead):
             raise ConfigError(
                 "search.warm_start and search.lead set logits, and relaxation=simplex has none; leave them"
@@ -118,7 +128,8 @@ class Gradient(Strategy):
         self._edit(context)
         if favoured:
             favour(context)
-        engine = self.engine(context.supernet, context.task, context.config.search, context.accelerator)
+        search, limits = context.config.search, context.limits
+        engine = self.engine(context.supernet, context.task, search, context.accelerator, limits)
         context.take_algorithms()
         fitted = context.train(engine, "search")
         if fitted.stopped:
@@ -126,9 +137,17 @@ class Gradient(Strategy):
         drop_residuals(context.supernet)  # they have faded to nothing and are part of no candidate
         return engine
 
-    def engine(self, supernet: nn.Module, task: Task, config: SearchConfig, accelerator: Accelerator) -> Engine:
-        """What trains the supernet, by these parts."""
-        made = Engine(supernet, task, config, accelerator, self.update, self.relaxation, self.monitors, self.terms)
+    def engine(
+        self,
+        supernet: nn.Module,
+        task: Task,
+        config: SearchConfig,
+        accelerator: Accelerator,
+        limits: Limits | None = None,
+    ) -> Engine:
+        """What trains the supernet, by these parts, for a choice within limits."""
+        parts = (self.update, self.relaxation, self.monitors, self.terms)
+        made = Engine(supernet, task, config, accelerator, *parts, limits)
         made.holds_out |= self.rule.judged
         return made
 

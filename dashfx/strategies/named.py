@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dashfx.blackbox.base import Optimiser
@@ -16,12 +16,14 @@ from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
 from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
+from dashfx.strategies.robust import Robust
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
 
 STRATEGIES: dict[str, Any] = {
     "dash": Gradient,
     "ladder": Ladder,
     **OPTIMISERS,
+    "robust": Robust,
     "random": RandomChoice,
     "untouched": Untouched,
 }
@@ -41,6 +43,8 @@ def strategy_of(config: RunConfig) -> Strategy:
     found = find("strategy", search.strategy, seed=config.seed, **sizes, **parts)
     if isinstance(found, Optimiser):
         return BlackBox(found, evaluator_of(options.evaluator, config, training=training_of(config)))
+    if isinstance(found, Robust):
+        return replace(found, evaluator=evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, SelectionRule):
         return Control(found)
     if not isinstance(found, Strategy):

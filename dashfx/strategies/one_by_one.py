@@ -89,7 +89,7 @@ class OneByOne(Engine):
         kernels = {each: sites[each].restricted(sites[each].candidates.index(chosen)) for each in group}
         for each, kernel in kernels.items():
             index = sites[each].candidates.index(chosen)
-            sites[each].weights[index].copy_(kernel)
+            sites[each].put(index, kernel)
             self.keep(each, [index])
         return name
 

@@ -137,9 +137,10 @@ class Learner(ABC):
             output: Tensor = convert_to_fp32(self.plain(x))
         return output
 
-    def descend(self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
-        """Backward, clip, step."""
-        self.accelerator.backward(loss)
+    def descend(self, loss: Tensor | None, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> None:
+        """Backward, where there is a loss, clip, step."""
+        if loss is not None:
+            self.accelerator.backward(loss)
         if self.config.clip:
             self.accelerator.clip_grad_norm_(parameters, self.config.clip)
         optimiser.step()

@@ -26,6 +26,7 @@ WHOLE, SAMPLED, CHUNK = 2**24, 256, 64  # numbers of a part that are all looked 
 # Architecture parameters reach the loss from outside of the model's forward, and a user's model may have parameters
 # that no loss reaches: a static graph takes both, and is not searched at every step.
 DDP = DistributedDataParallelKwargs(static_graph=True)
+VARYING = DistributedDataParallelKwargs(find_unused_parameters=True)
 
 # What accelerate puts on a model that it prepares, and `unwrap_model` does not take off again: a forward with autocast
 # inside, which no exporter takes and a copy would hand on.
@@ -153,12 +154,17 @@ def digest(part: Arrays) -> str:
     return found.hexdigest()
 
 
-def spread(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+def spread(model: nn.Module, accelerator: Accelerator, varying: bool = False) -> nn.Module:
     """The model on the accelerator's device; of several processes, with gradients that are averaged over them.
 
     The model itself stays as it is: autocast stands around its calls, see `Learner`. Buffers are not sent along at
     every step, see `share_buffers`.
+
+    Args:
+        varying: whether each step uses other parameters, the same ones in all processes: then they are searched for.
     """
+    if varying and accelerator.ddp_handler is not None:
+        accelerator.ddp_handler = VARYING
     own = {name: vars(model)[name] for name in WRAPPED if name in vars(model)}
     prepared: nn.Module = accelerator.prepare_model(model)
     for name in WRAPPED:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dashfx.config.run import RetrainConfig
 from dashfx.config.search import FitConfig
 from dashfx.plugins import Share, find
+from dashfx.train.optimisers import lion, swats
 from dashfx.train.schedule import schedule_of
 
 Groups = list[dict[str, Any]]  # of parameters, each with its decay and its share of the learning rate
@@ -75,7 +76,13 @@ def adamw(groups: Groups, config: FitConfig, *, beta2: Share = 0.999) -> torch.o
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, beta2))
 
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "lion": lion,
+    "swats": swats,
+}
 
 
 def _groups(parameters: Iterable[Tensor], config: FitConfig, share: float) -> Groups:

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import verdict_table
 from benchmarks.ucr.intervals import difference, summary
+from benchmarks.ucr.measured import read
 from benchmarks.ucr.procedures import (
     PROCEDURES,
     Missing,
@@ -214,6 +215,21 @@ def test_the_page_is_printed(
     monkeypatch.setattr(sys, "argv", [*options, "--sets", "other"])
     with pytest.raises(SystemExit, match="2"):
         verdict_table.main()
+
+
+def test_saved_figures_say_what_the_rows_say(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "measured.csv"
+    monkeypatch.setattr(sys, "argv", ["table", str(tmp_path), "--save", str(file)])
+    verdict_table.main()
+    of_rows = capsys.readouterr().out.split("\n\n")
+    monkeypatch.setattr(sys, "argv", ["table", str(file)])
+    verdict_table.main()
+    of_file = capsys.readouterr().out.rstrip("\n").split("\n\n")
+    assert of_file == of_rows[:3] and len(of_rows) > 3  # judges and weights need more than the figures
+    figures = read(file)["ladder or untouched"]["toy", 0]
+    assert (figures.accuracy, figures.cost, figures.parameters, figures.macs) == (0.5, 3.1, 2.3, 2.5)
 
 
 def test_every_procedure_looks_at_validation_alone(rows: Rows) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dashfx import Candidate, Genotype
 from dashfx.cost.budgets import Limit, Limits, read_budget
-from dashfx.cost.latency_model import MeasuredLatency
+from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.precision import Drops
 
 KERNELS = [Candidate(3), Candidate(5), Candidate(7)]
@@ -33,7 +33,7 @@ def drawn(seed: int, drop: float = 0.6, tightest: float = 0.3) -> tuple[Limits, 
         }
         own, own_int8 = ({name: row[KERNELS[0]] for name, row in table.items()} for table in (costs, small))
         most = scale * 0.1 + draw.uniform(tightest, 1.0) * sum(max(row.values()) for row in costs.values())
-        limits.append(Limit(read_budget(text), most, scale * 0.1, own, costs, own_int8, small))
+        limits.append(Limit(read_budget(text), most, scale * 0.1, own, costs, own_int8=own_int8, int8=small))
     drops = {name: max(0.0, draw.uniform(-0.01, 0.05)) for name in names}
     errors = {name: draw.uniform(0.001, 0.1) for name in names}
     return Limits(tuple(limits), Drops(drops, errors, drop * sum(drops.values()))), scores
@@ -91,7 +91,7 @@ def test_bits_of_kernels_that_are_settled(seed: int) -> None:
         alike = [each for each in alike if all(limit.holds(limit.total(each)) for limit in limits.each)]
         assert limits.hold(genotype) == bool(alike)
         alike = [each for each in alike if fall(limits, each) <= limits.drops.most + 1e-12]
-        found = limits.held(genotype)
+        found = limits.settled(genotype)
         assert (found is None) == (not alike)
         if found is not None:
             assert found == genotype and found.rule == "argmax" and limits.hold(found)
@@ -110,8 +110,8 @@ def test_of_bits_that_hold_those_of_the_least_error_are_chosen() -> None:
     costs, small = ({name: {KERNELS[0]: cost} for name, cost in table.items()} for table in (own, own_int8))
     drops = Drops({}, {"a": 0.5, "b": 0.2, "c": 0.1})
     for most, expected in ((6.0, {"c"}), (5.0, {"b", "c"}), (4.0, {"a", "c"})):
-        limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8, small),), drops)
-        found = limits.held(Genotype(dict.fromkeys("abc", KERNELS[0])))
+        limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8=own_int8, int8=small),), drops)
+        found = limits.settled(Genotype(dict.fromkeys("abc", KERNELS[0])))
         assert found is not None and set(found.bits) == expected
 
 
@@ -134,7 +134,7 @@ def test_a_drop_that_is_no_number_keeps_a_conv_in_float_while_anything_else_hold
     small, own, own_int8 = {n: {KERNELS[0]: 1.0} for n in "ab"}, dict.fromkeys("ab", 2.0), dict.fromkeys("ab", 1.0)
     drops = Drops({"a": float("nan"), "b": 0.2}, {}, 0.1)
     for most, expected in ((3.0, {"b": 8}), (2.0, {"a": 8, "b": 8})):
-        limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8, small),), drops)
+        limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8=own_int8, int8=small),), drops)
         assert limits.best({name: {KERNELS[0]: 0.0} for name in "ab"}).bits == expected
 
 
@@ -142,7 +142,7 @@ def test_convs_of_one_decision_have_one_kernel_and_bits_of_their_own() -> None:
     costs = {name: {KERNELS[0]: 4.0, KERNELS[1]: 5.0} for name in "ab"}
     small = {name: {KERNELS[0]: 1.0, KERNELS[1]: 2.0} for name in "ab"}
     own, own_int8 = dict.fromkeys("ab", 4.0), dict.fromkeys("ab", 1.0)
-    limit = Limit(read_budget("params=1"), 7.5, 0.0, own, costs, own_int8, small)
+    limit = Limit(read_budget("params=1"), 7.5, 0.0, own, costs, own_int8=own_int8, int8=small)
     limits = Limits((limit,), Drops({"a": 0.01, "b": 0.02}, {"a": 0.3, "b": 0.1}, 1.0))
     found = limits.best(
         {"a": {KERNELS[0]: 0.0, KERNELS[1]: 1.0}, "b": {KERNELS[0]: 0.5, KERNELS[1]: 0.0}}, [["a", "b"]]
@@ -172,7 +172,7 @@ def test_many_sites_take_seconds() -> None:
     own, own_int8 = ({name: row[kernels[0]] for name, row in table.items()} for table in (costs, small))
     most = 0.2 * sum(max(row.values()) for row in costs.values())
     drops = Drops({name: 0.01 * draw.random() for name in names}, {name: draw.random() for name in names}, 0.1)
-    limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8, small),), drops)
+    limits = Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8=own_int8, int8=small),), drops)
     found = limits.best({name: {c: draw.uniform(-3, 0) for c in kernels} for name in names})
     assert limits.hold(found) and fall(limits, found) <= 0.1 * (1 + 1e-6) and found.bits
 
@@ -182,7 +182,7 @@ def test_latency_in_int8_is_measured_of_a_quantised_file(tmp_path: Path, monkeyp
     from torch import nn
 
     import dashfx
-    from dashfx.cost import latency_model
+    from dashfx.cost.latency import model as latency_model
     from dashfx.cost.size import Size
 
     monkeypatch.setattr(latency_model, "latency_file", lambda: tmp_path / "latency.json")
@@ -192,4 +192,4 @@ def test_latency_in_int8_is_measured_of_a_quantised_file(tmp_path: Path, monkeyp
     layers = [entry.layer for entry in cost.times.entries.values()]
     assert len(layers) == 2 and all(layer.endswith(", int8") for layer in layers)
     assert cost.in_int8(site, Candidate(5)) == cost.times.seconds(layers[1]) and len(cost.times.entries) == 2
-    assert Size().in_int8(site, Candidate(5)) == 3 * 4 * 5 + 4 * 13 and Size().at(site, Candidate(5)) == 4 * 3 * 4 * 5
+    assert Size().in_int8(site, Candidate(5)) == 3 * 4 * 5 + 4 * 4 + 4 * 13

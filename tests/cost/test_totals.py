@@ -14,9 +14,9 @@ import dashfx
 from dashfx import Candidate, Genotype, SearchSpace
 from dashfx.cost.base import TotalCost
 from dashfx.cost.counts import flops_of, parameters_of
-from dashfx.cost.latency import Latency, written
-from dashfx.cost.latency_model import MeasuredLatency
-from dashfx.cost.latency_table import LatencyTable, latency_file, layer_of
+from dashfx.cost.latency import Latency, Place, written
+from dashfx.cost.latency.model import MeasuredLatency
+from dashfx.cost.latency.table import LatencyTable, latency_file, layer_of
 from dashfx.cost.macs import Macs
 from dashfx.cost.memory import Memory, lifetimes, peak
 from dashfx.cost.named import TOTALS
@@ -146,11 +146,11 @@ def times(seconds: float) -> Latency:
 def test_latency_adds_up_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def timed(models: list[nn.Module], x: Tensor) -> list[Latency | None]:
+    def timed(models: list[nn.Module], x: Tensor, place: Place) -> list[Latency | None]:
         asked.append(len(models))
         return [times(sum(p.numel() for p in model.parameters())) for model in models]
 
-    monkeypatch.setattr("dashfx.cost.latency_model.latencies", timed)
+    monkeypatch.setattr("dashfx.cost.latency.model.latencies", timed)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cost, program = MeasuredLatency(), dashfx.trace(Net(), X)
     cost.prepare(program.sites, {name: [Candidate((5, 5))] for name in program.sites})
@@ -173,7 +173,7 @@ def test_times_are_kept_for_later_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert "CPUExecutionProvider, 1 thread" in entry.machine and "onnxruntime" in entry.machine
     layer = layer_of(site, Candidate(5), (8,))
     assert LatencyTable.load(latency_file()).seconds(layer) == first
-    monkeypatch.setattr("dashfx.cost.latency_table.machine", lambda: "another one")
+    monkeypatch.setattr("dashfx.cost.latency.table.machine", lambda place: "another one")
     assert LatencyTable.load(latency_file()).seconds(layer) is None
 
 

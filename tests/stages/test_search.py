@@ -103,13 +103,21 @@ class Kill(Observer):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("evaluator", ["params", pytest.param("supernet", marks=pytest.mark.slow)])
-def test_a_killed_search_ends_as_if_nothing_had_happened(tmp_path: Path, evaluator: str) -> None:
-    config = settings(evaluator=evaluator)
+@pytest.mark.parametrize(
+    ("strategy", "evaluator"),
+    [
+        ("evolution", "params"),
+        ("robust:scores=[snip, naswot]", "grad_norm"),
+        pytest.param("evolution", "supernet", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_search_ends_as_if_nothing_had_happened(tmp_path: Path, strategy: str, evaluator: str) -> None:
+    config = settings(strategy, evaluator=evaluator)
     straight = dashfx.search(ToyNet, DATA, config=config)
     with pytest.raises(KeyboardInterrupt):
         dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", observer=Kill(7))
     result = dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", resume=True)
+    assert result.genotype.rule in ("untouched", f"{strategy.partition(':')[0]} by {evaluator}")
     assert result.genotype == straight.genotype and result.valid == straight.valid
     assert [(r.genome, r.value) for r in result.evaluations] == [(r.genome, r.value) for r in straight.evaluations]
     assert len((tmp_path / "run/evaluations.jsonl").read_text().splitlines()) == 12

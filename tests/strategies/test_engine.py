@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engines import BATCH, DATA, alphas, engine, moved, state, weights
+from engines import BATCH, DATA, alphas, engine, moved, same, state, weights
 from torch import Tensor, nn
 from toys import ToyNet
 
@@ -260,3 +260,27 @@ def test_a_search_learns(update: str, init: str) -> None:
     history = fitted.history
     assert fitted.best_weights == {}  # nothing goes back to an earlier mixture
     assert history[-1].loss < 0.9 * history[0].loss and set(history[-1].mixtures) == {"conv1", "conv2"}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_fork_goes_on_as_the_search_would(optimizer: str) -> None:
+    made = engine("grow", optimizer=optimizer, warmup=0)
+    made.step(BATCH)
+    child, before = made.fork(), state(made)
+    child.step(BATCH)
+    assert same(before, state(made))  # the search itself stays where it is
+    made.step(BATCH)
+    assert same(state(child), state(made)) and not same(before, state(made))
+
+
+def test_a_fork_begins_with_what_it_keeps() -> None:
+    made = engine("grow", warmup=0, optimizer="adamw")
+    made.step(BATCH)
+    child = made.fork({"conv1": [1, 3]})
+    site, own = made.sites["conv1"], child.sites["conv1"]
+    assert own.candidates == (site.candidates[1], site.candidates[3]) and len(site.candidates) == 4
+    assert torch.equal(own.alpha, site.alpha[[1, 3]]) and torch.equal(own.weights[1], site.weights[3])
+    moments = [each.optimisers["alphas"].state[each.sites["conv1"].alpha]["exp_avg"] for each in (made, child)]
+    assert torch.equal(moments[1], moments[0][[1, 3]])
+    child.step(BATCH)
+    assert child.sites["conv2"].candidates == made.sites["conv2"].candidates

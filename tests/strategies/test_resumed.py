@@ -14,12 +14,14 @@ from dashfx.strategies.monitors import MONITORS
 from dashfx.strategies.updates import ALPHA_OPTIMISERS, UPDATES
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import fit
+from dashfx.train.recipe import OPTIMISERS
 
 NEEDED = {  # arguments without a default, and those with which it acts within a few epochs
     "patience": "patience:epochs=1",
     "shrink": "shrink:share=0.9,epochs=1",
     "rank-stable": "rank-stable:epochs=1",
     "count": "count:sites=2,kind=original",
+    "swats": "swats:tolerance=0.1",
     "curvature": "curvature:window=1,lag=1,factor=1.0001,start=1,returns=1",
 }
 BESIDE: dict[str, dict[str, Any]] = {
@@ -30,6 +32,7 @@ PARTS = [
     *(("update", name) for name in UPDATES),
     *(("relaxation", name) for name in RELAXATIONS),
     *(("alpha_optimizer", name) for name in ALPHA_OPTIMISERS),
+    *(("optimizer", name) for name in OPTIMISERS),
     *(("monitors", name) for name in MONITORS),
 ]
 

@@ -28,7 +28,7 @@ from dashfx.train.fit import (
 )
 from dashfx.train.processes import finite
 from dashfx.train.progress import Epoch, Observer
-from dashfx.train.recipe import make_optimiser, prepared
+from dashfx.train.recipe import OPTIMISERS, make_optimiser, prepared
 
 DATA = toy_data()
 TASK = load_task(None, DATA)
@@ -113,7 +113,7 @@ def test_a_start_that_is_better_than_every_epoch_is_kept_where_it_counts(tmp_pat
     assert same(fitted.best_weights, start) and [e.best for e in fitted.history] == [fitted.best] * 2
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMISERS)
 def test_an_interrupted_run_continues_bit_for_bit(optimizer: str, tmp_path: Path) -> None:
     straight = learner(optimizer=optimizer, fraction=0.7)
     expected = fit(straight, DATA, stage="retrain", seed=5)

@@ -129,6 +129,8 @@ class Quantiser:
 def in_int8(path: Path, rows: Tensor) -> Path:
     """A file beside `path` with all of its convs and matrix products in int8, ranges told from `rows`."""
     quantiser = Quantiser(path, path.parent, rows)
+    if not quantiser.sites:
+        return path  # a pool, or nothing
     return quantiser.write(path.with_suffix(".int8.onnx"), quantiser.sites, "min-max")
 
 

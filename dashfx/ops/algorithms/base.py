@@ -88,7 +88,7 @@ class _Aggregate(torch.autograd.Function):
         coefs = coef.unbind()
         for lattice, frame in zip(lattices, frames, strict=True):
             for slot in lattice.slots:
-                frame[_at(slot.place)].addcmul_(weights[slot.term][_at(slot.taps)], coefs[slot.term])
+                frame[at(slot.place)].addcmul_(weights[slot.term][at(slot.taps)], coefs[slot.term])
         return frames
 
     @staticmethod
@@ -98,9 +98,9 @@ class _Aggregate(torch.autograd.Function):
         coefs, parts = coef.unbind(), [coef.new_zeros(())] * len(weights)
         for lattice, grad in zip(ctx.lattices, grads, strict=True):
             for slot in lattice.slots:
-                g, term = grad[_at(slot.place)].contiguous(), slot.term
+                g, term = grad[at(slot.place)].contiguous(), slot.term
                 if ctx.needs_input_grad[1]:
-                    parts[term] = torch.dot(g.view(-1), weights[term][_at(slot.taps)].reshape(-1))
+                    parts[term] = torch.dot(g.view(-1), weights[term][at(slot.taps)].reshape(-1))
                 if ctx.needs_input_grad[2 + term]:
                     found[term] = _embedded(g * coefs[term], slot.taps, weights[term])
         needs = zip(found, weights, ctx.needs_input_grad[2:], strict=True)
@@ -113,9 +113,10 @@ def _embedded(values: Tensor, taps: tuple[slice, ...], like: Tensor) -> Tensor:
     if values.shape == like.shape:
         return values
     kernel = torch.zeros_like(like)
-    kernel[_at(taps)] = values
+    kernel[at(taps)] = values
     return kernel
 
 
-def _at(slices: tuple[slice, ...]) -> tuple[Any, ...]:
+def at(slices: tuple[slice, ...]) -> tuple[Any, ...]:
+    """An index of the last axes."""
     return (..., *slices)

@@ -36,10 +36,13 @@ class Relaxation(ABC):
     Attributes:
         simplex: whether a site's coefficients add up to 1; gates, each for itself, do not.
         logits: whether what is learned may be any numbers; else they are coefficients, which only "expgrad" keeps.
+        sampled: whether one candidate is computed alone, the one of the largest coefficient, with that coefficient's
+            gradient.
     """
 
     simplex: ClassVar[bool] = True
     logits: ClassVar[bool] = True
+    sampled: bool = False
 
     @abstractmethod
     def __call__(self, logits: Tensor, mask: Tensor, generator: torch.Generator | None) -> Tensor:

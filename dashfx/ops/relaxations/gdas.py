@@ -21,12 +21,17 @@ from dashfx.plugins import Positive
 class GDAS(Relaxation):
     """g = onehot(argmax s) - stop(s) + s, s = softmax((logits + G) / tau), tau from `hot` to `cold` in equal steps.
 
-    All candidates are still computed as one mixed kernel, so a step costs what a mixture's does. Without noise it is
-    the likeliest candidate.
+    The candidate that is drawn is computed alone, times g_i / stop(g_i): what one hot coefficient among others gives,
+    but for the logits' gradient, which comes by that candidate's own coefficient. So a step costs what plain convs do.
+    Without noise it is the likeliest candidate.
+
+    Args:
+        sampled: if not, all candidates are computed as one mixed kernel, and each coefficient has its gradient.
     """
 
     hot: Positive = 10.0
     cold: Positive = 0.1
+    sampled: bool = True
     now: float | None = field(default=None, init=False, repr=False, compare=False)
     paper: ClassVar[str] = "Dong and Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019"
     row: ClassVar[str] = "X3"

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from dashfx.cost.base import Choices
-from dashfx.cost.budgets import Limits, Spent, limits_of, read_budgets
-from dashfx.cost.latency_model import MeasuredLatency
-from dashfx.cost.latency_table import LatencyTable
-from dashfx.frontend.tracing import trace
+from dashfx.blackbox.genomes import GenotypeSpace
+from dashfx.config.run import RunConfig
+from dashfx.cost.base import Choices, one_row
+from dashfx.cost.budgets import Budget, Limit, Limits, Spent, corrected, limits_of, read_budgets
+from dashfx.cost.latency.model import MeasuredLatency
+from dashfx.cost.latency.table import LatencyTable
+from dashfx.cost.size import Size, weight_bytes
+from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
 from dashfx.run.folder import RunFolder
 from dashfx.run.run import Run
+from dashfx.space import Candidate
+from dashfx.stages.evaluators import specialised_by
 from dashfx.train.processes import first_does
 
 STAGE = "costs"
+DRAWS = 12  # networks that are measured as a whole, to see how well sums tell what they take
+
+
+def budgets_of(config: RunConfig) -> tuple[Budget, ...]:
+    """What the options name, latency where they say that it is measured."""
+    options = config.search
+    place = {"threads": options.latency_threads, "provider": options.latency_provider, "layout": config.export.layout}
+    return read_budgets(options.budgets, **place)
 
 
 def limited(run: Run, supernet: nn.Module, out: str | Path | None = None, int8: bool | None = None) -> Run:
@@ -39,23 +55,96 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None, int8: 
 
 
 def _limits(run: Run, supernet: nn.Module, out: str | Path | None, int8: bool) -> Limits | None:
-    texts = run.config.search.budgets
-    if not texts:
+    if not run.config.search.budgets:
         return None
-    kept = RunFolder(Path(out)).latency if out is not None and run.session.resume else None
     beside = run.strategy.beside(sites_of(supernet), run.config)
     choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
+    space = GenotypeSpace.of(sites_of(supernet))
+    limits = limits_for(run, choices, space, out, int8)
+    limits.check(choices, decisions_of(sites_of(supernet)))
+    return limits
 
-    def measured() -> Limits:
-        inputs, budgets = run.inputs.for_retraining(), read_budgets(texts)
-        for cost in [budget.cost for budget in budgets if isinstance(budget.cost, MeasuredLatency)]:
-            cost.times.entries.update(LatencyTable.load(kept).entries)
-        limits = limits_of(budgets, trace(inputs.given_model(), inputs.example), choices, int8)
-        limits.check(choices, decisions_of(sites_of(supernet)))
+
+def limits_for(
+    run: Run,
+    choices: Choices,
+    space: GenotypeSpace | None = None,
+    out: str | Path | None = None,
+    int8: bool = False,
+) -> Limits:
+    """What the run's budgets allow its model.
+
+    Args:
+        choices: what may be chosen at each site.
+        space: the genotypes of which some are measured, so that sums can be corrected.
+        int8: each conv's precision is chosen too; then no float model is measured in the end.
+    """
+    inputs, kept = run.inputs.for_retraining(), LatencyTable()
+    program = trace(inputs.given_model(), inputs.example)
+    if out is not None and run.session.resume:
+        kept = LatencyTable.load(RunFolder(Path(out)).latency)
+
+    def measured() -> tuple[Limits, list[str]]:
+        limits, notes = limits_of(_with_times(budgets_of(run.config), kept), program, choices, int8), list[str]()
+        for cost in latencies_of(limits):
+            kept.place = cost.place
+            if (there := kept.elsewhere()) is not None:
+                notes.append(f"latency: {RunFolder(Path(out or '.')).latency.name} is of {there}; measured anew here")
+            if space is not None and any(len(row) > 1 for row in choices.values()):
+                notes += _correct(run, cost, limits, program, space)
+            notes += unsteady(cost.times)
+        each = [corrected(limit) if latencies_of(Limits((limit,))) else limit for limit in limits.each]
+        return Limits(tuple(each)), notes
+
+    with run.stage(STAGE, ", ".join(run.config.search.budgets)):
+        limits, notes = first_does(run.session.accelerator, measured)
+    for note in notes:
+        run.note(note)
+    if limits.is_precise or not latencies_of(limits):
         return limits
+    return replace(limits, measure=partial(_measured, run, program, limits))
 
-    with run.stage(STAGE, ", ".join(texts)):
-        return first_does(run.session.accelerator, measured)
+
+def _with_times(budgets: tuple[Budget, ...], kept: LatencyTable) -> tuple[Budget, ...]:
+    """Budgets of latency begin with what a resumed run has measured."""
+    for budget in budgets:
+        if isinstance(budget.cost, MeasuredLatency):
+            budget.cost.times.entries.update(kept.entries)
+    return budgets
+
+
+def _correct(run: Run, cost: MeasuredLatency, limits: Limits, program: Program, space: GenotypeSpace) -> list[str]:
+    """Random networks as a whole against what their parts add up to; what that says."""
+    generator = torch.Generator().manual_seed(0)  # the same networks for every seed, so that their times are kept
+    drawn = list(dict.fromkeys(space.sample(generator) for _ in range(DRAWS)))
+    limit = next(each for each in limits.each if each.budget.cost is cost)
+    measured = cost.totals(program, {each: partial(_model, run, each) for each in drawn})
+    found = cost.corrected([limit.total(each) for each in drawn], measured)
+    return [str(found)] if found else []
+
+
+def _model(run: Run, genotype: Genotype) -> nn.Module:
+    return specialised_by(run.inputs.for_retraining(), genotype, "costs")
+
+
+def _measured(run: Run, program: Program, limits: Limits, choice: Mapping[str, Candidate]) -> list[float]:
+    """What a choice's model costs under each limit; times stand in the run's folder from then on."""
+    genotype = Genotype({name: choice.get(name, site.original) for name, site in program.sites.items()})
+    untouched = all(genotype[name] == site.original for name, site in program.sites.items())
+
+    def value(limit: Limit) -> float:
+        cost = limit.budget.cost
+        if not isinstance(cost, MeasuredLatency):
+            return limit.total(genotype)
+        if untouched:
+            return limit.whole
+        (seconds,) = cost.totals(program, {genotype: partial(_model, run, genotype)})
+        return seconds
+
+    found = first_does(run.session.accelerator, lambda: [value(limit) for limit in limits.each])
+    if (folder := run.session.writes) and (times := times_of(limits)) is not None:
+        times.save(folder.latency)
+    return found
 
 
 def choices_of(supernet: nn.Module) -> Choices:
@@ -67,28 +156,72 @@ def choices_of(supernet: nn.Module) -> Choices:
     }
 
 
-def times_of(limits: Limits | None) -> LatencyTable | None:
-    """What was timed for a budget of latency, where there is one."""
+def latencies_of(limits: Limits | None) -> list[MeasuredLatency]:
+    """The costs that are timed, each once."""
     costs = [limit.budget.cost for limit in limits.each] if limits else []
-    return next((cost.times for cost in costs if isinstance(cost, MeasuredLatency)), None)
+    return list({id(cost): cost for cost in costs if isinstance(cost, MeasuredLatency)}.values())
 
 
-def spent(run: Run, genotype: Genotype, plain: nn.Module, int8: Path | None = None) -> tuple[Spent, ...]:
-    """What the lowered model costs beside each budget, counted or measured on the model as a whole; also as notes.
+def times_of(limits: Limits | None) -> LatencyTable | None:
+    """What was timed for budgets of latency, where there are some."""
+    tables = [cost.times for cost in latencies_of(limits)]
+    return LatencyTable({key: entry for table in tables for key, entry in table.entries.items()}) if tables else None
+
+
+def unsteady(times: LatencyTable) -> list[str]:
+    """What is to be said of times that do not come again."""
+    found = times.unsteady()
+    if not found:
+        return []
+    worst = found[0].time
+    return [
+        f"latency: {len(found)} of {len(times.entries)} times are not steady on this machine, the worst with quartiles "
+        f"of {1e3 * worst.low:.3g} and {1e3 * worst.high:.3g} ms round {1e3 * worst.median:.3g} ms; medians are used, "
+        "and an idle machine tells them better"
+    ]
+
+
+def fixed(run: Run, genotype: Genotype) -> Run:
+    """The run of a choice that is made already, with limits that say what it costs; nothing is refused."""
+    if not run.config.search.budgets:
+        return run
+    int8 = run.config.export.int8 or bool(genotype.bits)
+    return replace(run, limits=limits_for(run, {name: [choice] for name, choice in genotype.items()}, int8=int8))
+
+
+def spent(run: Run, genotype: Genotype, plain: nn.Module, path: Path | None = None) -> tuple[Spent, ...]:
+    """What the finished model costs beside each budget, counted or measured on the model as a whole; also as notes.
 
     Args:
-        int8: its int8 file, which is measured in its place where the genotype has convs in int8.
+        path: its ONNX file, which is what is timed and weighed where there is one; the int8 file where the genotype has
+            bits.
     """
     limits = run.limits
     if limits is None:
         return ()
 
     def measured() -> tuple[Spent, ...]:
-        program, file = trace(plain, run.inputs.example), int8 if genotype.bits else None
-        return tuple(limit.of_model(genotype, program, file) for limit in limits.each)
+        inputs = run.inputs.for_retraining()
+        own, program = trace(inputs.given_model(), inputs.example), trace(plain, run.inputs.example)
+        what = path.name if path and genotype.bits else "the model"
+        return tuple(_spent(limit, limit.total(genotype), own, program, path, what) for limit in limits.each)
 
-    with run.stage(STAGE, "the lowered model"):
+    with run.stage(STAGE, "the lowered model" if path is None else path.name):
         found = first_does(run.session.accelerator, measured)
     for each in found:
         run.note(each.sentence)
     return found
+
+
+def _spent(limit: Limit, estimated: float, own: Program, program: Program, path: Path | None, what: str) -> Spent:
+    cost = limit.budget.cost
+    if isinstance(cost, MeasuredLatency):
+        # A share is of the untouched model's time now: what slows the machine slows both.
+        base, found = cost.beside(own, path or program.model, one_row(program))
+        most = limit.budget.limit * base.median if limit.budget.share else limit.most
+        return replace(limit, most=most).spent(
+            estimated, found.median, found.spread if not found.is_steady else 0.0, what
+        )
+    if isinstance(cost, Size) and path is not None:
+        return limit.spent(estimated, weight_bytes(path), what=what)
+    return limit.spent(estimated, cost.whole(program), what=what)

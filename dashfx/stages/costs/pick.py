@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from dashfx.ops import decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of
 from dashfx.stages.costs.drops import measured_drops
-from dashfx.stages.costs.limits import choices_of, limited, spent
+from dashfx.stages.costs.limits import choices_of, fixed, limited, spent
+from dashfx.stages.costs.mixtures import has_mixtures, mixtures_of, model_with, run_of
 from dashfx.stages.export import metadata, write_onnx
 from dashfx.stages.files.precise import precise
-from dashfx.stages.reopen import mixtures_of
+from dashfx.stages.reopen import searched_of
+from dashfx.stages.retrain import specialised
 from dashfx.supernet import lower
 
 
@@ -87,8 +89,7 @@ def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None, 
         ConfigError: no choice holds the budgets, or no data to measure what int8 costs.
     """
     run, supernet, training = mixtures_of(folder, data)
-    options = run.config.search.model_copy(update={"budgets": tuple(budgets)})
-    run = limited(run.with_config(run.config.model_copy(update={"search": options})), supernet, int8=int8)
+    run = limited(asking(run, budgets), supernet, int8=int8)
     if int8 and run.limits is not None:
         run = replace(run, limits=_priced(run, supernet, run.limits))
     genotype = training.rule.within(sites_of(supernet), run.limits)
@@ -122,3 +123,52 @@ def _priced(run: Run, supernet: nn.Module, limits: Limits) -> Limits:
             "say where they are by --data"
         )
     return replace(limits, drops=measured_drops(run, supernet))
+
+
+def asking(run: Run, budgets: Sequence[str]) -> Run:
+    """The run with these budgets in the place of its own."""
+    options = run.config.search.model_copy(update={"budgets": tuple(budgets)})
+    return run.with_config(run.config.model_copy(update={"search": options}))
+
+
+def repicked(
+    folder: str | Path, budgets: Sequence[str], data: str | None = None, known: Genotype | None = None
+) -> tuple[nn.Module, Genotype]:
+    """An earlier run's choice, or where that costs more than the budgets allow another one that its mixtures prefer.
+
+    Args:
+        known: what this has come to before.
+
+    Returns:
+        the lowered model as the search left it, and the choice.
+
+    Raises:
+        ConfigError: no choice holds, or the run's own does not and has no mixtures to choose another from.
+    """
+    before = known or searched_of(folder)
+    over = [] if known else [each for each in reported(folder, budgets, data, before) if not each.held]
+    if over and has_mixtures(folder):
+        found = picked(folder, budgets, data)
+        return found.model, found.genotype
+    if over:
+        raise ConfigError(
+            f"{folder}: {over[0].sentence}; it has no trained mixtures to choose again from, so search with "
+            f"--max {over[0].budget}"
+        )
+    return model_with(folder, before, data), before
+
+
+def reported(folder: str | Path, budgets: Sequence[str], data: str | None, genotype: Genotype) -> tuple[Spent, ...]:
+    """What a choice for an earlier run's model costs beside budgets, untrained."""
+    run = asking(run_of(folder, data), budgets)
+    return spent(fixed(run, genotype), genotype, specialised(run.silent().for_retraining(), genotype))
+
+
+def held_to(run: Run, genotype: Genotype, budgets: Sequence[str]) -> Callable[[nn.Module, Path], tuple[Spent, ...]]:
+    """What tells a finished model and its ONNX file beside a run's budgets and further ones.
+
+    Raises:
+        ConfigError: a budget that names no cost or limit.
+    """
+    known = fixed(asking(run, [*dict.fromkeys((*run.config.search.budgets, *budgets))]), genotype)
+    return lambda model, path: spent(known, genotype, model, path)

@@ -86,7 +86,7 @@ def members_of(decision: Decision) -> list[Training]:
     """
     rivals = [each for each in decision.trained if each.model is not None and may_be_averaged(each.finalist)]
     limits = decision.run.limits
-    held = [each for each in rivals if limits is None or limits.hold(each.finalist.genotype)]
+    held = [each for each in rivals if limits is None or limits.held(each.finalist.genotype)]
     found: list[Training] = []
     for training in ranked(decision.run, [one for each in held or rivals for one in trainings_of(decision.run, each)]):
         if not any(same_weights(training.model, other.model) for other in found):

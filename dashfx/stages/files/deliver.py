@@ -12,10 +12,12 @@ from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
 from dashfx.run.folder import write_text
 from dashfx.run.outcome.ensemble import Ensemble
+from dashfx.run.outcome.front import Front
 from dashfx.run.result import Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details, metric_of
+from dashfx.stages.costs.front import site_times
 from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
 from dashfx.stages.files.complete import complete
@@ -27,7 +29,11 @@ from dashfx.stages.search import agreement_of
 
 
 def delivered(
-    decision: Decision, standings: Sequence[Standing], skips: Iterable[Skip], ensemble: Ensemble | None = None
+    decision: Decision,
+    standings: Sequence[Standing],
+    skips: Iterable[Skip],
+    ensemble: Ensemble | None = None,
+    front: Front | None = None,
 ) -> Result:
     """The model that is kept, with its files in the run's folder, and the finalists beside it."""
     run, kept = decision.run, decision.kept
@@ -39,6 +45,7 @@ def delivered(
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
     small = int8(run, onnx_valid, genotype, model)
     half = fp16(run)
+    path = small.file.path if small.file and small.genotype.bits else report.path if report else None
     complete(run, model)
     result = Result(
         small.genotype,
@@ -58,7 +65,9 @@ def delivered(
         files=compared_files(run, onnx_valid, small.file, half),
         tuned=decision.tuned,
         ensemble=ensemble,
-        budgets=spent(run, small.genotype, model, small.file.path if small.file else None),
+        front=front,
+        site_times=site_times(run, genotype, decision.sites),
+        budgets=spent(run, small.genotype, model, path),
         **details(run, model),
     )
     if result.outcome:

@@ -142,7 +142,7 @@ def _anew(drafts: Drafts, genotype: Genotype, limits: Limits, costs: Costs) -> d
     tried: dict[Draft, float] = {}
     planned = replace(limits, drops=_drops(drafts, limits))
     for _ in range(ROUNDS):
-        settled = planned.held(genotype)
+        settled = planned.settled(genotype)
         if settled is None:
             break
         draft = drafts.draft(settled.bits)

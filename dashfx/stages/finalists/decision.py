@@ -112,7 +112,7 @@ def _plainness(each: Trained) -> tuple[int, bool]:
 
 def _within_budgets(run: Run, rivals: list[Trained]) -> list[Trained]:
     """Those whose genotype holds all budgets; all of them where none does."""
-    held = [run.limits is None or run.limits.hold(each.finalist.genotype) for each in rivals]
+    held = [run.limits is None or run.limits.held(each.finalist.genotype) for each in rivals]
     if all(held) or not any(held):
         return rivals
     for each in [each for each, holds in zip(rivals, held, strict=True) if not holds]:

@@ -2,6 +2,7 @@
 
 from dashfx.strategies.rules.argmax import Argmax
 from dashfx.strategies.rules.base import ScoreRule, SelectionRule
+from dashfx.strategies.rules.best_of import BestOf
 from dashfx.strategies.rules.contribution import Contribution
 from dashfx.strategies.rules.controls import RandomChoice, Untouched
 from dashfx.strategies.rules.energy import Energy
@@ -13,11 +14,13 @@ RULES: dict[str, type[SelectionRule]] = {
     "energy": Energy,
     "random": RandomChoice,
     "perturbation": Perturbation,
+    "best-of": BestOf,
 }
 
 __all__ = [
     "RULES",
     "Argmax",
+    "BestOf",
     "Contribution",
     "Energy",
     "Perturbation",

@@ -46,9 +46,9 @@ class SelectionRule(ABC):
         found = self.judged_by(judge, sites) if judge else self.select(sites)
         if limits is None:
             return found
-        if (held := limits.held(found)) is not None:
+        if (held := limits.settled(found)) is not None:
             return held
-        best = limits.best(self.preferred(sites), decisions_of(sites))
+        best = limits.chosen(self.preferred(sites), decisions_of(sites))
         return replace(best, rule=f"{found.rule} within {limits}")
 
     @torch.no_grad()
@@ -105,3 +105,12 @@ def _best(group: Sequence[str], sites: Mapping[str, AggConv], scores: Mapping[st
     rows = [dict(zip(sites[name].candidates, scores[name].tolist(), strict=True)) for name in group]
     known = {c: [row[c] for row in rows if math.isfinite(row[c])] for c in alive(sites[first])}
     return max(known, key=lambda c: (len(known[c]), sum(known[c])))
+
+
+def one_hot(sites: Mapping[str, AggConv], genotype: Genotype) -> dict[str, Tensor]:
+    """Coefficients (n_candidates,) a site: one for the genotype's choice."""
+    coefficients = {}
+    for name, site in sites.items():
+        coefficients[name] = torch.zeros_like(site.alpha.detach())
+        coefficients[name][site.candidates.index(genotype[name])] = 1.0
+    return coefficients

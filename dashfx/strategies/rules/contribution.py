@@ -19,5 +19,5 @@ class Contribution(ScoreRule):
     name: ClassVar[str] = "contribution"
 
     def scores(self, aggconv: AggConv) -> Tensor:
-        norms = torch.stack([weight.norm() for weight in aggconv.weights])
+        norms = torch.stack([kernel.norm() for kernel in aggconv.own_kernels()])
         return aggconv.coefficients() * norms

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from dashfx.blackbox.genomes import GenotypeSpace
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import TRIES, Limits, first_held
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.strategies.limited import Limited
@@ -33,10 +33,11 @@ class RandomChoice(SelectionRule):
     def within(self, sites: Mapping[str, AggConv], limits: Limits | None, judge: Judge | None = None) -> Genotype:
         """The first draw that costs no more than the limits allow."""
         found, generator = self.select(sites), torch.Generator().manual_seed(self.seed)
-        if limits is None or limits.hold(found):
+        if limits is None or limits.held(found):
             return found
         space = Limited(GenotypeSpace.of(sites), limits)
-        return Genotype(space.sample(generator), f"{found.rule} within {limits}")
+        draws = (space.sample(generator) for _ in range(TRIES))
+        return Genotype(first_held(draws, limits), f"{found.rule} within {limits}")
 
 
 @dataclass(frozen=True)

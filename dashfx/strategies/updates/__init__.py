@@ -9,9 +9,12 @@ from dashfx.strategies.updates.amended import Amended
 from dashfx.strategies.updates.base import Update
 from dashfx.strategies.updates.expgrad import expgrad
 from dashfx.strategies.updates.first_order import FirstOrder
+from dashfx.strategies.updates.frank_wolfe import frank_wolfe
 from dashfx.strategies.updates.normalised import Normalised
 from dashfx.strategies.updates.one_level import OneLevel
+from dashfx.strategies.updates.projected import Projected
 from dashfx.strategies.updates.relaxed import Relaxed
+from dashfx.strategies.updates.sandwich import Sandwich
 from dashfx.strategies.updates.unrolled import Unrolled
 
 UPDATES: dict[str, type[Update]] = {
@@ -21,20 +24,32 @@ UPDATES: dict[str, type[Update]] = {
     "amended": Amended,
     "relaxed": Relaxed,
     "normalised": Normalised,
+    "projected": Projected,
+    "sandwich": Sandwich,
 }
-ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adam": adam, "expgrad": expgrad}
+ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "expgrad": expgrad,
+    "frank-wolfe": frank_wolfe,
+}
+OF_SIMPLEX = ("expgrad", "frank-wolfe")  # those that move coefficients in the place of logits
 
 __all__ = [
     "ALPHA_OPTIMISERS",
+    "OF_SIMPLEX",
     "UPDATES",
     "Amended",
     "FirstOrder",
     "Normalised",
     "OneLevel",
+    "Projected",
     "Relaxed",
+    "Sandwich",
     "Unrolled",
     "Update",
     "adam",
     "expgrad",
+    "frank_wolfe",
     "sgd",
 ]

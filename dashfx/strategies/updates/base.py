@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 
 class Update(ABC):
-    """How weights and architecture parameters share a training step."""
+    """How weights and architecture parameters share a training step.
+
+    Attributes:
+        uses_held_out: whether it is given batches of a share of the training part that the weights never see.
+        moves_mixtures: whether architecture parameters learn, so that a rule has something to read.
+        needs_budgets: whether it does nothing without a budget.
+    """
 
     uses_held_out: ClassVar[bool] = False
+    moves_mixtures: ClassVar[bool] = True
+    needs_budgets: ClassVar[bool] = False
 
     def begin(self, engine: Engine) -> None:
         """Look at the model before anything is trained.

@@ -12,7 +12,10 @@ import onnx
 import pytest
 
 from dashfx.cli.main import run
+from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
+from dashfx.space import Candidate
+from dashfx.stages.costs.pick import repicked
 
 NET = """
 import torch.nn as nn
@@ -55,7 +58,12 @@ def test_the_run_tells_of_its_budgets(user: Path) -> None:
     assert latency["cost"] == "latency" and 0 < latency["measured"] < 9 and latency["sentence"] in facts["notes"]
     assert params["sentence"] in Path("run/report.html").read_text()
     entries = json.loads(Path("run/latency.json").read_text()).values()
-    assert len(entries) == 2 * 4 + 1 and "the untouched model" in {entry["layer"] for entry in entries}
+    whole = [entry["layer"] for entry in entries if entry["layer"].startswith("the model with")]
+    assert (
+        len(entries) == 2 * 4 + 1 + len(whole)
+        and len(whole) >= 6
+        and "the untouched model" in {entry["layer"] for entry in entries}
+    )
 
 
 def test_another_point_without_another_search(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +111,45 @@ def test_a_front_of_choices(user: Path, capsys: pytest.CaptureFixture[str]) -> N
     costs, scores = ([float(row[place]) for row in rows if row[0].isdigit()] for place in (0, 1))
     assert costs == sorted(costs) and costs[0] == OWN and scores == sorted(scores)
     assert sorted(Path("run").iterdir()) == before
+
+
+def test_an_export_tells_what_its_file_costs(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "run", "--out", "again.onnx", "--max", "macs=9M", "size=1B"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"budget params={OWN}: the model has {OWN}, held" in said and "budget latency=9s: the model has" in said
+    assert "budget macs=9M: the model has" in said
+    assert f"budget size=1B: the model has {4 * OWN} B" in said and "missed by" in said  # of the file's own weights
+    assert run(["export", "run/load_model.py", "--out", "again.onnx", "--max", "macs=9M"]) == 2
+    assert "--max with run/load_model.py" in " ".join(capsys.readouterr().err.split())
+    assert run(["export", "run", "--out", "never.onnx", "--max", "macs"]) == 2 and not Path("never.onnx").exists()
+
+
+def test_a_retraining_tells_and_keeps_to_budgets(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--epochs", "1", "-q"]
+    assert run(["retrain", "run", "--out", "second", *short]) == 0
+    params, latency = json.loads(Path("second/result.json").read_text())["budgets"]
+    assert params["held"] and params["measured"] == OWN and latency["cost"] == "latency"
+    own = Genotype.load("run/genotype.json")
+    loose, tight = ["--max", f"params={OWN + 8}"], ["--max", f"params={OWN - 1}"]
+    assert run(["retrain", "run", "--out", "third", *loose, *short]) == 0
+    assert Genotype.load("third/genotype.json") == own
+    assert run(["retrain", "run", "--out", "third", *loose, "--resume", *short]) == 0
+    assert run(["retrain", "run", "--out", "fourth", *tight, *short]) == 2 and not Path("fourth").exists()
+    assert f"the least that this model and space can have is {OWN}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_retraining_chooses_again_where_its_choice_costs_too_much(
+    user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = Genotype({name: Candidate(5) for name in ("0", "2")})
+    monkeypatch.setattr("dashfx.stages.costs.pick.searched_of", lambda folder: wide)
+    _, found = repicked("run", [f"params={OWN + 8}"])
+    assert found != wide and found["2"].taps == 3
+    assert repicked("run", ["params=1k"])[1] == wide
+    assert repicked("run", [f"params={OWN}"], known=wide)[1] == wide  # of a run that is resumed
+    monkeypatch.setattr("dashfx.stages.costs.pick.has_mixtures", lambda folder: False)
+    with pytest.raises(ConfigError, match=r"missed by .* no trained mixtures to choose again from, so search with"):
+        repicked("run", [f"params={OWN + 8}"])
 
 
 @pytest.mark.parametrize(

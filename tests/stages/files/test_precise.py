@@ -51,7 +51,7 @@ def limits(most: float, names: Iterable[str] = NAMES) -> Limits:
     """Each conv costs 2 in float and 1 in int8."""
     costs, small = ({name: {K3: cost} for name in names} for cost in (2.0, 1.0))
     own, own_int8 = (dict.fromkeys(names, cost) for cost in (2.0, 1.0))
-    return Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8, small),))
+    return Limits((Limit(read_budget("params=1"), most, 0.0, own, costs, own_int8=own_int8, int8=small),))
 
 
 def genotype(*bits: str) -> Genotype:
@@ -147,9 +147,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dashfx.run
     folder = tmp_path_factory.mktemp("run") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder.parent))
-        patch.setattr("dashfx.cost.latency_model._measured", lambda program: latency())
-        patch.setattr("dashfx.cost.latency_model.latencies", lambda models, x: [latency() for _ in models])
-        patch.setattr("dashfx.cost.latency_model.int8_latencies", lambda models, x: [latency() for _ in models])
+        patch.setattr("dashfx.cost.latency.model._measured", lambda program: latency())
+        patch.setattr("dashfx.cost.latency.model.latencies", lambda models, x: [latency() for _ in models])
+        patch.setattr("dashfx.cost.latency.model.int8_latencies", lambda models, x: [latency() for _ in models])
         return folder, dashfx.search(Wide, toy_data(), out=folder, config=CONFIG)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import convert_to_fp32
@@ -17,16 +15,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dashfx.config.search import SearchConfig
+from dashfx.cost.budgets import Limits
 from dashfx.data import Data
-from dashfx.errors import ConfigError, TrainingError, did_you_mean
 from dashfx.ops import AggConv, sites_of
+from dashfx.ops.mixture import Sampled
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
-from dashfx.ops.ties import alike, logits_of
+from dashfx.ops.ties import logits_of
 from dashfx.plugins import find
-from dashfx.strategies.derivatives import Derivatives
-from dashfx.strategies.monitors import Context, Drop, Monitor, Rollback, Set, Stop, monitors_of
+from dashfx.strategies.engine.changes import Changing
+from dashfx.strategies.engine.held_out import hold_out
+from dashfx.strategies.monitors import Context, Monitor, monitors_of
 from dashfx.strategies.terms import ExpectedCost, Moment, Part, Term
 from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.frank_wolfe import FrankWolfe
 from dashfx.task import Task
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.train.fit import Batch, derive_seed
@@ -35,14 +36,8 @@ from dashfx.train.progress import Epoch
 from dashfx.train.recipe import make_optimiser
 from dashfx.train.schedule import fade
 
-# Options that a monitor may change while the search goes on: those that are read again at every epoch or step.
-CHANGEABLE = (
-    *("epochs", "batch_size", "fraction", "lr", "lr_rest", "weight_decay", "momentum", "clip"),
-    *("alpha_lr", "warmup", "fade", "cost_weight"),
-)
 
-
-class Engine(Derivatives):
+class Engine(Changing):
     """Trains a supernet for the fit loop and offers updates, terms and monitors what they need.
 
     Its parts are copies of those given: what they remember belongs to this search, and to its checkpoints.
@@ -52,10 +47,10 @@ class Engine(Derivatives):
         weights: the sites' own weights and biases, those that candidates were given.
         rest: the other parameters that learn, at `search.lr_rest` of the rate; none with `search.freeze` "unsearched".
         warm: whether the warm-up is over, so that architecture parameters move.
+        limits: what the chosen model may cost; None where there is no budget.
         holds_out: whether a share of the training part is held out from the weights.
     """
 
-    config: SearchConfig
     keeps_best = False  # the search goes on from its last epoch: the mixture that was best is not the one it settled on
 
     def __init__(
@@ -68,8 +63,9 @@ class Engine(Derivatives):
         relaxation: Relaxation | None = None,
         monitors: Iterable[Monitor] = (),
         terms: Iterable[Term] = (),
+        limits: Limits | None = None,
     ) -> None:
-        self.task, self.config, self.accelerator = task, config, accelerator
+        self.task, self.config, self.accelerator, self.limits = task, config, accelerator, limits
         self.update = copy.deepcopy(update)
         self.sites = sites_of(supernet)
         self.relaxation: Relaxation = copy.deepcopy(relaxation) or SoftGumbel(*config.tau)
@@ -77,12 +73,8 @@ class Engine(Derivatives):
         self._cost = ExpectedCost(config.cost, config.cost_weight)  # the shorthand of `search.cost`
         self._terms: list[Term] = [self._cost, *copy.deepcopy([*terms])]
         self.holds_out = self.update.uses_held_out or any(monitor.uses_held_out for monitor in self._monitors)
-        self.ring = max((monitor.ring for monitor in self._monitors), default=0)
-        self._whole = {name: _outline(site) for name, site in self.sites.items()} if self.ring else {}
-        self._given, self._changes = config, dict[str, float]()
-        self._back: Rollback | None = None
-        self._returns: list[tuple[int, dict[str, float]]] = []
-        self.model = spread(supernet, accelerator)
+        self._begin_changes()
+        self.model = spread(supernet, accelerator, self.relaxation.sampled)
         self._take_parameters()
         self._generator = torch.Generator(device=accelerator.device)
         self._held_out: Iterator[Batch] | None = None
@@ -108,6 +100,8 @@ class Engine(Derivatives):
         weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
         self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
+        if isinstance(alphas, FrankWolfe):
+            alphas.attach(self)
         self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
         self.relaxation.attach(self)
         for term in self._terms:
@@ -122,6 +116,11 @@ class Engine(Derivatives):
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         return {"weights": self._weight_optimiser, "alphas": self._alpha_optimiser}
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Of the noise, seeded anew for every epoch, alike in all processes."""
+        return self._generator
 
     # ---- what updates call ---------------------------------------------------------------------------------------
 
@@ -143,14 +142,15 @@ class Engine(Derivatives):
     ) -> Tensor:
         """The loss of a batch as a function of weights and coefficients; those not given are the supernet's own.
 
-        The search's terms are part of it, such as the penalty on the expected cost.
+        The search's terms are part of it, such as the penalty on the expected cost. Where coefficients are drawn here,
+        by a relaxation that samples, each site computes one candidate alone.
 
         Args:
             part: what its gradient is to move; terms of the other part are left out.
         """
         x, y = batch
-        coef = self.coefficients() if coef is None else coef
-        with mixing(self.sites, coef), self.accelerator.autocast():
+        sampled, coef = coef is None and self.relaxation.sampled, self.coefficients() if coef is None else coef
+        with mixing(self.sites, sampled_of(coef) if sampled else coef), self.accelerator.autocast():
             output = self.model(x) if params is None else functional_call(self.model, dict(params), (x,))
             loss = self.task.loss(convert_to_fp32(output), y)
         for term in self._terms:
@@ -158,12 +158,20 @@ class Engine(Derivatives):
                 loss = loss + term.weight * term(Moment(self, batch, output, coef, part))
         return loss
 
+    def answer(self, x: Tensor, coef: Mapping[str, Tensor]) -> Tensor:
+        """The output with these coefficients, in full precision."""
+        with mixing(self.sites, coef):
+            return self.call(x)
+
     def zero_grad(self) -> None:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
 
-    def step_weights(self, loss: Tensor) -> None:
-        """Descend on the weights; also leaves gradients on the architecture parameters."""
+    def step_weights(self, loss: Tensor | None = None) -> None:
+        """Descend on the weights, with the gradients that they hold where no loss is given.
+
+        A loss also leaves gradients on the architecture parameters.
+        """
         self.descend(loss, self._weight_optimiser, [*self.weights, *self.rest])
 
     def step_alphas(self) -> None:
@@ -232,84 +240,33 @@ class Engine(Derivatives):
         return {n: (float(top.values), str(self.sites[n].candidates[int(top.indices)])) for n, top in tops.items()}
 
     def finished(self, epoch: int, history: Sequence[Epoch] = ()) -> str | None:
-        """Do what the monitors ask for: candidates leave, options change, the search goes back, or it stops."""
+        """Tell terms and monitors of the epoch, and do what the monitors ask for."""
         for term in self._terms:
             term.after_epoch(self)
         settled = epoch - max(self.config.warmup, self.config.fade) * self.config.epochs
         ctx = Context(self.sites, epoch, self.warm, settled, self, history)
-        actions = [action for monitor in self._monitors for action in monitor.on_epoch(ctx)]
-        stop = next((action.reason for action in actions if isinstance(action, Stop)), None)
-        back = next((action for action in actions if isinstance(action, Rollback)), None)
-        if back is not None and stop is None:
-            self._plan_return(back)
-            return None
-        drops = [action for action in actions if isinstance(action, Drop)]
-        gone = {(name, drop.candidate) for drop in drops for name in alike(self.sites, drop.site)}
-        for name in sorted({name for name, _ in gone}):
-            candidates = self.sites[name].candidates
-            self.keep(name, [i for i, candidate in enumerate(candidates) if (name, candidate) not in gone])
-        self.change({action.option: action.value for action in actions if isinstance(action, Set)})
-        return stop
+        return self.act([action for monitor in self._monitors for action in monitor.on_epoch(ctx)])
 
-    def _plan_return(self, back: Rollback) -> None:
-        taken = (back.epoch, dict(back.changes))
-        if taken in self._returns:
-            raise TrainingError(
-                f"a monitor goes back to epoch {back.epoch} again with the same changes ({taken[1] or 'none'}), "
-                "so the search would not end; let it change an option, or stop"
-            )
-        self._returns.append(taken)
-        self._back = back
+    def fork(self, kept: Mapping[str, Sequence[int]] | None = None) -> Engine:
+        """A search of its own that goes on from here: all that this one has learned and remembers is copied.
 
-    def goes_back(self) -> int | None:
-        return self._back.epoch if self._back else None
-
-    def go_back(self, state: Mapping[str, Any]) -> None:
-        """What monitors remember and how often the search went back stay; all else is as it was."""
-        assert self._back is not None
-        monitors, returns = copy.deepcopy([monitor.state_dict() for monitor in self._monitors]), self._returns
-        for name, outline in self._whole.items():
-            vars(self.sites[name]).update(_copied(outline))  # candidates that have left since are there again
-        self.load_state_dict({**state, "monitors": monitors, "returns": returns})
-        self.change(self._back.changes)
-        self._back = None
-
-    def change(self, changes: Mapping[str, float]) -> None:
-        """Other options from here on; the optimisers go on with what they knew.
-
-        Raises:
-            ConfigError: an option that a search cannot change on its way, or a value that it cannot have.
+        Args:
+            kept: site name -> the candidates that it goes on with, by place; all of a site that is not named.
         """
-        if not changes:
-            return
-        for name in changes:
-            if name not in CHANGEABLE:
-                raise ConfigError(
-                    f"a monitor sets search.{name}{did_you_mean(name, CHANGEABLE)}, which is settled when a search "
-                    f"begins; it may set {', '.join(CHANGEABLE)}"
-                )
-        known = self._known()
-        self._take_changes({**self._changes, **changes})
-        self._renew(known)
-
-    def _take_changes(self, changes: Mapping[str, float]) -> None:
-        self._changes = dict(changes)
-        self.config = type(self._given).parse({**self._given.model_dump(), **changes})
-        self._cost.weight = self.config.cost_weight
+        own = self._monitors[len(monitors_of(self._given)) :]
+        model = copy.deepcopy(self.plain)
+        child = Engine(model, self.task, self._given, self.accelerator, self.update, self.relaxation, own, self.terms)
+        child.load_state_dict(copy.deepcopy(self.state_dict()))
+        child._generator.set_state(self._generator.get_state())
+        child.warm, child.holds_out, child._seed = self.warm, self.holds_out, self._seed
+        child.model.train(self.model.training)
+        for name, indices in (kept or {}).items():
+            child.keep(name, indices)
+        return child
 
     def decisions(self) -> Iterable[Tensor]:
         """The architecture parameters, and which candidates are left."""
         return (each for site in self.sites.values() for each in (site.alpha, site.mask, site.kept))
-
-    def keep(self, name: str, indices: Sequence[int]) -> None:
-        """Only these candidates of a site stay; the optimisers go on with what they knew of them."""
-        site, before, known = self.sites[name], self.sites[name].alpha, self._known()
-        site.keep(indices)
-        moments = known["alphas"].pop(before, {})
-        known["alphas"][site.alpha] = {
-            k: v[list(indices)] if isinstance(v, Tensor) and v.ndim else v for k, v in moments.items()
-        }
-        self._renew(known)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -337,23 +294,6 @@ class Engine(Derivatives):
                 part.load_state_dict(own)
         self._returns = [(epoch, dict(changes)) for epoch, changes in state.get("returns", ())]
 
-    def _known(self) -> dict[str, dict[Tensor, Any]]:
-        """What the optimisers know of each parameter."""
-        return {name: dict(optimiser.state) for name, optimiser in self.optimisers.items()}
-
-    def _renew(self, known: Mapping[str, Mapping[Tensor, Any]] | None = None) -> None:
-        """Wrapper and optimisers for the parameters that there are now: both know only those that they were made of.
-
-        Args:
-            known: what the new optimisers go on with.
-        """
-        if self.accelerator.num_processes > 1:
-            self.model = spread(self.plain, self.accelerator)
-        self._take_parameters()
-        for name, state in (known or {}).items():
-            for group in self.optimisers[name].param_groups:
-                self.optimisers[name].state.update({p: state[p] for p in group["params"] if state.get(p)})
-
     def _next_held_out(self) -> Batch:
         """The next batch of the held-out share, round and round."""
         while True:
@@ -367,9 +307,15 @@ class Engine(Derivatives):
             self._held_out = None
 
 
+def sampled_of(coef: Mapping[str, Tensor]) -> dict[str, Sampled]:
+    """Of each site the candidate of the largest coefficient; the host waits for all sites once."""
+    places = torch.stack([row.detach().argmax() for row in coef.values()]).tolist()
+    return {name: Sampled.of(row, place) for (name, row), place in zip(coef.items(), places, strict=True)}
+
+
 @contextmanager
-def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, every site mixes with the given coefficients instead of drawing its own."""
+def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor | Sampled | int]) -> Iterator[None]:
+    """Inside, every site mixes with the given coefficients, or computes one candidate, instead of drawing its own."""
     for name, site in sites.items():
         site.given = coef[name]
     try:
@@ -377,23 +323,3 @@ def mixing(sites: Mapping[str, AggConv], coef: Mapping[str, Tensor]) -> Iterator
     finally:
         for site in sites.values():
             site.given = None
-
-
-def hold_out(data: Data, share: float) -> tuple[Data, Data]:
-    """The data with a share of its train part taken out, and with that share as its train part; records stay whole."""
-    train, records = data.train, data.train.units
-    units = np.arange(len(train)) if records is None else np.unique(records)
-    order = units[np.random.default_rng(derive_seed("held-out", len(train))).permutation(len(units))]
-    cut = min(max(1, round(share * len(order))), len(order) - 1)
-    rows = [each if records is None else np.flatnonzero(np.isin(records, each)) for each in (order[cut:], order[:cut])]
-    kept, held = (replace(data, train=train.subset(each)) for each in rows)
-    return kept, held
-
-
-def _outline(site: AggConv) -> dict[str, Any]:
-    """A site's attributes as they are now: `AggConv.keep` puts others in their place and changes none."""
-    return _copied(vars(site))
-
-
-def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in attributes.items()}

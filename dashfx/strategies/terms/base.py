@@ -1,16 +1,13 @@
-"""Loss terms: what a search adds to the task's loss, each with its weight, such as the penalty on the expected cost."""
+"""Term, the base: what a search adds to the task's loss, with its weight, and what it sees of a step."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
-
-from dashfx.cost.counts import expected_cost
-from dashfx.plugins import find
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -64,25 +61,3 @@ class Term(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what `state_dict` gave."""
-
-
-@dataclass
-class ExpectedCost(Term):
-    """The mean over the sites of the cost that their mixtures can be expected to have.
-
-    Args:
-        cost: the name of a cost, or `file.py:Class`.
-    """
-
-    cost: str = "span"
-    weight: float = 0.1
-    table: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def begin(self, engine: Engine) -> None:
-        self.table = find("cost", self.cost).in_loss(engine.sites)
-
-    def __call__(self, now: Moment) -> Tensor:
-        return expected_cost(self.table, now.coef)
-
-
-TERMS: dict[str, type[Term]] = {"expected-cost": ExpectedCost}

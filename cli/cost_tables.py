@@ -1,0 +1,57 @@
+"""Tables of what models cost: the front of a search, and its choices after a retraining each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from dashfx.cli import options, render
+from dashfx.cli.tables import table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dashfx.config.run import RunConfig
+    from dashfx.genotype import Genotype
+    from dashfx.run.outcome.front import Front
+    from dashfx.run.result import Result
+
+
+def front(found: Front, metric: str) -> Table:
+    """Choices from the cheapest on, with what each costs and is worth untrained."""
+    untrained = f"{metric}, untrained"
+    made = table(
+        f"front over {found.cost}", found.cost, untrained, "kernel and dilation", numbers=(found.cost, untrained)
+    )
+    for each in found.points:
+        made.add_row(each.said, f"{each.valid:.4g}", "; ".join(f"{name} {c}" for name, c in each.genotype.items()))
+    return made
+
+
+def retrained(results: Sequence[Result], found: Front, metric: str) -> Table:
+    """The same choices after a retraining each, with the folder of each."""
+    head = ("folder", found.cost, f"{metric}, validation", f"{metric}, test")
+    made = table("front, retrained", *head, numbers=head[1:])
+    for result, point in zip(results, found.points, strict=True):
+        made.add_row(str(result.folder), point.said, f"{result.valid:.4g}", f"{result.test:.4g}")
+    return made
+
+
+def retrain_front(result: Result, folder: Path, settings: RunConfig, resume: bool, quiet: bool) -> list[Result]:
+    """A run's folder for each choice of the front, in `front/1` and so on; those that are there already are resumed."""
+    from dashfx.pipeline import retrain_genotype
+    from dashfx.stages.costs.points import retrained_points
+
+    network, source = options.given(settings.model, options.NO_MODEL), options.given(settings.data, options.NO_DATA)
+    assert result.front is not None  # the caller has seen one
+    with render.progress(quiet) as progress:
+
+        def retrain(choice: Genotype, start: nn.Module | None, config: RunConfig, out: Path, again: bool) -> Result:
+            return retrain_genotype(
+                network, source, choice, start=start, out=out, config=config, observer=progress, resume=again
+            )
+
+        return retrained_points(folder, result.front, retrain, resume)

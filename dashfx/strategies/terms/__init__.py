@@ -1,0 +1,10 @@
+"""Loss terms, one a file: what a search adds to the task's loss, each with its weight."""
+
+from dashfx.strategies.terms.base import Moment, Part, Term
+from dashfx.strategies.terms.cost_log import CostLog
+from dashfx.strategies.terms.cost_power import CostPower
+from dashfx.strategies.terms.expected_cost import ExpectedCost
+
+TERMS: dict[str, type[Term]] = {"expected-cost": ExpectedCost, "cost-power": CostPower, "cost-log": CostLog}
+
+__all__ = ["TERMS", "CostLog", "CostPower", "ExpectedCost", "Moment", "Part", "Term"]
