@@ -100,7 +100,9 @@ def test_bits_of_kernels_that_are_settled(seed: int) -> None:
 
 def test_a_loose_budget_leaves_all_in_float_and_the_kernels_as_they_are_preferred() -> None:
     limits, scores = drawn(1)
-    loose = Limits(tuple(Limit(e.budget, 1e12, e.rest, e.own, e.costs, e.own_int8, e.int8) for e in limits.each))
+    loose = Limits(
+        tuple(Limit(e.budget, 1e12, e.rest, e.own, e.costs, own_int8=e.own_int8, int8=e.int8) for e in limits.each)
+    )
     found = loose.best(scores)
     assert dict(found) == {name: max(row, key=row.__getitem__) for name, row in scores.items()} and not found.bits
 
@@ -117,7 +119,7 @@ def test_of_bits_that_hold_those_of_the_least_error_are_chosen() -> None:
 
 def test_what_has_said_its_bits_is_held_to_them() -> None:
     own, small = {"a": 2.0}, {"a": {KERNELS[0]: 1.0}}
-    limit = Limit(read_budget("params=1"), 1.5, 0.0, own, {"a": {KERNELS[0]: 2.0}}, {"a": 1.0}, small)
+    limit = Limit(read_budget("params=1"), 1.5, 0.0, own, {"a": {KERNELS[0]: 2.0}}, own_int8={"a": 1.0}, int8=small)
     limits, genotype = Limits((limit,)), Genotype({"a": KERNELS[0]})
     assert limits.hold(genotype) and limits.hold(genotype.with_bits({"a": 8})) and limits.hold({"a": KERNELS[0]})
     assert not limits.hold(Genotype({"a": KERNELS[0]}, bits={"b": 8}))
