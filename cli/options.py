@@ -359,7 +359,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "refit": ("finalists.refit", _as_it_is),
     "ensemble": ("ensemble.count", _as_it_is),
     "distil": ("ensemble.distil", _as_it_is),
-    "int8": ("export.int8", _as_it_is),
-    "preprocess": ("export.preprocess", _as_it_is),
-    "postprocess": ("export.postprocess", _as_it_is),
+    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "fp16", "preprocess", "postprocess")},
 }

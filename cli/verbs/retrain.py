@@ -38,6 +38,7 @@ def retrain(
     folds: finalist_options.Folds = None,
     refit: finalist_options.Refit = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     tensorboard: options.TensorBoard = False,

@@ -12,6 +12,7 @@ from dashfx.cli import (
     cost_options,
     cost_tables,
     export_options,
+    file_tables,
     finalist_options,
     finalist_tables,
     front_tables,
@@ -93,6 +94,7 @@ def search(
     ensemble: finalist_options.Ensemble = None,
     distil: finalist_options.Distil = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     workers: options.TrainingWorkers = None,
@@ -165,6 +167,10 @@ def show_result(result: Result, folder: Path) -> None:
         render.show(result.ensemble.sentence(result.task.metric_name))
     if result.int8:
         render.show(f"int8: {result.int8}")
+    if result.fp16:
+        render.show(f"fp16: {result.fp16}")
+    if result.files:
+        render.show(file_tables.compared(result))
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
 

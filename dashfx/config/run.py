@@ -88,6 +88,9 @@ class ExportConfig(Strict):
         tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
         layout: "auto" rewrites the graph of the file where that is measured to be faster.
         int8: also write an int8 file, `model.int8.onnx`, where it is smaller or faster and good enough.
+        finetune: where some of it would lose too much in int8, epochs of training with it as in int8; the float file
+            keeps its weights.
+        fp16: also write a file in half precision for GPUs, `model.fp16.onnx`, with float32 inputs and outputs.
         preprocess: also write `model.complete.onnx`, which takes raw rows: the graph scales, lays out and normalises.
         postprocess: also write it, with probabilities and labels in place of scores.
         max_drop: how much worse the int8 file's metric on the validation part may be, in its units; by default one
@@ -99,6 +102,8 @@ class ExportConfig(Strict):
     tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
     layout: Literal["auto", "off"] = "auto"
     int8: bool = False
+    finetune: int = Field(0, ge=0)
+    fp16: bool = False
     preprocess: bool = False
     postprocess: bool = False
     max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)

@@ -127,6 +127,16 @@ class Quantiser:
             )
 
 
+def in_int8(path: Path, rows: Tensor) -> Path:
+    """A file beside `path` with all of its convs and matrix products in int8, ranges told from `rows`."""
+    folder = path.with_suffix(".int8")  # of its own: ranges that another file left would be taken for this one's
+    folder.mkdir()
+    quantiser = Quantiser(path, folder, rows)
+    if not quantiser.sites:
+        return path  # a pool, or nothing
+    return quantiser.write(path.with_suffix(".int8.onnx"), quantiser.sites, "min-max")
+
+
 def _name(graph: onnx.GraphProto) -> None:
     """Names of their own: that of the module where the exporter kept it in the weight's."""
     taken: set[str] = set()
