@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Hashable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,7 +18,15 @@ from dashfx.study.statistics import permutation_p
 
 RANDOM = "random-search"
 # What the defaults of a search of 200 evaluations become for some tens of them.
-SIZED = {"evolution": "evolution:population=10,tournament=5", "local": "local:patience=5"}
+SIZED = {
+    "evolution": "evolution:population=10,tournament=5",
+    "local": "local:patience=5",
+    "differential": "differential:members=10",
+    "nsga2": "nsga2:population=10",
+    "surrogate": "surrogate:start=10",
+    "linas": "linas:population=10",
+}
+SHORTER = 8  # times as many rows may an optimiser have that asks for shares of evaluations
 
 
 def printed(options: argparse.Namespace) -> int:
@@ -62,11 +71,20 @@ def regrets(table: Tabled, text: str, count: int, repeats: int) -> list[float]:
 
 
 def ends(table: Tabled, optimiser: Optimiser, count: int, seed: int) -> Hashable:
-    """The genome that is seen to be the best of so many proposals."""
+    """The genome that is seen to be the best of so many proposals, or of as many shares of them as add up to that.
 
-    def values(genomes: Sequence[Any]) -> list[float]:
-        return [table.seen[genome] for genome in genomes]
+    Raises:
+        DashfxError: an optimiser that cannot search here.
+    """
 
+    def values(genomes: Sequence[Any], fidelity: float = 1.0) -> list[float]:
+        return [table.at(genome, fidelity) for genome in genomes]
+
+    most = SHORTER * count if optimiser.uses_fidelity else count
+    optimiser.check(most)
     asking = optimiser.begin(table.space, torch.Generator().manual_seed(seed))
-    found: Hashable = best_of(optimise(asking, values, count, maximise=True)).genome
+    rows = optimise(asking, values, most, maximise=True)
+    spent = list(accumulate(row.fidelity for row in rows))
+    rows = [row for row, so_far in zip(rows, spent, strict=True) if so_far <= count + 1e-9] or rows[:1]
+    found: Hashable = best_of(rows).genome  # of those of the longest trainings
     return found

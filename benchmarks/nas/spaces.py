@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gennas import macro, nb201
 from benchmarks.kd.load import Trained, load
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions, Space, kernels_apart
+from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.space import Candidate
 
@@ -23,6 +24,7 @@ class Tabled:
     Attributes:
         seen: genome -> what a search is told, larger being better; `true` what it is judged by.
         seconds: of one training, the mean; None where it is not known.
+        curves: genome -> what is seen of it after each epoch, where that was kept.
     """
 
     name: str
@@ -30,6 +32,20 @@ class Tabled:
     seen: Mapping[Hashable, float]
     true: Mapping[Hashable, float]
     seconds: float | None = None
+    curves: Mapping[Hashable, Sequence[float]] = field(default_factory=dict)
+
+    def at(self, genome: Hashable, fidelity: float = 1.0) -> float:
+        """What is seen of a genome after such a share of its training.
+
+        Raises:
+            ConfigError: a share of a training whose epochs are not known.
+        """
+        if fidelity == 1:
+            return self.seen[genome]
+        if not self.curves:
+            raise ConfigError("it asks for shares of trainings, and this table has no curves")
+        curve = self.curves[genome]
+        return curve[max(0, round(fidelity * len(curve)) - 1)]
 
     @property
     def best(self) -> float:
@@ -42,9 +58,12 @@ def of_table(path: Path) -> Tabled:
     by_genotype: dict[Genotype, list[Trained]] = {}
     for row in rows:
         by_genotype.setdefault(row.genotype, []).append(row)
-    seen: dict[Hashable, float] = {g: next(r.valid for r in found if r.seed == 0) for g, found in by_genotype.items()}
+    firsts = {g: next(row for row in found if row.seed == 0) for g, found in by_genotype.items()}
+    seen: dict[Hashable, float] = {g: row.valid for g, row in firsts.items()}
     true: dict[Hashable, float] = {g: statistics.mean(r.test for r in found) for g, found in by_genotype.items()}
-    return Tabled(path.stem, space_of(tuple(by_genotype)), seen, true, statistics.mean(r.seconds for r in rows))
+    curves: dict[Hashable, Sequence[float]] = {g: [e[1] for e in row.curve] for g, row in firsts.items() if row.curve}
+    seconds = statistics.mean(row.seconds for row in rows)
+    return Tabled(path.stem, space_of(tuple(by_genotype)), seen, true, seconds, curves)
 
 
 def space_of(genotypes: tuple[Genotype, ...]) -> Space[Genotype]:

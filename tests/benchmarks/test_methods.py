@@ -20,9 +20,11 @@ from benchmarks.kd.load import load
 from benchmarks.nas import blackbox, gradient, report
 from benchmarks.nas.spaces import Tabled, of_benchmarks, of_table
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions
+from dashfx.blackbox.named import OPTIMISERS
 from dashfx.blackbox.random import RandomSearch
 from dashfx.config.methods import METHODS
 from dashfx.errors import ConfigError
+from dashfx.plugins import find
 from dashfx.space import Candidate
 
 CRICKET = Path(train.__file__).parent / "cricketx.json"
@@ -54,6 +56,26 @@ def test_equal_time_is_a_number_of_trainings() -> None:
     options = argparse.Namespace(seconds=9.0, evaluations=[10])
     assert blackbox.counts(additive(), options) == [4]
     assert blackbox.counts(additive(), argparse.Namespace(seconds=None, evaluations=[10])) == [10]
+
+
+def test_every_optimiser_searches_a_table_or_says_why_not() -> None:
+    """BOHB asks for shares of trainings, so it needs curves; it has as many rows as its shares add up to."""
+    for name in OPTIMISERS:
+        line = blackbox.row(additive(), blackbox.SIZED.get(name, name), 12, [0.0, 1.0], 2)
+        assert ("not run: it asks for shares" in line) == (name == "bohb"), line
+    table = additive()
+    curves = {genome: [value / 3, value / 2, value] for genome, value in table.true.items()}
+    asked = list[float]()
+
+    class Counting(Tabled):
+        def at(self, genome: Any, fidelity: float = 1.0) -> float:
+            asked.append(fidelity)
+            return super().at(genome, fidelity)
+
+    counting = Counting("c", table.space, table.seen, table.true, 2.0, curves)
+    assert counting.at((1,) * 6, 1 / 3) == 2.0 and counting.at((1,) * 6, 2 / 3) == 3.0 and counting.at((1,) * 6) == 6.0
+    blackbox.ends(counting, find("optimiser", "bohb"), 6, seed=0)
+    assert min(asked) < 1
 
 
 def test_an_optimiser_that_cannot_search_there_is_a_line() -> None:
