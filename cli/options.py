@@ -85,16 +85,11 @@ Sites = Annotated[
 
 Strategy = Annotated[
     str | None,
-    typer.Option(help="dash, evolution, random-search or local; controls: random, untouched", rich_help_panel=SEARCH),
-]
-Evaluator = Annotated[
-    str | None,
     typer.Option(
-        help="of evolution, random-search and local: gennas or another proxy, supernet, train, or a table FILE.json",
+        help="dash, evolution, nsga2, surrogate:ridge and others, see dashfx methods; controls: random, untouched",
         rich_help_panel=SEARCH,
     ),
 ]
-Evaluations = Annotated[int | None, typer.Option(help="how many genotypes are evaluated", rich_help_panel=SEARCH)]
 WarmStart = Annotated[
     str | None,
     typer.Option(
@@ -368,6 +363,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "strategy": ("search.strategy", _as_it_is),
     "evaluator": ("blackbox.evaluator", _as_it_is),
     "evaluations": ("blackbox.evaluations", _as_it_is),
+    "objectives": ("blackbox.objectives", lambda text: globs([text])),
     "warm_start": ("search.warm_start", _as_it_is),
     "max": ("search.budgets", list),
     "init": ("search.init", _as_it_is),

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from dashfx.cli import (
+    blackbox_options,
     cost_options,
     cost_tables,
     export_options,
     finalist_options,
     finalist_tables,
+    front_tables,
     options,
     render,
     space_options,
@@ -48,8 +50,9 @@ def search(
     exclude: options.Exclude = None,
     sites: options.Sites = None,
     strategy: options.Strategy = None,
-    evaluator: options.Evaluator = None,
-    evaluations: options.Evaluations = None,
+    evaluator: blackbox_options.Evaluator = None,
+    evaluations: blackbox_options.Evaluations = None,
+    objectives: blackbox_options.Objectives = None,
     warm_start: options.WarmStart = None,
     max: options.Max = None,
     latency_threads: cost_options.LatencyThreads = None,
@@ -147,6 +150,8 @@ def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
+    if result.evaluated_front.rows:
+        render.show(front_tables.front(result.evaluated_front))
     render.show(*finalist_tables.trained(facts))
     agreed = [result.agreement.sentence] if result.agreement else []
     said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]

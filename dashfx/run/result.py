@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.blackbox.front import Front as RowFront
 from dashfx.cost.budgets import Spent
 from dashfx.cost.counts import parameters_of
 from dashfx.cost.latency import Figures
@@ -131,6 +132,11 @@ class Result:
         return best
 
     @property
+    def evaluated_front(self) -> RowFront[Genotype]:
+        """What no other evaluation dominates, in a search with several objectives; empty elsewhere."""
+        return RowFront.of(row for row in self.evaluations if row.others)
+
+    @property
     def kept(self) -> Standing | None:
         return next((each for each in self.finalists if each.kept), None)
 
@@ -206,6 +212,10 @@ class Result:
             "budgets": [asdict(each) for each in self.budgets],
             "front": self.front.to_dict() if self.front else None,
             "site_times": [asdict(each) for each in self.site_times],
+            "evaluated_front": [
+                {"number": row.number, "valid": row.value, **row.others, "genotype": _choices(row.genome)}
+                for row in self.evaluated_front.rows
+            ],
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
@@ -219,3 +229,7 @@ class Result:
             "classes": asdict(self.classes) if self.classes else None,
             "outputs": [asdict(each) for each in self.outputs],
         }
+
+
+def _choices(genotype: Genotype) -> dict[str, Any]:
+    return {name: choice.to_dict() for name, choice in genotype.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,8 @@ from typing import Any
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
-from dashfx.blackbox.base import Row
+from dashfx.blackbox.base import Row, row_of
+from dashfx.blackbox.genotype_table import genotype_in
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Spent
@@ -33,7 +33,6 @@ from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
-from dashfx.space import Candidate
 from dashfx.stages.retrain import holding, lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
@@ -178,9 +177,7 @@ def _history(log: Path) -> list[Epoch]:
 
 
 def _row(facts: dict[str, Any]) -> Row[Genotype]:
-    genotype = Genotype({name: Candidate.from_dict(choice) for name, choice in facts["genome"].items()})
-    fitness = -math.inf if facts["fitness"] is None else facts["fitness"]
-    return Row(facts["number"], genotype, facts["value"], fitness, facts["parent"], facts["seconds"])
+    return row_of(facts, genotype_in(facts["genome"]))
 
 
 def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
+from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 
 from dashfx.blackbox.base import History, Row, best_of
-from dashfx.blackbox.genomes import Space
+from dashfx.blackbox.genomes import G, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
 from dashfx.data import Data
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
@@ -30,6 +31,7 @@ from dashfx.strategies.base import evaluator_of
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner, derive_seed
+from dashfx.tune.study import Trial, Tuned
 
 
 def searched(run: Run, supernet: nn.Module) -> tuple[Genotype, ...]:
@@ -120,6 +122,10 @@ class Searching:
         return self._run.limits
 
     @property
+    def costs(self) -> Mapping[str, Limit]:
+        return self._run.costs
+
+    @property
     def task(self) -> Task:
         return self._run.inputs.task
 
@@ -147,7 +153,7 @@ class Searching:
     def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
         return trained_values(self._run, genotypes, options)
 
-    def history(self, space: Space[Genotype]) -> History[Genotype]:
+    def history(self, space: Space[G]) -> History[G]:
         session = self._run.session
         history = History(session.folder.evaluations if session.folder else None, space, writes=session.is_main)
         session.wait()  # nobody writes before all have read
@@ -159,6 +165,21 @@ class Searching:
         self._run.session.observer.evaluated(
             "search", row.number + 1, self.config.blackbox.evaluations, best_of(rows).value
         )
+
+    def found_recipe(self, rows: Sequence[Row[Any]], best: Row[Any], epochs: int) -> None:
+        trials = tuple(
+            Trial(
+                row.number,
+                dict(row.genome[1]),
+                row.value,
+                "pruned" if row.value is None else "complete",
+                max(1, round(epochs * row.fidelity)),
+                round(row.seconds, 2),
+            )
+            for row in rows
+        )
+        assert best.value is not None
+        self._run.ledger.recipes.append(Tuned(dict(best.genome[1]), best.value, best.number, trials))
 
     def note(self, text: str) -> None:
         self._run.note(text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from dashfx.cost.base import Choices, one_row
 from dashfx.cost.budgets import Budget, Limit, Limits, Spent, corrected, limits_of, read_budgets
 from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.latency.table import LatencyTable
+from dashfx.cost.named import total_of
 from dashfx.cost.size import Size, weight_bytes
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
@@ -32,9 +35,13 @@ DRAWS = 12  # networks that are measured as a whole, to see how well sums tell w
 
 def budgets_of(config: RunConfig) -> tuple[Budget, ...]:
     """What the options name, latency where they say that it is measured."""
+    return read_budgets(config.search.budgets, **place_of(config))
+
+
+def place_of(config: RunConfig) -> dict[str, Any]:
+    """Where latency is measured."""
     options = config.search
-    place = {"threads": options.latency_threads, "provider": options.latency_provider, "layout": config.export.layout}
-    return read_budgets(options.budgets, **place)
+    return {"threads": options.latency_threads, "provider": options.latency_provider, "layout": config.export.layout}
 
 
 def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run:
@@ -47,6 +54,7 @@ def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run
         ConfigError: no choice holds the budgets, or none that the strategy could make.
     """
     run = replace(run, limits=_limits(run, supernet, out))
+    run = replace(run, costs=_costs(run, supernet, out))
     run.strategy.require(sites_of(supernet), run.limits, run.config)
     return run
 
@@ -60,6 +68,32 @@ def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | N
     limits = limits_for(run, choices, space, out)
     limits.check(choices, decisions_of(sites_of(supernet)))
     return limits
+
+
+def _costs(run: Run, supernet: nn.Module, out: str | Path | None) -> Mapping[str, Limit]:
+    """What the objectives beside the first cost: limits that allow everything, sharing what budgets have measured."""
+    names, kept = run.config.blackbox.costs, LatencyTable()
+    if not names:
+        return {}
+    inputs, choices = run.inputs.for_retraining(), choices_of(supernet)
+    if out is not None and run.session.resume:
+        kept = LatencyTable.load(RunFolder(Path(out)).latency)
+    known = [limit.budget.cost for limit in run.limits.each] if run.limits else []
+    wanted = [total_of(name, **place_of(run.config)) for name in names]
+    found = [next((each for each in known if each == cost), cost) for cost in wanted]
+    budgets = tuple(Budget(cost, math.inf, text=name) for cost, name in zip(found, names, strict=True))
+
+    def measured() -> Mapping[str, Limit]:
+        program = trace(inputs.given_model(), inputs.example)
+        return dict(zip(names, limits_of(_with_times(budgets, kept), program, choices).each, strict=True))
+
+    with run.stage(STAGE, ", ".join(names)):
+        return first_does(run.session.accelerator, measured)
+
+
+def timed(run: Run) -> LatencyTable | None:
+    """What was timed for budgets and objectives of latency, where there are some."""
+    return times_of(Limits((*(run.limits.each if run.limits else ()), *run.costs.values())))
 
 
 def limits_for(run: Run, choices: Choices, space: GenotypeSpace | None = None, out: str | Path | None = None) -> Limits:
