@@ -33,7 +33,7 @@ PADS: tuple[Any, ...] = (
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
 )
-OPERATIONS = (nn.Sequential, nn.Identity, *POOLS)  # of other families than dense
+MADE: tuple[type[nn.Module], ...] = (*PLAIN, SharedConv, nn.Sequential, nn.Identity, *POOLS)  # of choices
 HERE = "HERE = Path(__file__).resolve().parent"
 
 
@@ -145,7 +145,7 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     entries = []
     for name in names:
         conv = modules.get(name)
-        if not isinstance(conv, nn.Module) or not isinstance(conv, (*PLAIN, SharedConv, *OPERATIONS)):
+        if conv is None or not isinstance(conv, MADE):
             found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
             raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
         if first.setdefault(id(conv), name) == name:

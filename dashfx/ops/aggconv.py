@@ -106,6 +106,7 @@ class AggConv(Mixture):
         self._take([choice.for_ndim(ndim) for choice in choices])
         paddings = tuple(self.facts.padding_of(c) for c in self.candidates)
         self.spec = ConvSpec(self.candidates, paddings, strides, groups, padding_mode)
+        self._original_spec = ConvSpec((self.original,), (self.padding,), strides)
         self._grown_spec = self.spec.with_term(self.original, self.padding)  # the residual is one more term
         self.in_channels, self.out_channels, self.algorithm = in_channels, out_channels, algorithm
         self.choices: dict[Use, str] = {}
@@ -381,10 +382,6 @@ class AggConv(Mixture):
         uncovered = 1 - torch.tensordot(coef.to(self._cover.dtype), self._cover, dims=1)  # (*original.kernel)
         rest = self.residual * (self.fade * uncovered)
         return self.terms, [*kernels, rest], torch.cat([coef, coef.new_ones(1)])
-
-    @property
-    def _original_spec(self) -> ConvSpec:
-        return ConvSpec((self.original,), (self.padding,), self.stride)
 
     def _bound(self, candidate: Candidate) -> float:
         return (self.in_channels // self.groups * candidate.taps) ** -0.5

@@ -123,7 +123,7 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "channels": json.dumps(data.channels),
         "kind": json.dumps(data.kind),
         "raw": json.dumps((data.raw or form_of_finished(data)).to_dict()),
-        "genotype": genotype.to_json(),
+        "genotype": genotype.with_bits({}).to_json(),  # which of its nodes are in int8 a file shows by itself
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
     return facts | ({UNDONE: json.dumps(task.target.to_dict())} if task.target else {})

@@ -16,10 +16,12 @@ from dashfx.blackbox.genotype_table import genotype_in
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Spent
+from dashfx.cost.files import FileFigures
 from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading
 from dashfx.deploy.export import ExportReport
+from dashfx.deploy.half.fp16 import Half
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
@@ -128,6 +130,8 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
         "int8": Int8.from_dict(facts["int8"]) if facts.get("int8") else None,
+        "fp16": Half.from_dict(facts["fp16"]) if facts.get("fp16") else None,
+        "files": tuple(map(FileFigures.from_dict, facts.get("files", ()))),
         "seconds": {str(name): float(seconds) for name, seconds in facts["seconds"].items()},
         "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
         "history": history,

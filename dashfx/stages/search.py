@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -15,12 +16,14 @@ from dashfx.blackbox.genomes import G, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
 from dashfx.cost.budgets import Limit, Limits
+from dashfx.cost.precision import Drops
 from dashfx.data import Data
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
+from dashfx.stages.costs.drops import measured_drops
 from dashfx.stages.costs.limits import choices_of
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.values import trained_values
@@ -99,6 +102,7 @@ class Searching:
     def __init__(self, run: Run, supernet: nn.Module, stage: ExitStack | None = None, suffix: str = "") -> None:
         self.supernet, self._run, self._stage, self._suffix = supernet, run, stage or ExitStack(), suffix
         self._begun, self._shares = self._open(), dict[str, dict[Candidate, float]]()
+        self._drops: Drops | None = None
 
     def _open(self) -> tuple[list[list[str]], dict[str, int]]:
         """What there is to decide now, and among how many candidates."""
@@ -119,7 +123,13 @@ class Searching:
 
     @property
     def limits(self) -> Limits | None:
-        return self._run.limits
+        """With what int8 costs in quality, once the mixtures are trained and where precisions are chosen too."""
+        limits = self._run.limits
+        if limits is None or not limits.is_precise or not self._shares:
+            return limits
+        if self._drops is None:
+            self._drops = measured_drops(self._run, self.supernet)
+        return replace(limits, drops=self._drops)
 
     @property
     def costs(self) -> Mapping[str, Limit]:
@@ -139,6 +149,7 @@ class Searching:
 
     def train(self, learner: Learner, stage: str = "search") -> Fitted:
         fitted = fit_stage(self._run, learner, stage + self._suffix)
+        self._drops = None
         if stage == "search":
             self._shares = coefficients_of(self.sites)
         return fitted
