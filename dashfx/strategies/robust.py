@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -46,6 +46,7 @@ class Robust(Strategy):
         return f"{Weighted.name} by {self.evaluator.name}, {config.blackbox.evaluations} evaluations"
 
     def check(self, config: RunConfig) -> None:
+        self._box(lambda genotypes: np.zeros((len(genotypes), 1)), config).check(config)
         if not self.scores:
             raise ConfigError("search.strategy=robust weighs proxies, and there are none; give scores=[snip, synflow]")
         for name in self.scores:
@@ -63,5 +64,8 @@ class Robust(Strategy):
             values = np.asarray(asked.values(genotypes), dtype=np.float64)
             return values if asked.maximise else -values
 
-        queries = max(1, context.config.blackbox.evaluations - 1)
-        return BlackBox(Weighted(score, self.pool, queries, self.kappa), self.evaluator).search(context)
+        return self._box(score, context.config).search(context)
+
+    def _box(self, score: Callable[[Sequence[Genotype]], Floats], config: RunConfig) -> BlackBox:
+        queries = max(1, config.blackbox.evaluations - 1)
+        return BlackBox(Weighted(score, self.pool, queries, self.kappa), self.evaluator)
