@@ -24,6 +24,7 @@ from dashfx.cli.verbs.retrain import retrain
 from dashfx.cli.verbs.search import search
 from dashfx.cli.verbs.search_task import search_task
 from dashfx.cli.verbs.show import show
+from dashfx.cli.verbs.study import study
 from dashfx.cli.verbs.tune import tune
 from dashfx.errors import DashfxError
 
@@ -32,6 +33,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "search": search,
     "rank": rank,
     "search-task": search_task,
+    "study": study,
     "tune": tune,
     "retrain": retrain,
     "lower": lower,

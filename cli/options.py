@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,9 +23,6 @@ SPACE = "What may be chosen"
 SEARCH = "How it is searched"
 RETRAIN = "How the result is trained"
 RUN = "The run"
-
-LONGEST_NAME = 60  # characters of a folder that is named here
-
 NO_MODEL = "no model: give file.py:Class or package.module:Class, here or as 'model' in --config"
 NO_DATA = "no data: give --data a file, a folder, a named set such as digits, or file.py:factory"
 
@@ -85,16 +81,11 @@ Sites = Annotated[
 
 Strategy = Annotated[
     str | None,
-    typer.Option(help="dash, evolution, random-search or local; controls: random, untouched", rich_help_panel=SEARCH),
-]
-Evaluator = Annotated[
-    str | None,
     typer.Option(
-        help="of evolution, random-search and local: gennas or another proxy, supernet, train, or a table FILE.json",
+        help="dash, evolution, nsga2, surrogate:ridge and others, see dashfx methods; controls: random, untouched",
         rich_help_panel=SEARCH,
     ),
 ]
-Evaluations = Annotated[int | None, typer.Option(help="how many genotypes are evaluated", rich_help_panel=SEARCH)]
 WarmStart = Annotated[
     str | None,
     typer.Option(
@@ -211,20 +202,28 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show errors only")]
 
 
 def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> RunConfig:
-    """--config (or `before`, an earlier run's configuration), then flags, then --set: what comes later wins.
-
-    Args:
-        flags: a verb's parameters by name, as in `typer.Context.params`; those without a key are left out.
+    """The checked options of `told`.
 
     Raises:
         ConfigError: an unknown option, or a value that cannot be used.
     """
-    from dashfx.config.files import assign, read_yaml
     from dashfx.config.run import RunConfig
 
+    return RunConfig.parse(told(flags, before))
+
+
+def told(flags: Mapping[str, Any], before: RunConfig | None = None) -> dict[str, Any]:
+    """--config (or `before`, an earlier run's), then --method, then flags, then --set: what comes later wins.
+
+    Args:
+        flags: a verb's parameters by name, as in `typer.Context.params`; those without a key are left out.
+    """
+    from dashfx.config.files import assign, read_yaml
+    from dashfx.config.methods import over
+
     options: dict[str, Any] = before.model_dump(mode="json") if before else {}
-    if flags.get("config") is not None:
-        options = read_yaml(flags["config"])
+    options = options if flags.get("config") is None else read_yaml(flags["config"])
+    options = over(options, flags["method"]) if flags.get("method") else options
     if flags.get("retrain_args"):  # another model starts from fresh weights
         _put(options, "retrain.weights", "fresh")
     for name, (keys, read) in KEYS.items():
@@ -232,7 +231,7 @@ def configuration(flags: Mapping[str, Any], before: RunConfig | None = None) -> 
         if value not in (None, [], ()):
             for key in keys.split():
                 _put(options, key, read(value))
-    return RunConfig.parse(assign(options, flags.get("assignments") or ()))
+    return assign(options, flags.get("assignments") or ())
 
 
 def sizes(text: str) -> list[int | list[int]]:
@@ -300,40 +299,6 @@ def given(value: T | None, otherwise: str) -> T:
     return value
 
 
-def free_folder(stem: str) -> Path:
-    """The first of `stem`-1, `stem`-2 and so on that does not exist.
-
-    Raises:
-        ConfigError: under accelerate launch or torchrun, where each process would pick its own.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise ConfigError("several processes share one run's folder: name it with --out")
-    number = 1
-    while Path(f"{stem}-{number}").exists():
-        number += 1
-    return Path(f"{stem}-{number}")
-
-
-def run_name(model: str, data: str) -> str:
-    """A folder's name from a model and data.
-
-    >>> run_name("nets/my_model.py:Net", "data/Crop.npz"), run_name("pkg.nets:make", "planted:3")
-    ('Net-Crop', 'make-planted-3')
-    >>> run_name("net.py:Net", "darcy:421/5"), run_name("net.py:Net", "wds:sets/flowers-{000..009}.tar")
-    ('Net-darcy-421-5', 'Net-flowers')
-    """
-    known, colon, parameter = data.partition(":")
-    if known in ("hf", "wds"):  # named by the folder or the shards
-        data = re.sub(r"\W*\{.*", "", parameter.partition("+")[0].rstrip("/"))
-        known, colon, parameter = data, "", ""
-    place, _, name = data.partition("+")[0].rpartition(":")
-    if colon and known.isidentifier():  # a named set, with a folder or other parameter
-        word = known if Path(parameter).is_dir() else data
-    else:
-        word = name if place.endswith(".py") else Path(data.partition("+")[0]).stem
-    return re.sub(r"[^\w.-]+", "-", f"{model.rpartition(':')[2]}-{word}")[:LONGEST_NAME]
-
-
 def _put(options: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
     for step in path:
@@ -350,6 +315,7 @@ def _as_it_is(value: Any) -> Any:
 # A verb's parameter -> the keys of RunConfig that it sets, and how its text is read.
 KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "preset": ("preset", _as_it_is),
+    "method": ("method", _as_it_is),
     "model": ("model", _as_it_is),
     "data": ("data", _as_it_is),
     "augment": ("augment", _as_it_is),
@@ -368,6 +334,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "strategy": ("search.strategy", _as_it_is),
     "evaluator": ("blackbox.evaluator", _as_it_is),
     "evaluations": ("blackbox.evaluations", _as_it_is),
+    "objectives": ("blackbox.objectives", lambda text: globs([text])),
     "warm_start": ("search.warm_start", _as_it_is),
     "max": ("search.budgets", list),
     "init": ("search.init", _as_it_is),
@@ -392,7 +359,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "refit": ("finalists.refit", _as_it_is),
     "ensemble": ("ensemble.count", _as_it_is),
     "distil": ("ensemble.distil", _as_it_is),
-    "int8": ("export.int8", _as_it_is),
-    "preprocess": ("export.preprocess", _as_it_is),
-    "postprocess": ("export.postprocess", _as_it_is),
+    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "fp16", "preprocess", "postprocess")},
 }

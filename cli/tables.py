@@ -33,6 +33,7 @@ FILES = {
     "report.html": "the run as a page",
     "model.onnx": "the model for ONNX Runtime, checked against PyTorch",
     "model.int8.onnx": "the same in int8, with its metric checked on validation",
+    "model.fp16.onnx": "the same in half precision for GPUs, checked against it",
     "model.complete.onnx": "the same, which takes raw rows or says what its answers mean, as was asked",
     "ensemble.onnx": "the average of the best trained models, checked alike",
     "predict.py": "predicts raw arrays, images and sounds, with numpy and onnxruntime alone",
@@ -134,7 +135,9 @@ def front(points: Sequence[Point]) -> Table:
     """Choices from the cheapest on, each with what it costs and how much the rule prefers it."""
     made = table("choices, the cheapest first", "cost", "score", "kernel and dilation", numbers=("cost", "score"))
     for each in points:
-        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(f"{name} {c}" for name, c in each.genotype.items()))
+        bits = {name: " int8" for name in each.genotype.bits}
+        chosen = (f"{name} {choice}{bits.get(name, '')}" for name, choice in each.genotype.items())
+        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(chosen))
     return made
 
 
@@ -186,16 +189,16 @@ def opaque(found: Mapping[str, str]) -> Table:
 
 def genotype(chosen: Genotype, known: Mapping[str, Site]) -> Table:
     """One candidate per site, beside what stood there where that is known."""
-    before = ("was",) if known else ()
-    made = table(
-        f"chosen by {chosen.rule or 'hand'}", "conv", *before, "chosen", "span", "taps", numbers=("span", "taps")
-    )
+    before, bits = ("was",) if known else (), ("in",) if chosen.bits else ()
+    title = f"chosen by {chosen.rule or 'hand'}"
+    made = table(title, "conv", *before, "chosen", *bits, "span", "taps", numbers=("span", "taps"))
     for name, choice in chosen.items():
         site = known.get(name)
         was = (str(site.original) if site else "?",) if known else ()
         style = "bold" if site and site.original != choice else ""
+        precision = ("int8" if name in chosen.bits else "float32",) if bits else ()
         taps = str(choice.taps) if READ.get(choice.family, "all") else ""
-        made.add_row(name, *was, Text(str(choice), style), size_text(choice.span), taps)
+        made.add_row(name, *was, Text(str(choice), style), *precision, size_text(choice.span), taps)
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,9 @@ from dashfx.space import DENSE, Candidate
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
 FAMILIES = 3  # of those with a choice of another family than dense
-KNOWN = (VERSION, SHARED, FAMILIES)
+PRECISE = 4  # of those that say which convs are in int8
+KNOWN = (VERSION, SHARED, FAMILIES, PRECISE)
+INT8 = 8  # bits of a conv's weights and inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +30,23 @@ class Genotype(Mapping[str, Candidate]):
     Args:
         choices: site name -> candidate.
         rule: how it was chosen, such as "argmax"; a note, not part of equality.
+        bits: conv -> 8 for one that the int8 file computes in int8; all others stay in float32. The float model is the
+            same whatever it says, so it is no part of equality either.
+
+    Raises:
+        GenotypeError: another number of bits than 8.
     """
 
     choices: Mapping[str, Candidate] = field(default_factory=dict)
     rule: str = ""
+    bits: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
+        object.__setattr__(self, "bits", MappingProxyType(dict(self.bits)))
+        for name, bits in self.bits.items():
+            if bits != INT8:
+                raise GenotypeError(f"{bits!r} bits at {name!r}: a conv is in {INT8} bits, or is left out for float32")
 
     def __getitem__(self, site: str) -> Candidate:
         return self.choices[site]
@@ -49,19 +61,32 @@ class Genotype(Mapping[str, Candidate]):
         return hash(frozenset(self.choices.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Genotype, (dict(self.choices), self.rule)  # a mapping proxy cannot be copied
+        return Genotype, (dict(self.choices), self.rule, dict(self.bits))  # a mapping proxy cannot be copied
 
     def _repr_html_(self) -> str:
         """The choices with their taps to scale, for a notebook."""
         return snippet(choices(self, {}))
 
+    def with_bits(self, bits: Mapping[str, int]) -> Genotype:
+        """The same kernels in other precisions."""
+        return replace(self, bits=bits)
+
+    @property
+    def version(self) -> int:
+        """The least version of a file that can hold it."""
+        if self.bits:
+            return PRECISE
+        if any(choice.family != DENSE for choice in self.choices.values()):
+            return FAMILIES
+        return SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
+
     def to_json(self) -> str:
         sites = {name: choice.to_dict() for name, choice in self.choices.items()}
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sites.items())
         body = f"{{\n{lines}\n  }}" if sites else "{}"
-        version = SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
-        version = FAMILIES if any(choice.family != DENSE for choice in self.choices.values()) else version
-        return f'{{\n  "dashfx_genotype": {version},\n  "rule": {json.dumps(self.rule)},\n  "sites": {body}\n}}\n'
+        bits = f',\n  "bits": {json.dumps(dict(self.bits))}' if self.bits else ""
+        head = f'"dashfx_genotype": {self.version},\n  "rule": {json.dumps(self.rule)}'
+        return f'{{\n  {head},\n  "sites": {body}{bits}\n}}\n'
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -84,9 +109,9 @@ class Genotype(Mapping[str, Candidate]):
             )
         try:
             choices = {name: Candidate.from_dict(choice) for name, choice in facts["sites"].items()}
+            return cls(choices, str(facts.get("rule", "")), dict(facts.get("bits", {})))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, DashfxError) as error:
-            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites'") from None
-        return cls(choices, str(facts.get("rule", "")))
+            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites' or 'bits'") from None
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:

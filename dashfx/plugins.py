@@ -1,5 +1,7 @@
 """Plug-ins by kind: `name:key=value,...` or `file.py:Class:key=value` goes in; a checked object comes out.
 
+`name:VALUE,key=value` gives a name's first argument by its place.
+
 Each kind is one plain dict in the room that owns it, of classes, which are made with the arguments, and of functions,
 which are handed on with them. A key that begins with a dot stands for files that end so; such a file is the first
 argument.
@@ -48,6 +50,7 @@ HOMES: dict[str, Home] = {
     "edit": Home("dashfx.strategies.edits", "EDITS", "Edit"),
     "cost": Home("dashfx.cost.named", "COSTS", "CostModel"),
     "optimiser": Home("dashfx.blackbox.named", "OPTIMISERS", "Optimiser"),
+    "predictor": Home("dashfx.blackbox.predictors", "PREDICTORS", "Predictor"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),
     "proxy": Home("dashfx.proxy.named", "PROXIES", "Proxy"),
     "schedule": Home("dashfx.train.schedule", "SCHEDULES"),
@@ -75,6 +78,7 @@ _TEXT = re.compile(
     r"(?P<what>[\w-]+|.+?\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.\w+)+:[^\W\d]\w*|[^:]*)(?::(?P<arguments>[^:=]+=.*|))?",
     re.DOTALL,
 )
+_PLACED = re.compile(r"\s*(?P<what>[\w-]+):(?P<first>[^:=,]+)(?P<rest>,.*)?\s*", re.DOTALL)
 _NEXT = re.compile(r",(?=\s*[^\W\d]\w*\s*=)")  # a comma within a list stands before no name
 _ANY_CLASS = ConfigDict(arbitrary_types_allowed=True)
 
@@ -94,7 +98,7 @@ def find(kind: str, text: Any, /, **defaults: Any) -> Any:
     for suffix in [name for name in known if name.startswith(".") and text.endswith(name)]:
         first = next(iter(inspect.signature(known[suffix]).parameters))
         return _made(kind, text, known[suffix], {first: text}, defaults)
-    what, arguments = split(kind, text)
+    what, arguments = split(kind, _by_name(text, known))
     return _made(kind, what, _named(kind, what, known), arguments, defaults)
 
 
@@ -140,6 +144,13 @@ def split(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{kind} {text!r}: write name:key=value,key=value or file.py:Class:key=value")
     pairs = [pair.partition("=") for pair in _NEXT.split(parts["arguments"])] if parts["arguments"] else []
     return parts["what"], {key.strip(): parse_value(value) for key, _, value in pairs}
+
+
+def _by_name(text: str, known: Mapping[str, Any]) -> str:
+    """`name:VALUE` as `name:key=VALUE`, with the first argument that the name takes."""
+    parts = _PLACED.fullmatch(text)
+    first = next(iter(_taken(known[parts["what"]])), "") if parts and parts["what"] in known else ""
+    return f"{parts['what']}:{first}={parts['first']}{parts['rest'] or ''}" if parts and first else text
 
 
 def _named(kind: str, what: str, known: Mapping[str, Any]) -> Any:

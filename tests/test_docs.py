@@ -43,7 +43,11 @@ CODE = [
     for file in (ROOT / top).rglob("*.py")
 ]
 LONGEST = 2500  # words of a page
-OPTIONS = ("reference/configuration.md", "reference/training-options.md")  # together they have every option
+OPTIONS = (
+    "reference/configuration.md",
+    "reference/training-options.md",
+    "reference/blackbox.md",
+)  # together they have every option
 PATH = re.compile(
     r"(?<![\w./~-])(?:(?:dashfx|passes|backbones|cli|benchmarks|examples|tests|docs)/[\w./*-]*\w/?|\.ci/\w+)"
 )

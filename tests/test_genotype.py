@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import FAMILIES, SHARED, VERSION, Genotype
+from dashfx.genotype import PRECISE, Genotype
 from dashfx.space import Candidate
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
@@ -39,6 +39,27 @@ def test_round_trips(tmp_path):
     assert copy.deepcopy(genotype) == genotype
 
 
+def test_bits_stand_in_a_version_of_their_own_and_are_no_part_of_equality(tmp_path):
+    plain = Genotype(CHOICES, "argmax")
+    small = plain.with_bits({"stem": 8})
+    assert small == plain and hash(small) == hash(plain) and small.rule == "argmax" and not plain.bits
+    text = small.to_json()
+    assert '"dashfx_genotype": 4,' in text and '"bits": {"stem": 8}' in text
+    again = Genotype.from_json(text)
+    assert again == plain and again.bits == {"stem": 8} and again.to_json() == text
+    assert copy.deepcopy(small).bits == {"stem": 8} and small.with_bits({}).to_json() == plain.to_json()
+    with pytest.raises(TypeError):
+        small.bits["layer1.0"] = 8
+    with pytest.raises(GenotypeError, match="4 bits at 'stem'"):
+        plain.with_bits({"stem": 4})
+
+
+def test_plain_files_are_byte_for_byte_those_of_version_1():
+    sites = '"stem": {"kernel": [3, 5], "dilation": [1, 2]},\n    "layer1.0": {"kernel": [7], "dilation": [1]}'
+    expected = f'{{\n  "dashfx_genotype": 1,\n  "rule": "argmax",\n  "sites": {{\n    {sites}\n  }}\n}}\n'
+    assert Genotype(CHOICES, "argmax").to_json() == expected
+
+
 def broken(**changes):
     return json.dumps({**json.loads(Genotype(CHOICES).to_json()), **changes})
 
@@ -49,10 +70,12 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=FAMILIES + 1), f"reads versions {VERSION}, {SHARED} and {FAMILIES}"),
+        (broken(dashfx_genotype=PRECISE + 1), "reads versions 1, 2, 3 and 4"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),
+        (broken(bits={"stem": 4}), "4 bits at 'stem'"),
+        (broken(bits=[1]), "'sites' or 'bits'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (
             broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}, {"kernel": [5]}], "how": "sum"}}),

@@ -29,6 +29,7 @@ run
 report
 stages
 pipeline
+study
 __init__
 cli
 __main__

@@ -63,7 +63,13 @@ def mine(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("kind", HOMES)
 def test_every_kind_makes_what_its_dict_names(kind: str, tmp_path: Path) -> None:
-    needed = {"patience": ":epochs=2", "shrink": ":share=0.1", "count": ":sites=2"}
+    (tmp_path / "t.json").write_text('{"rows": [{"genotype": {"a": "3,1"}, "valid": 1}]}')
+    needed = {
+        "patience": ":epochs=2",
+        "shrink": ":share=0.1",
+        "count": ":sites=2",
+        "prune-by-importance": f":rows={tmp_path}/t.json",
+    }
     names = [name for name in names_of(kind) if not name.startswith(".")]
     assert names
     for name in names:
@@ -82,6 +88,12 @@ def test_arguments_are_read_as_yaml_and_checked() -> None:
     assert split("rule", "a:b=[1,2],c=x:y") == ("a", {"b": [1, 2], "c": "x:y"})
 
 
+def test_the_first_argument_may_stand_without_its_name() -> None:
+    assert find("rule", "energy:0.8") == Energy(0.8)
+    assert find("optimiser", "evolution:9, tournament=3") == Evolution(9, 3)
+    assert find("strategy", "surrogate:gp,acquire=ei") == find("strategy", "surrogate:predictor=gp,acquire=ei")
+
+
 def test_defaults_go_to_those_who_take_them() -> None:
     assert find("relaxation", "softmax", tau=3.0, seed=1) == Softmax(3.0)
     assert find("relaxation", "softmax:tau=2", tau=3.0) == Softmax(2.0)
@@ -96,7 +108,7 @@ def test_defaults_go_to_those_who_take_them() -> None:
         ("rule", "energy:keep=much", "argument 'keep': input should be a valid number.*got 'much'"),
         ("rule", "energy:keep=2", "argument 'keep': input should be less than or equal to 1, got 2"),
         ("relaxation", "soft-gumbel:tau=0", "argument 'tau': input should be greater than 0, got 0"),
-        ("rule", "energy:0.8", "write name:key=value"),
+        ("cost", "span:3", "write name:key=value"),
         ("rule", "energy:keep=[", "an open bracket"),
         ("monitor", "patience", "needs an argument 'epochs': write patience:epochs=VALUE"),
         ("optimiser", "evolution:population=4,tournament=5", "a tournament of 5 out of a population of 4"),

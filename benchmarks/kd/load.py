@@ -20,10 +20,11 @@ class Trained:
     """One training of one genotype.
 
     Attributes:
-        draw: "untouched", "three", "uniform" or "scaled", see `benchmarks.kd.train.drawn`.
+        draw: "untouched", "three", "uniform" or "scaled", see `benchmarks.kd.train.drawn`; "all" where all are there.
         flops: of one row; a multiplication and an addition count two.
         latency: milliseconds of a batch of 16; nan where it was not measured.
         valid, test: accuracy after the last epoch.
+        curve: training loss, validation metric and validation loss after each epoch, where they were kept.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Trained:
     epochs: int
     seconds: float
     latency: float = float("nan")
+    curve: Sequence[Sequence[float]] = ()
 
 
 def load(path: Path) -> list[Trained]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import check_data, options, render, space_options, tables
+from dashfx.cli import check_data, cost_options, options, render, space_options, tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate
@@ -62,6 +62,8 @@ def check(
     task: options.Task = None,
     tune: Tune = False,
     latency: Timed = False,
+    latency_threads: cost_options.LatencyThreads = None,
+    latency_provider: cost_options.LatencyProvider = None,
     estimate: Measure = True,
 ) -> None:
     """Show every conv of MODEL: what would be searched, and what stays as it is and why. Trains nothing.
@@ -96,7 +98,7 @@ def check(
         tuning = tuned(program.model, example, settings)
         render.show(tables.tuning(tuning), str(tuning))
     if latency:
-        show_latency(report.sites, network, example[:1])
+        show_latency(report.sites, network, example[:1], settings)
     if seen is not None:
         render.show(f"{seen.sentence()}.")
     propose_wider(source, example, settings.seed)
@@ -140,21 +142,33 @@ def propose_wider(source: ModelSource, example: torch.Tensor, seed: int) -> None
         )
 
 
-def show_latency(sites: list[SiteFacts], network: torch.nn.Module, x: torch.Tensor) -> None:
-    """What each conv takes with each candidate, and how much of the model's time the searched ones have."""
-    from dashfx.cost.latency import latencies
+def show_latency(sites: list[SiteFacts], network: nn.Module, x: torch.Tensor, settings: RunConfig) -> None:
+    """What each conv takes with each candidate, how much of the model's time they have, and how well that adds up."""
+    import torch
+
+    from dashfx.blackbox.genomes import GenotypeSpace
+    from dashfx.cost.latency import Place, latencies
     from dashfx.cost.latency.model import MeasuredLatency
     from dashfx.cost.latency.table import machine
+    from dashfx.frontend.tracing import trace
+    from dashfx.stages.costs.limits import held_to_networks, place_of, unsteady
+    from dashfx.supernet import specialise
 
-    cost = MeasuredLatency()
+    place = Place(**place_of(settings))
+    cost = MeasuredLatency(place.threads, place.provider, place.layout)
     cost.prepare({each.site.name: each.site for each in sites}, {each.site.name: each.candidates for each in sites})
     rows = {each.site: {c: cost.at(each.site, c) for c in (each.site.original, *each.candidates)} for each in sites}
-    (whole,) = latencies([network], x)
-    own = sum(row[site.original] for site, row in rows.items())
-    said = (
-        "ONNX Runtime does not take the whole model" if whole is None else f"the model takes {cost.say(whole.median)}"
-    )
-    render.show(tables.latency(rows), f"{said}, its convs, each by a call of its own, {cost.say(own)}; on {machine()}")
+    (whole,) = latencies([network], x, place)
+    own, said = sum(row[site.original] for site, row in rows.items()), "ONNX Runtime does not take the whole model"
+    lines = unsteady(cost.times)
+    if whole is not None:
+        said = f"the model takes {cost.say(whole.median)}"
+        space = GenotypeSpace({each.site.name: each.candidates for each in sites})
+        program = trace(network, torch.cat([x, x]))
+        found = held_to_networks(cost, program, space, lambda choice: specialise(network, torch.cat([x, x]), choice))
+        lines += [str(found)] if found else []
+    said = f"{said}, its convs, each by a call of its own, {cost.say(own)}; on {machine(place)}"
+    render.show(tables.latency(rows), said, *lines)
 
 
 def show_estimate(source: ModelSource, data: Data, task: Task, settings: RunConfig, supernet: Any) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BESIDE = {"load_ensemble.py": "ensemble.onnx"}  # by the loader's name; every other stands beside model.onnx
 OF_RUN = {  # what needs a run's folder, and why
     "--int8": "ranges are told from training data, which a file has none of",
+    "--fp16": "its answers are checked on rows of the run's data",
     "--preprocess": "how raw rows become inputs stands in the run's data.json",
     "--postprocess": "what outputs mean stands in the run's data.json",
     "--max": "a share is of the untouched model, which the run's folder knows",
@@ -65,6 +66,7 @@ def export(
     static: Static = False,
     input: Input = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     max: options.Max = None,
@@ -77,14 +79,14 @@ def export(
 
     What the file costs is told beside RUN's budgets, and beside those of --max.
     """
-    needs_run = dict(zip(OF_RUN, (int8, preprocess, postprocess, max), strict=True))
+    needs_run = dict(zip(OF_RUN, (int8, fp16, preprocess, postprocess, max), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
     show = (lambda text: None) if quiet else render.line
     if source.suffix == ".onnx" and not source.is_dir():
         files = [source]
     else:
         path = _path(source, out)
-        wanted = (bool(int8), bool(preprocess), bool(postprocess))
+        wanted = (bool(int8), bool(fp16), bool(preprocess), bool(postprocess))
         files = _written(source, path, opset, static, input, wanted, tuple(max or ()), data, show)
     for file in files if optimised else ():
         _write_optimised(file, show)
@@ -126,7 +128,7 @@ def _written(
     opset: int | None,
     static: bool,
     input: str | None,
-    wanted: tuple[bool, bool, bool],
+    wanted: tuple[bool, bool, bool, bool],
     budgets: tuple[str, ...],
     data: str | None,
     show: Callable[[str], None],
@@ -134,7 +136,7 @@ def _written(
     """The files that were written.
 
     Args:
-        wanted: whether int8, preprocessing and postprocessing are.
+        wanted: whether int8, fp16, preprocessing and postprocessing are.
         budgets: beside those of the run.
     """
     from dashfx.deploy.export import export as export_model
@@ -142,7 +144,7 @@ def _written(
     from dashfx.stages.export import metadata
 
     settings: dict[str, Any] = {"opset": opset} if opset else {}
-    int8, *around = wanted
+    int8, half, *around = wanted
     inputs, beside_budgets = None, None
     if source.is_dir():
         run, model, genotype, settings = _from_run(source, settings, data, needs_data=int8)
@@ -158,17 +160,19 @@ def _written(
         settings["dynamic_size"] = False
     report = export_model(whole, example, path, metadata=facts, **settings)
     show(str(report))
-    for each in beside_budgets(model, path) if beside_budgets else ():
-        show(each.sentence)
     files = [path]
-    if inputs is not None and int8 and (small := _write_int8(inputs, path, show)):
+    if inputs is not None and int8 and (small := _write_int8(run, model, genotype, path, show)):
         files.append(small)
+    for each in beside_budgets(model, files[-1] if genotype.bits else path) if beside_budgets else ():
+        show(each.sentence)
     if inputs is not None and any(around):
         from dashfx.stages.files.complete import complete_files
 
         for found in complete_files(inputs, model, files, *around):
             show(f"complete: {found}")
             files.append(found.path)
+    if inputs is not None and half and (fast := _write_fp16(inputs, path, show)):
+        files.append(fast)
     return files
 
 
@@ -208,13 +212,21 @@ def _write_settings(name: str, files: Sequence[Path], show: Callable[[str], None
     show("\n".join([*map(str, found), f"settings: {path}"]))
 
 
-def _write_int8(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
-    """The int8 file, where one was kept."""
+def _write_int8(run: Run, model: nn.Module, genotype: Genotype, path: Path, show: Callable[[str], None]) -> Path | None:
+    """The int8 file, where one was kept: with the convs in int8 that the run has chosen, if it has."""
     from dashfx.stages.export import onnx_metric
-    from dashfx.stages.files.quantise import quantised
+    from dashfx.stages.files.precise import int8_of
 
-    found = quantised(inputs, path, onnx_metric(path, inputs.data, inputs.task))
+    found = int8_of(run, path, onnx_metric(path, run.inputs.data, run.inputs.task), genotype, model).file
     show(f"int8: {found}")
+    return found.path if found else None
+
+
+def _write_fp16(inputs: Inputs, path: Path, show: Callable[[str], None]) -> Path | None:
+    from dashfx.stages.files.half import fp16_beside
+
+    found = fp16_beside(inputs, path)
+    show(f"fp16: {found}")
     return found.path
 
 
@@ -229,7 +241,7 @@ def _from_run(
     inputs = run.inputs
     options = {"rows": real_rows(inputs.data), "seed": run.config.seed}
     settings = {
-        **run.config.export.model_dump(exclude={"int8", "max_drop", "preprocess", "postprocess"}),
+        **run.config.export.model_dump(include={"opset", "dynamic_size", "tolerance", "layout"}),
         **options,
         **settings,
     }

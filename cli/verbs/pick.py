@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dashfx.cli import options, render, tables
+from dashfx.cli.naming import folders
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
 
@@ -16,6 +17,7 @@ Pareto = Annotated[
     typer.Option("--pareto", help="show so many choices, the cheapest first; write nothing", min=2, show_default=False),
 ]
 Cost = Annotated[str, typer.Option("--cost", help="for --pareto: params, macs, size or latency")]
+Int8 = Annotated[bool, typer.Option("--int8", help="choose each conv's precision too; write ONNX files, one in int8")]
 Out = Annotated[Path | None, typer.Option(help="a new folder; by default RUN/picked-1 and so on", show_default=False)]
 
 
@@ -24,6 +26,7 @@ def pick(
     max: options.Max = None,
     pareto: Pareto = None,
     cost: Cost = "params",
+    int8: Int8 = False,
     out: Out = None,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
@@ -33,18 +36,20 @@ def pick(
     Writes what `dashfx lower` writes: the weights are those that the search left, and want some training.
     """
     from dashfx.run.folder import existing_folder
-    from dashfx.stages.costs.pick import front, picked
+    from dashfx.stages.costs.pick import front, picked, write_int8
 
     if pareto is not None and not max:
-        render.show(tables.front(front(run, cost, pareto, data)))
+        render.show(tables.front(front(run, cost, pareto, data, int8)))
         return
     if not max or pareto is not None:
         raise ConfigError("pick needs either --max, what the model may cost, such as --max latency=2ms, or --pareto 8")
     _, settings = existing_folder(run)
-    found = picked(run, max, data)
-    folder = new_folder(out or options.free_folder(str(run / "picked")))
+    found, said = picked(run, max, data, int8), list[str]()
+    folder = new_folder(out or folders.free_folder(str(run / "picked")))
+    if int8:
+        found, file = write_int8(found, folder / "model.onnx")
+        said.append(f"int8: {file}")
     write_model(found.model, found.genotype, settings, folder)
     if not quiet:
-        render.show(
-            tables.genotype(found.genotype, {}), *(each.sentence for each in found.budgets), tables.files(folder)
-        )
+        said += [each.sentence for each in found.budgets]
+        render.show(tables.genotype(found.genotype, {}), *said, tables.files(folder))

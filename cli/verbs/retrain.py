@@ -9,6 +9,7 @@ import typer
 
 from dashfx.cli import export_options, finalist_options, options, render
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.naming import folders
 from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
 
@@ -37,6 +38,7 @@ def retrain(
     folds: finalist_options.Folds = None,
     refit: finalist_options.Refit = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     tensorboard: options.TensorBoard = False,
@@ -57,7 +59,7 @@ def retrain(
     tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
     settings = with_kept_width(before, with_values(settings, tuned.taken) if tuned else settings)
     settings = options.configuration(ctx.params, settings)
-    folder = out or options.free_folder(f"{before.root}-retrain")
+    folder = out or folders.free_folder(f"{before.root}-retrain")
     others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):
         progress.note(_recipe(before.root, tuned))

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from dashfx.cli import (
+    blackbox_options,
     cost_options,
     cost_tables,
     export_options,
+    file_tables,
     finalist_options,
     finalist_tables,
+    front_tables,
     options,
     render,
     space_options,
     tables,
 )
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.methods import options as method_options
+from dashfx.cli.naming import folders
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
 
@@ -47,9 +52,11 @@ def search(
     include: options.Include = None,
     exclude: options.Exclude = None,
     sites: options.Sites = None,
+    method: method_options.Method = None,
     strategy: options.Strategy = None,
-    evaluator: options.Evaluator = None,
-    evaluations: options.Evaluations = None,
+    evaluator: blackbox_options.Evaluator = None,
+    evaluations: blackbox_options.Evaluations = None,
+    objectives: blackbox_options.Objectives = None,
     warm_start: options.WarmStart = None,
     max: options.Max = None,
     latency_threads: cost_options.LatencyThreads = None,
@@ -87,6 +94,7 @@ def search(
     ensemble: finalist_options.Ensemble = None,
     distil: finalist_options.Distil = None,
     int8: export_options.Int8 = None,
+    fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
     workers: options.TrainingWorkers = None,
@@ -102,7 +110,7 @@ def search(
     settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
-    folder = out or options.free_folder(f"runs/{options.run_name(network, source)}")
+    folder = out or folders.free_folder(f"runs/{folders.run_name(network, source)}")
     others = writers(folder, tensorboard, mlflow, wandb)
     if pareto_folders and not settings.search.pareto:
         raise ConfigError("--pareto-folders retrains the choices of --pareto: say how many, such as --pareto 8")
@@ -147,6 +155,8 @@ def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
+    if result.evaluated_front.rows:
+        render.show(front_tables.front(result.evaluated_front))
     render.show(*finalist_tables.trained(facts))
     agreed = [result.agreement.sentence] if result.agreement else []
     said = [*([result.verdict] if result.verdict else []), *agreed, *(each.sentence for each in result.budgets)]
@@ -157,6 +167,10 @@ def show_result(result: Result, folder: Path) -> None:
         render.show(result.ensemble.sentence(result.task.metric_name))
     if result.int8:
         render.show(f"int8: {result.int8}")
+    if result.fp16:
+        render.show(f"fp16: {result.fp16}")
+    if result.files:
+        render.show(file_tables.compared(result))
     spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
     render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 
+from dashfx.blackbox.features import of_choices
 from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of
@@ -37,6 +39,47 @@ class Space(ABC, Generic[G]):
     @abstractmethod
     def decode(self, facts: Any) -> G:
         """The genome that `encode` wrote."""
+
+    def levels(self) -> tuple[int, ...]:
+        """The number of choices at each position, for what goes by positions; see `at`.
+
+        Raises:
+            SpaceError: its genomes are not made of positions.
+        """
+        raise SpaceError(
+            f"the genomes of {type(self).__name__} have no positions, which this optimiser goes by; "
+            "search them by evolution, local or random-search"
+        )
+
+    def at(self, places: Sequence[int]) -> G:
+        """The genome with these choices, each below its level; the nearest one where it is not in the space."""
+        raise SpaceError(f"{type(self).__name__} has no positions")
+
+    def places(self, genome: G) -> tuple[int, ...]:
+        """The choices that the genome has; `at` of them is the genome."""
+        raise SpaceError(f"{type(self).__name__} has no positions")
+
+    def holds(self, genome: G) -> bool:
+        """Whether the genome is one of this space."""
+        try:
+            return self.at(self.places(genome)) == genome
+        except (KeyError, ValueError):  # another site, another choice
+            return False
+
+    def crossover(self, a: G, b: G, generator: torch.Generator) -> G:
+        """A genome with each position from either parent, by a fair coin."""
+        pairs = list(zip(self.places(a), self.places(b), strict=True))
+        coins = torch.randint(2, (len(pairs),), generator=generator).tolist()
+        return self.at([pair[coin] for pair, coin in zip(pairs, coins, strict=True)])
+
+    def one_hot(self, genome: G) -> np.ndarray:
+        """(sum of levels,): a 1 for each choice made."""
+        rows = zip(self.levels(), self.places(genome), strict=True)
+        return np.concatenate([np.arange(size) == place for size, place in rows]).astype(float)
+
+    def features(self, genome: G) -> np.ndarray:
+        """(n_features,): what a predictor of values sees of the genome; `one_hot` where nothing better is known."""
+        return self.one_hot(genome)
 
 
 @dataclass(frozen=True)
@@ -77,6 +120,15 @@ class Positions(Space[tuple[int, ...]]):
     def decode(self, facts: Any) -> tuple[int, ...]:
         return tuple(facts)
 
+    def levels(self) -> tuple[int, ...]:
+        return self.sizes
+
+    def at(self, places: Sequence[int]) -> tuple[int, ...]:
+        return tuple(places)
+
+    def places(self, genome: tuple[int, ...]) -> tuple[int, ...]:
+        return genome
+
 
 class GenotypeSpace(Space[Genotype]):
     """One candidate per site.
@@ -102,14 +154,26 @@ class GenotypeSpace(Space[Genotype]):
         return self._genotype(self._positions.sample(generator))
 
     def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
-        places = tuple(self.choices[group[0]].index(genome[group[0]]) for group in self.alike)
-        return self._genotype(self._positions.mutate(places, generator))
+        return self._genotype(self._positions.mutate(self.places(genome), generator))
 
     def encode(self, genome: Genotype) -> Any:
         return {name: choice.to_dict() for name, choice in genome.items()}
 
     def decode(self, facts: Any) -> Genotype:
         return Genotype({name: Candidate.from_dict(choice) for name, choice in facts.items()})
+
+    def levels(self) -> tuple[int, ...]:
+        return self._positions.sizes
+
+    def at(self, places: Sequence[int]) -> Genotype:
+        return self._genotype(tuple(places))
+
+    def places(self, genome: Genotype) -> tuple[int, ...]:
+        return tuple(self.choices[group[0]].index(genome[group[0]]) for group in self.alike)
+
+    def features(self, genome: Genotype) -> np.ndarray:
+        """Of each decision, and a summary of all: see `dashfx.blackbox.features`."""
+        return of_choices([genome[group[0]] for group in self.alike])
 
     def _genotype(self, places: tuple[int, ...]) -> Genotype:
         pairs = zip(self.alike, places, strict=True)
@@ -131,6 +195,7 @@ class Listed(Space[G]):
         if not genomes:
             raise SpaceError("a list of no genomes: nothing can be drawn from it")
         self.genomes, self._inner, self._distance, self._nearest = tuple(genomes), inner, distance, nearest
+        self._held = frozenset(self.genomes)
 
     def only(self, wanted: Callable[[G], bool]) -> Listed[G]:
         """Those that are wanted."""
@@ -152,6 +217,21 @@ class Listed(Space[G]):
 
     def decode(self, facts: Any) -> G:
         return self._inner.decode(facts)
+
+    def levels(self) -> tuple[int, ...]:
+        return self._inner.levels()
+
+    def at(self, places: Sequence[int]) -> G:
+        wanted = self._inner.at(places)
+        if wanted in self._held:
+            return wanted
+        return min(self.genomes, key=lambda genome: self._distance(wanted, genome))
+
+    def places(self, genome: G) -> tuple[int, ...]:
+        return self._inner.places(genome)
+
+    def features(self, genome: G) -> np.ndarray:
+        return self._inner.features(genome)
 
 
 def kernels_apart(a: Genotype, b: Genotype) -> float:

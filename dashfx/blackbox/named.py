@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dashfx.blackbox.base import Optimiser
+from dashfx.blackbox.differential import Differential
 from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.hyperband import Bohb
 from dashfx.blackbox.local import LocalSearch
 from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
+from dashfx.blackbox.surrogates.linas import Linas
+from dashfx.blackbox.surrogates.surrogate import BySurrogate
 
 OPTIMISERS: dict[str, type[Optimiser]] = {
     "evolution": Evolution,
     "random-search": RandomSearch,
     "local": LocalSearch,
+    "differential": Differential,
+    "tpe": Tpe,
+    "nsga2": Nsga2,
+    "optuna": ByOptuna,
+    "surrogate": BySurrogate,
+    "linas": Linas,
+    "bohb": Bohb,
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dashfx.config import effort, presets
+from dashfx.config import effort, methods, presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
@@ -86,8 +86,11 @@ class ExportConfig(Strict):
 
     Attributes:
         tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
-        layout: "auto" writes 1-D convs as 2-D ones in the file where that is measured to be faster.
+        layout: "auto" rewrites the graph of the file where that is measured to be faster.
         int8: also write an int8 file, `model.int8.onnx`, where it is smaller or faster and good enough.
+        finetune: where some of it would lose too much in int8, epochs of training with it as in int8; the float file
+            keeps its weights.
+        fp16: also write a file in half precision for GPUs, `model.fp16.onnx`, with float32 inputs and outputs.
         preprocess: also write `model.complete.onnx`, which takes raw rows: the graph scales, lays out and normalises.
         postprocess: also write it, with probabilities and labels in place of scores.
         max_drop: how much worse the int8 file's metric on the validation part may be, in its units; by default one
@@ -99,6 +102,8 @@ class ExportConfig(Strict):
     tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
     layout: Literal["auto", "off"] = "auto"
     int8: bool = False
+    finetune: int = Field(0, ge=0)
+    fp16: bool = False
     preprocess: bool = False
     postprocess: bool = False
     max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
@@ -109,6 +114,7 @@ class RunConfig(Strict):
 
     Attributes:
         preset: a task of NAS-Bench-360, whose settings hold where nothing else is said, see `dashfx.config.presets`.
+        method: a method by name, whose options hold where nothing else is said, see `dashfx.config.methods`.
         effort: how much is trained: "quick" gives every conv several kernels and makes no choice, "thorough" tunes and
             trains the best with several seeds, see `dashfx.config.effort`; what else is said wins.
         valid_fraction: the share of the training data that becomes validation where the data has none.
@@ -125,6 +131,7 @@ class RunConfig(Strict):
     """
 
     preset: str | None = None
+    method: str | None = None
     effort: Literal["quick", "default", "thorough"] = "default"
     model: str | None = None
     model_args: dict[str, Any] = Field(default_factory=dict)
@@ -157,11 +164,12 @@ class RunConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _what_options_bring_along(cls, options: Any) -> Any:
-        """A preset's options and those for a checkpoint, where a user does not say otherwise."""
+        """What a checkpoint, a method, an effort and a preset say, in this order, where a user does not."""
         if not isinstance(options, Mapping):
             return options
         if options.get("checkpoint"):
             options = cls._gentler_from_a_checkpoint(options)
+        options = methods.under(options) if options.get("method") else options
         options = effort.under(options)
         options = presets.under(options) if options.get("preset") else options
         return cls._with_strategy(options)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dashfx.config.base import Strict
 
@@ -18,7 +18,7 @@ class FitConfig(Strict):
 
     Attributes:
         epochs: passes over `fraction` of the training data; retraining also takes "auto".
-        optimizer: of the weights: "sgd", "adam", "adamw" or `file.py:function`.
+        optimizer: of the weights: "sgd", "adam", "adamw", "lion", "swats" or `file.py:function`.
         lr: the peak learning rate of the schedule.
         schedule: "onecycle", "cosine", "steps", "constant", "warmup-stable-decay" or `file.py:function`; "auto" is one
             cycle where the number of epochs is given.
@@ -171,6 +171,12 @@ class BlackBoxConfig(Strict):
         evaluator: what a genotype is worth: a proxy ("gennas" and others, see `dashfx.proxy`), "supernet" (shared
             weights of a supernet that is trained first), "train" (a short training), or a table, FILE.json or FILE.csv.
         evaluations: how many genotypes are proposed; those met before cost nothing.
+        objectives: "valid", which is what the evaluator says, and behind it costs that are to be low, such as
+            "latency". All that nothing dominates is in the result; the best by "valid" is the choice.
+        start: the `evaluations.jsonl` of another run: its genotypes are evaluated first, the best first.
+        started: how many of them.
+        cache: a JSONL file that runs share: what was evaluated there with the same model, data, evaluator, recipe and
+            seed is not evaluated again; "" for none.
         population, tournament: of "evolution"; `search.strategy` may also say `evolution:population=20`.
         epochs: of a short training.
         batch_size: how many rows a proxy sees.
@@ -180,8 +186,24 @@ class BlackBoxConfig(Strict):
 
     evaluator: str = "gennas"
     evaluations: int = Field(200, ge=1)
+    objectives: tuple[str, ...] = ("valid",)
+    start: str = ""
+    started: int = Field(10, ge=1)
+    cache: str = ""
     population: int = Field(50, ge=1)
     tournament: int = Field(10, ge=1)
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(16, ge=2)
     together: int = Field(1, ge=1)
+
+    @field_validator("objectives")
+    @classmethod
+    def _begins_with_valid(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names[:1] != ("valid",) or len(set(names)) < len(names):
+            raise ValueError("write valid, by which the choice is made, then costs, each once, as valid,latency")
+        return names
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives beside the first."""
+        return self.objectives[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -75,6 +76,17 @@ class TotalCost(CostModel):
 
     def prepare(self, sites: Mapping[str, Site], choices: Choices) -> None:
         """Whatever has to be measured for these, together; `at` then knows them."""
+
+    def in_int8(self, site: Site, candidate: Candidate) -> float:
+        """What the site's conv costs in an int8 file; by default as much as in float."""
+        return self.at(site, candidate)
+
+    def prepare_int8(self, sites: Mapping[str, Site], choices: Choices) -> None:
+        """As `prepare`, for `in_int8`."""
+
+    def of_file(self, path: Path, program: Program) -> float:
+        """What an int8 file costs; by default as much as the model that it was made of."""
+        return self.whole(program)
 
     def rest(self, program: Program) -> float:
         """What is not searched."""

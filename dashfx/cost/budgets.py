@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dashfx.cost import precision
 from dashfx.cost.base import Choices, TotalCost
 from dashfx.cost.named import TOTALS
+from dashfx.cost.precision import UNKNOWN, Drops, Groups, Scores
 from dashfx.cost.select import nearest, pareto, select_under
 from dashfx.errors import ConfigError, did_you_mean
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.space import Candidate
-
-Scores = Mapping[str, Mapping[Candidate, float]]  # site -> a number a candidate
-Groups = Sequence[Sequence[str]] | None  # of sites
 
 ROUNDING = 1e-6  # of a limit, which a solver's answer may miss
 TRIES = 8  # choices that are measured
@@ -105,6 +105,7 @@ class Limit:
         rest: what the model costs beside its sites.
         own: site -> what its own kernel costs; `costs` holds its candidates'.
         whole: what the untouched model costs.
+        own_int8, int8: the same as `own` and `costs` in int8; empty where all convs are in float.
     """
 
     budget: Budget
@@ -113,17 +114,34 @@ class Limit:
     own: Mapping[str, float]
     costs: Mapping[str, Mapping[Candidate, float]]
     whole: float = float("inf")
+    own_int8: Mapping[str, float] = field(default_factory=dict)
+    int8: Mapping[str, Mapping[Candidate, float]] = field(default_factory=dict)
 
     def total(self, genotype: Mapping[str, Candidate]) -> float:
         """What the model costs with these choices; a site without one keeps its own kernel."""
-        return self.rest + sum(
-            self.costs[name][genotype[name]] if name in genotype else own for name, own in self.own.items()
-        )
+        bits = genotype.bits if isinstance(genotype, Genotype) else {}
+        return self.rest + sum(self.cost_of(name, genotype.get(name), bits.get(name)) for name in self.own)
+
+    def cost_of(self, name: str, choice: Candidate | None, bits: int | None = None) -> float:
+        """What a site costs.
+
+        Args:
+            choice: None for its own kernel.
+            bits: None for float; one without costs in int8 costs as much.
+        """
+        own, costs = (self.own_int8, self.int8) if bits and self.int8 else (self.own, self.costs)
+        return own[name] if choice is None else costs[name][choice]
 
     @property
     def is_chosen(self) -> bool:
         """Whether it depends on the choice."""
-        return any(len(set(row.values())) > 1 for row in self.costs.values())
+        rows = [[*row.values(), *self.int8.get(name, {}).values()] for name, row in self.costs.items()]
+        return any(len(set(row)) > 1 for row in rows)
+
+    def least_of(self, name: str) -> dict[Candidate, float]:
+        """What a site costs at least with each candidate, over the precisions."""
+        small = self.int8.get(name, {})
+        return {choice: min(cost, small.get(choice, cost)) for choice, cost in self.costs[name].items()}
 
     def holds(self, value: float) -> bool:
         return value <= self.most * (1 + ROUNDING)
@@ -134,7 +152,7 @@ class Limit:
         room = (1 - self.budget.cost.noise) * self.most
         return max(room, self.whole) if self.whole <= self.most else room
 
-    def spent(self, estimated: float, measured: float, spread: float = 0.0) -> Spent:
+    def spent(self, estimated: float, measured: float, spread: float = 0.0, what: str = "the model") -> Spent:
         """What a finished model costs.
 
         Args:
@@ -146,7 +164,7 @@ class Limit:
         said = f"held{of}" if held else f"missed{of} by {cost.say(over)} ({over / self.most:.1%})"
         sums = "" if cost.say(estimated) == cost.say(measured) else f" (its parts add up to {cost.say(estimated)})"
         shaky = f" (not measured steadily: quartiles {spread:.0%} apart)" if spread else ""
-        sentence = f"budget {self.budget.text}: the model has {cost.say(measured)}{sums}, {said}{shaky}"
+        sentence = f"budget {self.budget.text}: {what} has {cost.say(measured)}{sums}, {said}{shaky}"
         name = name_of("cost", cost)
         return Spent(self.budget.text, name, cost.unit, self.most, estimated, measured, held, sentence)
 
@@ -161,18 +179,38 @@ class Limits:
     """All budgets of one model.
 
     Attributes:
+        drops: what int8 costs in quality, where precisions are chosen too.
         measure: costs of whole models, where parts do not quite add up to them.
     """
 
     each: tuple[Limit, ...]
+    drops: Drops = UNKNOWN
     measure: Measure | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return ", ".join(limit.budget.text for limit in self.each)
 
+    @property
+    def is_precise(self) -> bool:
+        """Whether each conv's precision is chosen too; the budgets are then those of the int8 file."""
+        return any(limit.int8 for limit in self.each)
+
     def hold(self, genotype: Mapping[str, Candidate]) -> bool:
-        """Whether what its parts add up to does; nothing is measured."""
-        return all(limit.holds(limit.total(genotype)) for limit in self.each)
+        """Whether what its parts add up to does; nothing is measured.
+
+        A genotype that says nothing of precisions, where they are chosen too, holds where it does in some of them.
+        """
+        if all(limit.holds(limit.total(genotype)) for limit in self.each):
+            return True
+        if not self.is_precise or (isinstance(genotype, Genotype) and genotype.bits):
+            return False
+        return precision.settled(self, Genotype(genotype), math.inf) is not None
+
+    def settled(self, genotype: Genotype) -> Genotype | None:
+        """The genotype where it holds all budgets, with bits within the drop that is allowed; else None."""
+        if self.is_precise:
+            return precision.settled(self, genotype)
+        return genotype if self.held(genotype) else None
 
     def held(self, genotype: Mapping[str, Candidate]) -> bool:
         """The same of the whole model, measured where that may come to something else."""
@@ -218,6 +256,8 @@ class Limits:
             scores: of every candidate that may be chosen; other sites keep their own kernels.
             alike: the sites that choose together, each in one group; by default each chooses for itself.
         """
+        if self.is_precise:
+            return precision.best(self, scores, alike)
         rows = _summed(scores, scores, alike)
         costs, limits = self._tables(scores, alike)
         found = select_under(rows, costs, limits)
@@ -226,6 +266,8 @@ class Limits:
 
     def front(self, scores: Scores, points: int, alike: Groups = None) -> list[Genotype]:
         """The best choices from the least of the first budget's cost to as much as the best of all has."""
+        if self.is_precise:
+            return precision.front(self, scores, points, alike)
         costs, _ = self._tables(scores, alike)
         found = pareto(_summed(scores, scores, alike), costs[0], points)
         return [_expanded(each, scores, alike) for each in found]
@@ -260,8 +302,10 @@ class Limits:
         """The least of the first budget's cost that any choice has."""
         (limit, *_) = self.each
         scores = {name: dict.fromkeys(row, 0.0) for name, row in choices.items()}
-        chosen = sum(min(row) for row in _summed(limit.costs, scores, alike).values())
-        return limit.rest + chosen + sum(cost for name, cost in limit.own.items() if name not in choices)
+        costs = {name: limit.least_of(name) for name in choices}
+        chosen = sum(min(row) for row in _summed(costs, scores, alike).values())
+        others = [min(cost, limit.own_int8.get(name, cost)) for name, cost in limit.own.items() if name not in choices]
+        return limit.rest + chosen + sum(others)
 
     def _tables(self, scores: Scores, alike: Groups) -> tuple[list[dict[str, list[float]]], list[float]]:
         """The costs of the options, and what the limits leave for them."""
@@ -293,16 +337,17 @@ def first_held(genotypes: Iterable[Genotype], limits: Limits) -> Genotype:
     return min(missed, key=lambda each: missed[each])
 
 
-def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices) -> Limits:
+def limits_of(budgets: Sequence[Budget], program: Program, choices: Choices, int8: bool = False) -> Limits:
     """What the budgets allow a model; costs that are measured are measured now.
 
     Args:
         program: of the untouched model.
+        int8: each conv's precision is chosen too.
     """
-    return Limits(tuple(_limit(budget, program, choices) for budget in budgets))
+    return Limits(tuple(_limit(budget, program, choices, int8) for budget in budgets))
 
 
-def _limit(budget: Budget, program: Program, choices: Choices) -> Limit:
+def _limit(budget: Budget, program: Program, choices: Choices, int8: bool) -> Limit:
     cost, sites = budget.cost, program.sites
     cost.prepare(sites, choices)
     own = {name: cost.at(site, site.original) for name, site in sites.items()}
@@ -312,7 +357,12 @@ def _limit(budget: Budget, program: Program, choices: Choices) -> Limit:
     rest = cost.rest(program)
     whole = rest + sum(own.values())
     most = budget.limit * whole if budget.share else budget.limit
-    return corrected(Limit(budget, most, rest, own, costs, whole))
+    limit = Limit(budget, most, rest, own, costs, whole)
+    if int8:
+        cost.prepare_int8(sites, choices)
+        small = {name: {c: cost.in_int8(sites[name], c) for c in row} for name, row in costs.items()}
+        limit = replace(limit, int8=small, own_int8={name: small[name][sites[name].original] for name in sites})
+    return corrected(limit)
 
 
 def corrected(limit: Limit) -> Limit:
@@ -320,6 +370,9 @@ def corrected(limit: Limit) -> Limit:
     offset, scale = limit.budget.cost.line
     if (offset, scale) == (0.0, 1.0):
         return limit
-    costs = {name: {c: scale * value for c, value in row.items()} for name, row in limit.costs.items()}
-    own = {name: scale * value for name, value in limit.own.items()}
-    return replace(limit, rest=offset + scale * limit.rest, own=own, costs=costs)
+    costs, int8 = (
+        {n: {c: scale * v for c, v in row.items()} for n, row in t.items()} for t in (limit.costs, limit.int8)
+    )
+    own, small = ({name: scale * value for name, value in t.items()} for t in (limit.own, limit.own_int8))
+    rest = offset + scale * limit.rest
+    return replace(limit, rest=rest, own=own, costs=costs, own_int8=small, int8=int8)

@@ -9,6 +9,8 @@ from dashfx.cost.macs import Macs
 from dashfx.cost.memory import Memory
 from dashfx.cost.parameters import Parameters
 from dashfx.cost.size import Size
+from dashfx.errors import ConfigError, did_you_mean
+from dashfx.plugins import find
 
 TOTALS: dict[str, type[TotalCost]] = {
     "params": Parameters,
@@ -19,4 +21,24 @@ TOTALS: dict[str, type[TotalCost]] = {
 }
 COSTS: dict[str, type[CostModel]] = {"span": Span, "taps": Taps, **TOTALS}
 
-__all__ = ["COSTS", "TOTALS", "CostModel"]  # the kind's base class stands beside its dict
+
+def total_of(name: str, **place: object) -> TotalCost:
+    """The cost of that name, of which a whole network has a total.
+
+    Args:
+        place: where latency is measured, for a cost that takes it.
+
+    Raises:
+        ConfigError: no such cost, or one of convs alone.
+    """
+    if ":" not in name and name not in TOTALS:
+        raise ConfigError(
+            f"no cost {name!r}{did_you_mean(name, TOTALS)} of a whole network; there are {', '.join(TOTALS)}"
+        )
+    cost = find("cost", name, **place)
+    if not isinstance(cost, TotalCost):
+        raise ConfigError(f"{name} is no dashfx.cost.base.TotalCost, so a network has no total of it")
+    return cost
+
+
+__all__ = ["COSTS", "TOTALS", "CostModel", "total_of"]  # the kind's base class stands beside its dict

@@ -35,13 +35,21 @@ def select_under(scores: Table, costs: Sequence[Table], limits: Sequence[float])
     return _options(found.x, scores) if found.x is not None else None
 
 
-def pareto(scores: Table, cost: Table, points: int) -> list[dict[str, int]]:
-    """The best options at so many limits, from the least cost to that of the best of all; each choice once."""
-    free = {site: int(np.argmax(row)) for site, row in scores.items()}
+def pareto(
+    scores: Table, cost: Table, points: int, others: Sequence[Table] = (), within: Sequence[float] = ()
+) -> list[dict[str, int]]:
+    """The best options at so many limits, from the least cost to that of the best of all; each choice once.
+
+    Args:
+        others, within: further costs, and limits that all options keep.
+    """
+    free = (select_under(scores, others, within) if others else None) or {
+        site: int(np.argmax(row)) for site, row in scores.items()
+    }
     ends = sum(min(row) for row in cost.values()), sum(cost[site][option] for site, option in free.items())
     found: list[dict[str, int]] = []
     for limit in np.linspace(*ends, points):
-        choice = select_under(scores, [cost], [float(limit)])
+        choice = select_under(scores, [cost, *others], [float(limit), *within])
         if choice is not None and choice not in found:
             found.append(choice)
     return found

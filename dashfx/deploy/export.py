@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dashfx.deploy.complex import is_complex_inside
 from dashfx.deploy.exporters import Attempt, opset_of, write
-from dashfx.deploy.layout import faster_layout
+from dashfx.deploy.layout.choose import faster_layout
 from dashfx.deploy.runtime import flat_outputs, load_proto, require_providers, require_utf8
 from dashfx.deploy.samples import Axes, as_inputs, other_sizes, runs
 from dashfx.deploy.verify import TOLERANCE, Case, VerifyReport, check_tolerance, verify
@@ -47,7 +47,7 @@ class ExportReport:
         dynamic_axes: input name -> names of its axes without a fixed size.
         notes: what is narrower than asked for, with the reason.
         ops: ONNX operator -> number of nodes.
-        layout: whether 1-D convs are written as 2-D ones, and why; "" where there are none.
+        layout: what was rewritten to be faster, what was not, and why; "" where nothing can be.
     """
 
     path: Path
@@ -130,7 +130,7 @@ def export(
         metadata: written into the file beside the versions; `read_metadata` gives it back.
         opset: at least 18; a model with circular padding gets at least 19.
         rows: real inputs of the same form as the example, with any number of rows, which are compared too.
-        layout: "auto" writes 1-D convs as 2-D ones where that is measured to be faster, see `as_2d`; "off" does not.
+        layout: "auto" rewrites the graph where that is measured to be faster, see `faster_layout`; "off" does not.
 
     Raises:
         ExportError: an AggConv is left, an output is no tensor, `path` cannot be written, or no exporter takes the

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from dashfx.blackbox.base import Row
+from dashfx.blackbox.front import Front
+from dashfx.blackbox.lineage import Lineage
+from dashfx.cost.named import total_of
 from dashfx.drawing.html import Html, section, table, tag
 from dashfx.genotype import Genotype
 from dashfx.report.figures import climb
@@ -28,12 +31,29 @@ def evaluations(rows: Sequence[Row[Genotype]], evaluator: str, population: int =
     text = f"{len(rows)} evaluations of {len(distinct)} genotypes; a dot is one, the line is the best so far."
     diverged = sum(row.value is None for row in rows)
     text += f" {diverged} diverged and count as the worst." if diverged else ""
+    text += f" {told}" if (told := Lineage.of(rows).sentence) else ""
     alive = rows[-population:] if population else ()
     if alive:
         text += f" Of the last population of {len(alive)}, the best has {_value(max(alive, key=lambda r: r.fitness))}."
     cells = [(row.number + 1, _value(row), _parent(row), _text(row.genome)) for row in distinct[:SHOWN]]
     found = table(cells, ("evaluation", evaluator, "child of", "genotype"))
-    return section("Evaluations", tag("p", text, class_="soft"), tag("figure", figure), found)
+    return section("Evaluations", tag("p", text, class_="soft"), tag("figure", figure), found, _front(rows, evaluator))
+
+
+def _front(rows: Sequence[Row[Genotype]], evaluator: str) -> Html:
+    """What no other row dominates, where there are several objectives."""
+    found = Front.of(row for row in rows if row.others).rows
+    if not found:
+        return Html("")
+    names = tuple(found[0].others)
+    text = (
+        f"{len(found)} of them are on the front: none is as good in {evaluator}, {', '.join(names)} and better in one."
+    )
+    cells = [
+        (row.number + 1, _value(row), *(total_of(n).say(row.others[n] or 0.0) for n in names), _text(row.genome))
+        for row in found
+    ]
+    return Html(tag("p", text, class_="soft") + table(cells, ("evaluation", evaluator, *names, "genotype")))
 
 
 def _fitter(a: Row[Genotype], b: Row[Genotype]) -> Row[Genotype]:

@@ -228,6 +228,8 @@ def _exported(result: Result) -> Html:
         *(("input, error", case) for case in check.cases),
         *([("layout", report.layout)] if report.layout else []),
         *([("int8", result.int8)] if result.int8 else []),
+        *([("fp16", result.fp16)] if result.fp16 else []),
+        *(("files", each) for each in result.files),
         *(("note", note) for note in report.notes),
     ]
     return section("ONNX file against PyTorch", table(rows))

@@ -13,6 +13,7 @@ from dashfx.blackbox.base import Row
 from dashfx.genotype import Genotype
 from dashfx.strategies.agreement import Found
 from dashfx.train.progress import Epoch
+from dashfx.tune import Tuned
 
 try:
     import resource
@@ -30,6 +31,7 @@ class Ledger:
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
         found: what each search by trained mixtures came to, one a seed.
+        recipes: what a search has found for retraining, where it looked for recipes too.
         supernets: of these searches, as they have left them.
         notes: what a user should know, in the order in which it came up.
     """
@@ -39,6 +41,7 @@ class Ledger:
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    recipes: list[Tuned] = field(default_factory=list)
     supernets: list[nn.Module] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -97,6 +97,11 @@ def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
             raise ConfigError(f"--warm-start {search.warm_start} is for strategy dash; with others use --evaluator")
         if evaluator_of(search.warm_start, config).training is not None or search.warm_start == "supernet":
             raise ConfigError("--warm-start supernet: its weights are what follows; give a proxy, train or a table")
+    if config.blackbox.costs and strategy.evaluator is None:
+        raise ConfigError(
+            f"--objectives {','.join(config.blackbox.objectives)}: strategy {search.strategy} evaluates no genotypes "
+            "one by one; take --strategy nsga2 or linas, or limit a cost with --max"
+        )
     if config.budget and strategy.evaluator is not None and strategy.training is None:
         raise ConfigError(
             f"--budget divides epochs, and strategy {search.strategy} by {config.blackbox.evaluator} counts "

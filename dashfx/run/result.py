@@ -10,10 +10,13 @@ from typing import Any
 from torch import nn
 
 from dashfx.blackbox.base import Row
+from dashfx.blackbox.front import Front as RowFront
 from dashfx.cost.budgets import Spent
 from dashfx.cost.counts import parameters_of
+from dashfx.cost.files import FileFigures
 from dashfx.cost.latency import Figures
 from dashfx.deploy.export import ExportReport
+from dashfx.deploy.half.fp16 import Half
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.run.outcome import verdict
@@ -72,7 +75,8 @@ class Result:
         refit: where `model` was trained once more, on the validation part too: its metric there, which says nothing of
             unseen rows; `valid` is then of the model that was judged.
         onnx_valid: the metric on the validation part through ONNX Runtime; None without an `out` folder.
-        int8: the int8 file, or why there is none; None where none was asked for.
+        int8: the int8 file, or why there is none; None where none was asked for. So is `fp16`.
+        files: the files side by side, where there are others than the float one.
         classes: of a classifier, how `model` does on each class of the test part.
         outputs: of a regression model, its errors there output by output, in the data's units.
         warnings: what speaks against taking the result at its word.
@@ -103,6 +107,8 @@ class Result:
     onnx_valid: float | None = None
     exported: ExportReport | None = None
     int8: Int8 | None = None
+    fp16: Half | None = None
+    files: tuple[FileFigures, ...] = ()
     classes: ClassScores | None = None
     outputs: tuple[OutputError, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -129,6 +135,11 @@ class Result:
         for each in measured if best and not best.kept else ():
             best = each if best and self.task.better(each.value, best.value) else best
         return best
+
+    @property
+    def evaluated_front(self) -> RowFront[Genotype]:
+        """What no other evaluation dominates, in a search with several objectives; empty elsewhere."""
+        return RowFront.of(row for row in self.evaluations if row.others)
 
     @property
     def kept(self) -> Standing | None:
@@ -206,11 +217,17 @@ class Result:
             "budgets": [asdict(each) for each in self.budgets],
             "front": self.front.to_dict() if self.front else None,
             "site_times": [asdict(each) for each in self.site_times],
+            "evaluated_front": [
+                {"number": row.number, "valid": row.value, **row.others, "genotype": _choices(row.genome)}
+                for row in self.evaluated_front.rows
+            ],
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
             "export": self.exported.to_dict() if self.exported else None,
             "int8": self.int8.to_dict() if self.int8 else None,
+            "fp16": self.fp16.to_dict() if self.fp16 else None,
+            "files": [each.to_dict() for each in self.files],
             "ensemble": self.ensemble.to_dict() if self.ensemble else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
@@ -219,3 +236,7 @@ class Result:
             "classes": asdict(self.classes) if self.classes else None,
             "outputs": [asdict(each) for each in self.outputs],
         }
+
+
+def _choices(genotype: Genotype) -> dict[str, Any]:
+    return {name: choice.to_dict() for name, choice in genotype.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from dashfx.config.run import RunConfig
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
 from dashfx.run.inputs import Inputs
 from dashfx.run.ledger import Ledger, peak_memory
 from dashfx.run.session import Session
@@ -24,12 +24,14 @@ class Run:
 
     Attributes:
         limits: what the chosen model may cost; None where there is no budget.
+        costs: objective -> what it costs, for those beside the first.
     """
 
     inputs: Inputs
     session: Session
     ledger: Ledger
     limits: Limits | None = None
+    costs: Mapping[str, Limit] = field(default_factory=dict)
 
     @property
     def config(self) -> RunConfig:

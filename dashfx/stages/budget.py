@@ -19,13 +19,14 @@ from torch import nn
 
 from dashfx.config.files import seconds_of
 from dashfx.config.run import RunConfig
-from dashfx.config.search import AUTO, FitConfig
+from dashfx.config.search import FitConfig
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
-from dashfx.run.folder import RunFolder, read_facts, reading, write_text
+from dashfx.run.folder import write_text
 from dashfx.run.run import Run
+from dashfx.stages.costs.clock import CLOSING, RESERVE, Decision, decided, files_of, kept_back
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.finalists import choice_ratio, epoch_ratio, longer_share, trainings, untouched_trainings
 from dashfx.stages.retrain import epochs_of
@@ -37,8 +38,6 @@ from dashfx.train.fit import Learner, Supervised, fit
 from dashfx.train.processes import first_does
 from dashfx.train.progress import Epoch, Observer
 
-RESERVE = 0.1  # of the budget: for the export, and for epochs that turn out slower than those measured
-CLOSING = 10.0  # seconds, the least that is kept back: comparing, export and report of a small net on a slow core
 STEPS, EPOCHS = 6, 3  # of a measurement, whose first epoch is not counted
 VALID = 2  # batches that are validated in it
 MEASURING = 0.1  # of the budget: for all measurements, unless single steps take longer
@@ -50,40 +49,6 @@ class StageCost:
 
     seconds: float
     epochs: int
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What `budget.json` holds.
-
-    Attributes:
-        budget, spent: seconds in all, and before the decision.
-        measured: stage -> seconds of one of its epochs, all models that it trains together.
-        epochs: stage -> how many it has.
-    """
-
-    budget: float
-    spent: float
-    measured: Mapping[str, float]
-    epochs: Mapping[str, int]
-
-    def said(self, config: RunConfig) -> str:
-        """What was decided, in a line."""
-        ended = {"retrain"} if config.retrain.epochs == AUTO else set()
-        parts = (
-            f"{name} {'at most ' if name in ended else ''}{n} epochs of {self.measured[name]:.3g} s"
-            for name, n in self.epochs.items()
-        )
-        return f"budget of {self.budget:.0f} s, {self.spent:.0f} s of it spent: {', '.join(parts)}"
-
-    def applied(self, config: RunConfig) -> RunConfig:
-        """The options with the epochs that were decided: of a retraining that validation ends, the most."""
-        sizes = {name: {"epochs": n} for name, n in self.epochs.items()}
-        if config.retrain.epochs == AUTO and "retrain" in sizes:
-            most = self.epochs["retrain"]
-            sizes["retrain"] = {"max_epochs": min(most, config.retrain.max_epochs or most)}
-        blocks = {name: getattr(config, name).model_copy(update=size) for name, size in sizes.items()}
-        return config.model_copy(update=blocks)
 
 
 def budgeted(run: Run, supernet: nn.Module | None, genotype: Genotype | None = None) -> Run:
@@ -123,21 +88,6 @@ def _decided_for_all(run: Run, supernet: nn.Module | None, genotype: Genotype | 
         raise
 
 
-def decided(folder: RunFolder | None) -> Decision | None:
-    """What stands in a run's folder; None where nothing was decided."""
-    if folder is None or not folder.budget.is_file():
-        return None
-    remedy = "remove it, and epochs are decided anew"
-    facts = read_facts(folder.budget, remedy)
-    with reading(folder.budget, remedy):
-        found = Decision(**facts)
-        if not found.epochs or not all(type(n) is int and n > 0 for n in found.epochs.values()):
-            raise ValueError(f"epochs {found.epochs}")
-        return Decision(
-            float(found.budget), float(found.spent), {n: float(found.measured[n]) for n in found.epochs}, found.epochs
-        )
-
-
 def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> Decision:
     """The epochs of each stage.
 
@@ -147,21 +97,17 @@ def decide(config: RunConfig, stages: Mapping[str, StageCost], spent: float) -> 
     budget = seconds_of(config.budget or "")
     fixed = spent + (60 * config.tune.minutes if config.tune.wanted and "tune" not in stages else 0.0)
     needed = fixed + sum(stage.seconds for stage in stages.values())
-    least = max(needed / (1 - RESERVE), needed + CLOSING)
+    files = files_of(config)
+    least = max(needed / (1 - RESERVE), needed + files * CLOSING)
     if budget < least:
         raise ConfigError(
             f"--budget {config.budget}: one epoch of each stage ({', '.join(stages)}) does not fit, so that not "
-            f"one finalist is trained: {spent:.0f} s are spent already and {kept_back(budget):.0f} s kept back for the "
-            "export; "
+            f"one finalist is trained: {spent:.0f} s are spent already and {kept_back(budget, files):.0f} s kept back "
+            "for the export; "
             f"the smallest that works here is {np.ceil(1.1 * least):.0f}s"
         )
-    epochs = divided(budget - kept_back(budget) - fixed, stages)
+    epochs = divided(budget - kept_back(budget, files) - fixed, stages)
     return Decision(budget, spent, {name: stage.seconds for name, stage in stages.items()}, epochs)
-
-
-def kept_back(budget: float) -> float:
-    """The seconds of a budget that no epoch gets."""
-    return max(RESERVE * budget, CLOSING)
 
 
 def divided(seconds: float, stages: Mapping[str, StageCost]) -> dict[str, int]:
@@ -246,7 +192,7 @@ def _check_bound(run: Run, stages: Mapping[str, StageCost]) -> None:
     def check() -> None:
         budget, spent = seconds_of(run.config.budget or "1h"), run.session.elapsed
         least = spent + sum(stage.seconds for stage in stages.values())
-        if run.config.budget and least > budget - kept_back(budget):
+        if run.config.budget and least > budget - kept_back(budget, files_of(run.config)):
             raise ConfigError(
                 f"--budget {run.config.budget}: one epoch of each stage does not fit: one of {', '.join(stages)} takes "
                 f"{least - spent:.0f} s, and {spent:.0f} s are spent; give at least {np.ceil(2 * least):.0f}s, fewer "

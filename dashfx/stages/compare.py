@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from accelerate.utils import convert_to_fp32
-from torch import Tensor, nn
+from torch import nn
 
-from dashfx.cost.latency import Figures, compare
+from dashfx.cost.latency import Figures, Place, compare
 from dashfx.run.result import DISTILLED, Standing
 from dashfx.run.run import Run
+from dashfx.stages.costs.limits import place_of
 from dashfx.stages.ensemble.members import members_of, steps_to
 from dashfx.stages.finalists import Decision, Trained
 from dashfx.task import output_errors, scores_by_class
 from dashfx.task.lead import Answers, Lead, answers, lead
 from dashfx.task.voting import voters
+from dashfx.train.answering import answering
 from dashfx.train.fit import metric_over
 from dashfx.train.pace import of_supernet
 
@@ -31,7 +30,8 @@ def compared(decision: Decision) -> list[Standing]:
     with run.stage("compare", f"{len(measured)} models"):
         models = {str(i): each.model for i, each in enumerate(measured) if each.model is not None}
         metrics = {i: (measured[int(i)].valid, metric_of(run, model, "test")) for i, model in models.items()}
-        figures = compare(models, metrics, run.inputs.example[:1], timed=run.session.writes is not None)
+        timed, place = run.session.writes is not None, Place(**place_of(run.config))
+        figures = compare(models, metrics, run.inputs.example[:1], timed, place)
         leads = leads_of(decision)
     found = {id(each): figures[str(i)] for i, each in enumerate(measured)}
     before = {decision.searched.finalist.origin: run.ledger.steps(of_supernet)}
@@ -58,6 +58,7 @@ def _standing(
         max(1, len(each.seeds)),
         decision.cost(each),
         lead,
+        decision.led_to(each) if each.work else None,
     )
 
 
@@ -80,7 +81,7 @@ def answers_of(run: Run, model: nn.Module) -> Answers:
     accelerator = run.session.accelerator
     loader = run.inputs.data.loader("valid", 4 * run.config.retrain.batch_size)
     prepared = accelerator.prepare_data_loader(loader)
-    with answering(run, model) as predict:
+    with answering(run.session.accelerator, model) as predict:
         pairs = ((predict(x), y) for x, y in prepared)
         return answers((accelerator.gather_for_metrics(pair) for pair in pairs), voters(loader))
 
@@ -89,30 +90,15 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
     """The metric of a plain model over a part of the data; the model ends on the CPU, in eval mode."""
     inputs, accelerator = run.inputs, run.session.accelerator
     loader = inputs.data.loader(part, 4 * inputs.config.retrain.batch_size)
-    with answering(run, plain) as predict:
+    with answering(run.session.accelerator, plain) as predict:
         return metric_over(predict, loader, inputs.task, accelerator)
-
-
-@contextmanager
-def answering(run: Run, plain: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Inside, the model answers on the run's device, in eval mode, as the fit loop's models do; it ends on the CPU."""
-    accelerator = run.session.accelerator
-    plain.to(accelerator.device).eval()
-
-    def predict(x: Tensor) -> Tensor:
-        with torch.no_grad(), accelerator.autocast():
-            output = plain(x.to(accelerator.device))
-        return convert_to_fp32(output)
-
-    yield predict
-    plain.cpu()
 
 
 def details(run: Run, plain: nn.Module) -> dict[str, Any]:
     """How a model does on each class, or with each output, of the test part: `classes` and `outputs` of a Result."""
     task, data = run.inputs.task, run.inputs.data
     loader = data.loader("test", 4 * run.config.retrain.batch_size)
-    with answering(run, plain) as predict:
+    with answering(run.session.accelerator, plain) as predict:
         return {
             "classes": scores_by_class(predict, loader, task, data),
             "outputs": output_errors(predict, loader, task, data),

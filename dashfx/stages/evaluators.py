@@ -69,6 +69,7 @@ class ByTraining(Evaluator):
 
     epochs: Count = 3
     name: ClassVar[str] = "train"
+    takes_fidelity: ClassVar[bool] = True
 
     def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
         return _Training(context, self.epochs)
@@ -77,13 +78,17 @@ class ByTraining(Evaluator):
 class _Training(Evaluating):
     def __init__(self, context: Context, epochs: int) -> None:
         self._context, self.maximise = context, context.task.maximise
-        self._options = context.config.retrain.model_copy(update={"epochs": epochs})
+        self._epochs, self._options = epochs, context.config.retrain
 
     def value(self, genotype: Genotype) -> float:
         return self.values([genotype])[0]
 
     def values(self, genotypes: Sequence[Genotype]) -> list[float]:
-        return self._context.trained_values(genotypes, self._options)
+        return self.values_at(genotypes, 1.0)
+
+    def values_at(self, genotypes: Sequence[Genotype], fidelity: float) -> list[float]:
+        epochs = max(1, round(self._epochs * fidelity))
+        return self._context.trained_values(genotypes, self._options.model_copy(update={"epochs": epochs}))
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class _Flat(_Sharing):
 
 @dataclass(frozen=True)
 class ByTable(Evaluator):
-    """What a table says, FILE.json or FILE.csv; only the genotypes that it holds can be evaluated.
+    """What a table says, FILE.json, FILE.csv or another run's FILE.jsonl; of what it holds alone.
 
     Raises:
         GenotypeError: a file that is no table; when it begins, a table of another model or space.
@@ -177,6 +182,7 @@ EVALUATORS: dict[str, Any] = {
     "proxy": ByProxy,
     ".json": ByTable,
     ".csv": ByTable,
+    ".jsonl": ByTable,
     **{name: partial(ByProxy, name) for name in PROXIES},
 }
 

@@ -29,7 +29,7 @@ from dashfx.run.folder import write_text
 from dashfx.run.inputs import Inputs
 from dashfx.run.run import Run
 from dashfx.site import Site
-from dashfx.stages.costs.limits import times_of
+from dashfx.stages.costs.limits import timed
 from dashfx.task import Task, evaluate, in_data_units
 
 PROGRAM = Path(predict.__file__)  # copied as it is
@@ -123,7 +123,7 @@ def metadata(data: Data, task: Task, genotype: Genotype) -> dict[str, str]:
         "channels": json.dumps(data.channels),
         "kind": json.dumps(data.kind),
         "raw": json.dumps((data.raw or form_of_finished(data)).to_dict()),
-        "genotype": genotype.to_json(),
+        "genotype": genotype.with_bits({}).to_json(),  # which of its nodes are in int8 a file shows by itself
     }
     facts |= {"reading": data.reading.to_json()} if data.reading != Reading() else {}
     return facts | ({UNDONE: json.dumps(task.target.to_dict())} if task.target else {})
@@ -155,7 +155,7 @@ def opened(run: Run, out: str | Path) -> None:
         write_text(folder.data, json.dumps(data_facts(inputs.data, inputs.task), indent=2) + "\n")
         copy_model(inputs.source, folder.root)
         copy_sources(code_files(inputs.config), None, folder.root)
-        if (times := times_of(run.limits)) is not None:
+        if (times := timed(run)) is not None:
             times.save(folder.latency)
     run.session.wait()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +11,17 @@ from typing import Any
 from safetensors.torch import load_model as load_weights
 from torch import nn
 
-from dashfx.blackbox.base import Row
+from dashfx.blackbox.base import Row, row_of
+from dashfx.blackbox.genotype_table import genotype_in
 from dashfx.config.data import ReadingConfig
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Spent
+from dashfx.cost.files import FileFigures
 from dashfx.cost.latency import Figures
 from dashfx.data import Normalisation
 from dashfx.data.reading import Reading
 from dashfx.deploy.export import ExportReport
+from dashfx.deploy.half.fp16 import Half
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError, DataError, GenotypeError, RunFolderError
 from dashfx.genotype import Genotype
@@ -33,7 +35,6 @@ from dashfx.run.prepare import check_alone, prepare
 from dashfx.run.result import RANDOM, UNTOUCHED, Result, Short, Standing
 from dashfx.run.run import Run
 from dashfx.run.standin import stand_in
-from dashfx.space import Candidate
 from dashfx.stages.retrain import holding, lowered, specialised
 from dashfx.stages.rewrite import probe_gains, rewritten
 from dashfx.stages.tune import tune_run
@@ -129,6 +130,8 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "onnx_valid": None if facts["onnx_valid"] is None else float(facts["onnx_valid"]),
         "exported": ExportReport.from_dict(facts["export"]) if facts.get("export") else None,
         "int8": Int8.from_dict(facts["int8"]) if facts.get("int8") else None,
+        "fp16": Half.from_dict(facts["fp16"]) if facts.get("fp16") else None,
+        "files": tuple(map(FileFigures.from_dict, facts.get("files", ()))),
         "seconds": {str(name): float(seconds) for name, seconds in facts["seconds"].items()},
         "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
         "history": history,
@@ -178,9 +181,7 @@ def _history(log: Path) -> list[Epoch]:
 
 
 def _row(facts: dict[str, Any]) -> Row[Genotype]:
-    genotype = Genotype({name: Candidate.from_dict(choice) for name, choice in facts["genome"].items()})
-    fitness = -math.inf if facts["fitness"] is None else facts["fitness"]
-    return Row(facts["number"], genotype, facts["value"], fitness, facts["parent"], facts["seconds"])
+    return row_of(facts, genotype_in(facts["genome"]))
 
 
 def _left_alone(run: Run, paths: RunFolder) -> dict[str, str]:

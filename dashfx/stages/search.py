@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 
 from dashfx.blackbox.base import History, Row, best_of
-from dashfx.blackbox.genomes import Space
+from dashfx.blackbox.genomes import G, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import BlackBoxConfig
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
+from dashfx.cost.precision import Drops
 from dashfx.data import Data
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
+from dashfx.stages.costs.drops import measured_drops
 from dashfx.stages.costs.limits import choices_of
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.values import trained_values
@@ -30,6 +34,7 @@ from dashfx.strategies.base import evaluator_of
 from dashfx.task import Task
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import Learner, derive_seed
+from dashfx.tune.study import Trial, Tuned
 
 
 def searched(run: Run, supernet: nn.Module) -> tuple[Genotype, ...]:
@@ -97,6 +102,7 @@ class Searching:
     def __init__(self, run: Run, supernet: nn.Module, stage: ExitStack | None = None, suffix: str = "") -> None:
         self.supernet, self._run, self._stage, self._suffix = supernet, run, stage or ExitStack(), suffix
         self._begun, self._shares = self._open(), dict[str, dict[Candidate, float]]()
+        self._drops: Drops | None = None
 
     def _open(self) -> tuple[list[list[str]], dict[str, int]]:
         """What there is to decide now, and among how many candidates."""
@@ -117,7 +123,17 @@ class Searching:
 
     @property
     def limits(self) -> Limits | None:
-        return self._run.limits
+        """With what int8 costs in quality, once the mixtures are trained and where precisions are chosen too."""
+        limits = self._run.limits
+        if limits is None or not limits.is_precise or not self._shares:
+            return limits
+        if self._drops is None:
+            self._drops = measured_drops(self._run, self.supernet)
+        return replace(limits, drops=self._drops)
+
+    @property
+    def costs(self) -> Mapping[str, Limit]:
+        return self._run.costs
 
     @property
     def task(self) -> Task:
@@ -133,6 +149,7 @@ class Searching:
 
     def train(self, learner: Learner, stage: str = "search") -> Fitted:
         fitted = fit_stage(self._run, learner, stage + self._suffix)
+        self._drops = None
         if stage == "search":
             self._shares = coefficients_of(self.sites)
         return fitted
@@ -147,7 +164,7 @@ class Searching:
     def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
         return trained_values(self._run, genotypes, options)
 
-    def history(self, space: Space[Genotype]) -> History[Genotype]:
+    def history(self, space: Space[G]) -> History[G]:
         session = self._run.session
         history = History(session.folder.evaluations if session.folder else None, space, writes=session.is_main)
         session.wait()  # nobody writes before all have read
@@ -159,6 +176,21 @@ class Searching:
         self._run.session.observer.evaluated(
             "search", row.number + 1, self.config.blackbox.evaluations, best_of(rows).value
         )
+
+    def found_recipe(self, rows: Sequence[Row[Any]], best: Row[Any], epochs: int) -> None:
+        trials = tuple(
+            Trial(
+                row.number,
+                dict(row.genome[1]),
+                row.value,
+                "pruned" if row.value is None else "complete",
+                max(1, round(epochs * row.fidelity)),
+                round(row.seconds, 2),
+            )
+            for row in rows
+        )
+        assert best.value is not None
+        self._run.ledger.recipes.append(Tuned(dict(best.genome[1]), best.value, best.number, trials))
 
     def note(self, text: str) -> None:
         self._run.note(text)

@@ -58,7 +58,8 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
 
     What the study has found stands in the run's folder, where a resumed run takes it from.
     """
-    if not run.config.tune.wanted:
+    by_search = next(iter(run.ledger.recipes), None)
+    if not run.config.tune.wanted and by_search is None:
         return None
 
     def chosen(tried: Run) -> Genotype:
@@ -68,9 +69,12 @@ def tuned(run: Run, supernet: nn.Module, genotype: Genotype) -> Tuned | None:
         return lowered(tried.silent(), supernet, chosen(tried))
 
     folder = run.session.folder
-    with run.stage("tune", _plan(run)):
+    with run.stage("tune", "the recipe that the search has found" if by_search else _plan(run)):
         known = folder is not None and folder.tuned.is_file()
-        found = Tuned.load(folder.tuned) if folder is not None and known else tune_run(run, genotype, start, chosen)
+        if folder is not None and known:
+            found = Tuned.load(folder.tuned)
+        else:
+            found = by_search or tune_run(run, genotype, start, chosen)
         if run.session.writes and not known:
             write_text(run.session.writes.tuned, found.to_json())
         run.note(f"tune: trial {found.number + 1} of {len(found.trials)} is the best, {found}")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from accelerate import Accelerator
 from torch import nn
 
 from dashfx.blackbox.base import History, Row
-from dashfx.blackbox.genomes import GenotypeSpace, Space
+from dashfx.blackbox.genomes import G, GenotypeSpace, Space
 from dashfx.config.run import RetrainConfig, RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.cost.base import Choices
-from dashfx.cost.budgets import Limits
+from dashfx.cost.budgets import Limit, Limits
 from dashfx.data import Data
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
@@ -48,6 +48,10 @@ class Context(Protocol):
         """What the chosen genotype may cost; None where there is no budget."""
 
     @property
+    def costs(self) -> Mapping[str, Limit]:
+        """Objective -> what it costs, for those beside what an evaluator says."""
+
+    @property
     def task(self) -> Task: ...
 
     @property
@@ -71,8 +75,16 @@ class Context(Protocol):
         NaN where it diverges. The run's workers do these trainings, where it has some.
         """
 
-    def history(self, space: Space[Genotype]) -> History[Genotype]:
+    def history(self, space: Space[G]) -> History[G]:
         """The evaluations that a killed run has left, to which new ones are added."""
+
+    def found_recipe(self, rows: Sequence[Row[Any]], best: Row[Any], epochs: int) -> None:
+        """Hear of the recipe that a search has found with its choice.
+
+        Args:
+            rows: genomes are pairs of a genotype and a recipe.
+            epochs: of a whole evaluation.
+        """
 
     def on_row(self, row: Row[Genotype]) -> None:
         """Tell of an evaluation."""
@@ -208,6 +220,10 @@ class Evaluating(ABC):
         """The value of each, in order."""
         return [self.value(genotype) for genotype in genotypes]
 
+    def values_at(self, genotypes: Sequence[Genotype], fidelity: float) -> list[float]:
+        """The same by a share of a whole evaluation, from an evaluator with `takes_fidelity`."""
+        raise NotImplementedError
+
     def space(self, sites: Mapping[str, AggConv]) -> Space[Genotype]:
         """The genotypes that can be evaluated."""
         return GenotypeSpace.of(sites)
@@ -218,9 +234,11 @@ class Evaluator(ABC):
 
     Attributes:
         training: how the supernet is trained first, for one that reads trained mixtures.
+        takes_fidelity: it can evaluate by less than a whole evaluation.
     """
 
     training: Training | None = None
+    takes_fidelity: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

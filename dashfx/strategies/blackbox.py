@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,12 +10,19 @@ from accelerate.utils import broadcast_object_list
 
 from dashfx.blackbox.base import Optimiser, Row, best_of, optimise
 from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.front import Front
+from dashfx.blackbox.genomes import Space
+from dashfx.blackbox.genotype_table import GenotypeTable, best_first, bound_to
+from dashfx.blackbox.objectives import Objective
+from dashfx.blackbox.started import Started
 from dashfx.config.run import RunConfig
-from dashfx.cost.budgets import TRIES, Limits, first_held
-from dashfx.errors import TrainingError
+from dashfx.cost.budgets import TRIES, Limit, Limits, first_held
+from dashfx.cost.named import total_of
+from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy, Training
+from dashfx.strategies.cached import Cached
 from dashfx.strategies.limited import limited
 from dashfx.train.fit import derive_seed
 
@@ -38,14 +45,54 @@ class BlackBox(Strategy):
 
     def search(self, context: Context) -> Genotype:
         engine = self.training.train(context) if self.training is not None else None
-        rows = evaluated(context, self.evaluator.begin(context, engine), self.optimiser, context.limits)
-        best, by = best_of(rows), self.evaluator.name
+        cache, by = context.config.blackbox.cache, self.evaluator.name
+        evaluator = Cached(self.evaluator, cache) if cache else self.evaluator
+        evaluating = evaluator.begin(context, engine)
+        optimiser = self._started(limited(evaluating.space(context.sites), context.limits), context)
+        rows = evaluated(context, evaluating, optimiser, context.limits, context.costs)
+        best = best_of(rows)
         if best.value is None:
             raise TrainingError(f"none of {len(rows)} evaluations by {by} gave a finite number; try another evaluator")
         if context.limits is not None:
-            best = fittest_held(rows, context.limits)
+            best = fittest_held([row for row in rows if row.fidelity == best.fidelity], context.limits)
         context.note(f"{self._name}: the best of {len(rows)} evaluations by {by} has {best.value:.4g}")
+        if context.costs:
+            names = ", ".join(context.config.blackbox.objectives)
+            context.note(f"{self._name}: {len(Front.of(rows).rows)} genotypes are on the front of {names}")
         return Genotype(best.genome, f"{self._name} by {by}")
+
+    def check(self, config: RunConfig) -> None:
+        options = config.blackbox
+        for name in options.costs:
+            total_of(name)
+        self.optimiser.check(options.evaluations, len(options.objectives))
+        if self.optimiser.uses_fidelity and not self.evaluator.takes_fidelity:
+            raise ConfigError(
+                f"strategy {self._name} asks for shorter and longer trainings, which evaluator {self.evaluator.name} "
+                "does not make; take --evaluator train"
+            )
+        if options.cache and self.training is not None:
+            raise ConfigError(
+                f"blackbox.cache does nothing with evaluator {self.evaluator.name}, whose values are those of weights "
+                "that each search trains; leave it out, or take --evaluator train or a proxy"
+            )
+        if options.start:
+            GenotypeTable.load(options.start)
+
+    def _started(self, space: Space[Genotype], context: Context) -> Optimiser:
+        """The optimiser, from the best genotypes of `blackbox.start` on, where that is given."""
+        options = context.config.blackbox
+        if not options.start:
+            return self.optimiser
+        ndims = {name: site.ndim for name, site in context.sites.items()}
+        bound = (bound_to(genotype, ndims) for genotype in best_first(options.start))
+        kept = [each for each in bound if each is not None and space.holds(each)][: options.started]
+        if not kept:
+            raise ConfigError(
+                f"blackbox.start {options.start}: none of its genotypes can be evaluated here; give the evaluations "
+                "of a search of the same model and space"
+            )
+        return Started(self.optimiser, tuple(kept))
 
     @property
     def _name(self) -> str:
@@ -61,24 +108,34 @@ def fittest_held(rows: Sequence[Row[Genotype]], limits: Limits) -> Row[Genotype]
 
 
 def evaluated(
-    context: Context, evaluating: Evaluating, optimiser: Optimiser, limits: Limits | None = None
+    context: Context,
+    evaluating: Evaluating,
+    optimiser: Optimiser,
+    limits: Limits | None = None,
+    costs: Mapping[str, Limit] | None = None,
 ) -> list[Row[Genotype]]:
     """The rows of a search, continued from those of a killed run where this one is resumed.
 
     Args:
         limits: what a genotype may cost that is evaluated.
+        costs: objectives beside what the evaluator says.
     """
+    costs = costs or {}
     space, config = limited(evaluating.space(context.sites), limits), context.config
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "blackbox"))
 
-    def values(genotypes: Sequence[Genotype]) -> list[float]:
-        return list(broadcast_object_list(evaluating.values(genotypes)))  # several processes take one's word
+    def values(genotypes: Sequence[Genotype], fidelity: float = 1.0) -> list[tuple[float, ...]]:
+        said = evaluating.values(genotypes) if fidelity == 1 else evaluating.values_at(genotypes, fidelity)
+        said = broadcast_object_list(list(said))  # several processes take one's word
+        totals = ([cost.total(genotype) for cost in costs.values()] for genotype in genotypes)
+        return [(value, *total) for value, total in zip(said, totals, strict=True)]
 
     return optimise(
         optimiser.begin(space, generator),
         values,
         config.blackbox.evaluations,
         maximise=evaluating.maximise,
+        others=tuple(Objective(name, unit=cost.budget.cost.unit) for name, cost in costs.items()),
         history=context.history(space),
         together=config.blackbox.together,
         on_row=context.on_row,

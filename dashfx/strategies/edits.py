@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from dashfx.blackbox.genomes import GenotypeSpace
+from dashfx.blackbox.genotype_table import GenotypeTable, bound_to
+from dashfx.blackbox.surrogates.importance import effects, harmful
+from dashfx.errors import ConfigError
+from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
-from dashfx.plugins import Positive
+from dashfx.plugins import Count, Positive, find
+
+FEWEST = 8  # evaluated genotypes that an importance is read from
 
 
 class Edit(ABC):
@@ -45,4 +53,58 @@ class Within(Edit):
         return kept or [shares.index(min(shares))]
 
 
-EDITS: dict[str, type[Edit]] = {"within": Within}
+@dataclass(frozen=True)
+class PruneByImportance(Edit):
+    """Candidates leave that do most harm in what was evaluated before, by the mean effect that a predictor gives them.
+
+    A conv's own kernel stays, and so does the best candidate of each decision.
+
+    Args:
+        rows: the `evaluations.jsonl` of an earlier run, or a table of genotypes of these sites.
+        drop: how many candidates leave, of all sites together; tied sites count once.
+        predictor: "boosting", "ridge", "gp", "svr", "best" or a Predictor; it sees a one-hot code.
+
+    Raises:
+        ConfigError: rows of other sites, or too few of these candidates.
+    """
+
+    rows: str
+    drop: Count = 1
+    predictor: Any = field(default="boosting")
+
+    paper: ClassVar[str] = "Luo et al., Accuracy Prediction with Non-neural Model for Neural Architecture Search, 2020"
+    row: ClassVar[str] = "94"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predictor", find("predictor", self.predictor))
+        GenotypeTable.load(self.rows)
+
+    def apply(self, sites: Mapping[str, AggConv]) -> str:
+        space, known = GenotypeSpace.of(sites), self._known(sites)
+        found = effects(space, list(known), list(known.values()), self.predictor)
+        gone: list[str] = []
+        for place, option in harmful(found):
+            names, choice = space.alike[place], space.choices[space.alike[place][0]][option]
+            if len(gone) < self.drop and all(choice != sites[name].original for name in names):
+                gone.append(f"{names[0]} {choice}")
+                for name in names:
+                    sites[name].keep([i for i, c in enumerate(sites[name].candidates) if c != choice])
+        return f"prune-by-importance: {', '.join(gone)} leave" if gone else ""
+
+    def _known(self, sites: Mapping[str, AggConv]) -> dict[Genotype, float]:
+        """The genotypes of these sites and candidates, each with its fitness."""
+        table, found = GenotypeTable.load(self.rows), {}
+        space, ndims = GenotypeSpace.of(sites), {name: site.ndim for name, site in sites.items()}
+        for genotype, value in table.values.items():
+            bound = bound_to(genotype, ndims)
+            if bound is not None and space.holds(bound):
+                found[bound] = value if table.maximise else -value
+        if len(found) < FEWEST:
+            raise ConfigError(
+                f"edit prune-by-importance: {self.rows} has {len(found)} genotypes of these sites and candidates, and "
+                f"effects take {FEWEST}; give the evaluations of this model in this space"
+            )
+        return found
+
+
+EDITS: dict[str, type[Edit]] = {"within": Within, "prune-by-importance": PruneByImportance}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space
+from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
@@ -41,6 +43,25 @@ class Limited(Space[Genotype]):
 
     def decode(self, facts: Any) -> Genotype:
         return self._inner.decode(facts)
+
+    def levels(self) -> tuple[int, ...]:
+        return self._inner.levels()
+
+    def at(self, places: Sequence[int]) -> Genotype:
+        """What is too dear becomes the nearest genotype that is not, by the sum over the sites of `kernels_apart`."""
+        if self._limits.hold(wanted := self._inner.at(places)):
+            return wanted
+        scores = {
+            name: {c: -kernels_apart(Genotype({name: wanted[name]}), Genotype({name: c})) for c in row}
+            for name, row in self._inner.choices.items()
+        }
+        return self._limits.best(scores, self._inner.alike)
+
+    def places(self, genome: Genotype) -> tuple[int, ...]:
+        return self._inner.places(genome)
+
+    def features(self, genome: Genotype) -> np.ndarray:
+        return self._inner.features(genome)
 
 
 def limited(space: Space[Genotype], limits: Limits | None) -> Space[Genotype]:

@@ -15,6 +15,7 @@ from dashfx.plugins import find
 from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
 from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
+from dashfx.strategies.joint import JointSearch
 from dashfx.strategies.ladder import Ladder
 from dashfx.strategies.robust import Robust
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
@@ -23,6 +24,7 @@ STRATEGIES: dict[str, Any] = {
     "dash": Gradient,
     "ladder": Ladder,
     **OPTIMISERS,
+    "joint": JointSearch,
     "robust": Robust,
     "random": RandomChoice,
     "untouched": Untouched,
@@ -40,7 +42,7 @@ def strategy_of(config: RunConfig) -> Strategy:
         return Elsewhere(config)
     parts = {each: getattr(training_of(config), each) for each in Gradient.__dataclass_fields__}
     sizes = {"population": options.population, "tournament": options.tournament}
-    found = find("strategy", search.strategy, seed=config.seed, **sizes, **parts)
+    found = find("strategy", search.strategy, seed=config.seed, epochs=options.epochs, **sizes, **parts)
     if isinstance(found, Optimiser):
         return BlackBox(found, evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, Robust):

@@ -8,6 +8,7 @@ import pytest
 
 from dashfx.cli import options
 from dashfx.cli.main import separate_values
+from dashfx.cli.naming import folders
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 
@@ -19,6 +20,16 @@ def test_flags_win_over_the_file_and_set_wins_over_flags(tmp_path: Path) -> None
     made = options.configuration(flags)
     assert (made.seed, made.search.lr, made.search.epochs) == (1, 0.5, 3)
     assert (made.search.batch_size, made.retrain.batch_size) == (16, 16)
+
+
+def test_a_method_goes_over_the_file_and_under_flags(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(RunConfig.parse({"method": "gdas", "seed": 3}).to_yaml())
+    made = options.configuration({"config": file, "method": "darts", "rule": "energy"})
+    assert (made.method, made.search.update, made.search.relaxation) == ("darts", "unrolled", "softmax")
+    assert (made.search.rule, made.seed) == ("energy", 3)
+    with pytest.raises(ConfigError, match="leave one of the two"):
+        options.configuration({"method": "darts", "strategy": "evolution"})
 
 
 def test_an_earlier_run_is_the_start() -> None:
@@ -98,7 +109,7 @@ def test_a_wider_model_needs_a_name(text: str) -> None:
 def test_the_first_free_folder(tmp_path: Path) -> None:
     (tmp_path / "run-1").mkdir()
     (tmp_path / "run-2").touch()
-    assert options.free_folder(str(tmp_path / "run")) == tmp_path / "run-3"
+    assert folders.free_folder(str(tmp_path / "run")) == tmp_path / "run-3"
 
 
 @pytest.mark.parametrize(
@@ -112,4 +123,4 @@ def test_the_first_free_folder(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_is_named_after_model_and_data(data: str, name: str) -> None:
-    assert options.run_name("pkg.nets:Net", data) == f"Net-{name}"
+    assert folders.run_name("pkg.nets:Net", data) == f"Net-{name}"

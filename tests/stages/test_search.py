@@ -46,11 +46,11 @@ def table(path: Path, column: str = "valid", **facts: Any) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("strategy", ["evolution", "random-search", "local"])
+@pytest.mark.parametrize("strategy", ["evolution", "random-search", "local", "differential:members=6", "tpe"])
 def test_every_strategy_finds_what_the_proxy_likes(strategy: str) -> None:
     result = search(strategy, evaluations=25)
     assert set(result.genotype.values()) <= {Candidate(5, 1), Candidate(5, 2)}  # params: the most taps
-    assert result.genotype.rule == f"{strategy} by params" and len(result.evaluations) == 25
+    assert result.genotype.rule == f"{strategy.partition(':')[0]} by params" and len(result.evaluations) == 25
     assert [e.stage for e in result.history] == ["retrain"] * 2
     assert result.model.conv1.kernel_size == (5,)
 

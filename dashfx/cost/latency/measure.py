@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of, parameters_of
 from dashfx.deploy.exporters import Attempt, write
-from dashfx.deploy.layout import as_2d
+from dashfx.deploy.layout.sequences import as_2d
+from dashfx.deploy.quantise.qdq import in_int8
 from dashfx.deploy.runtime import load_proto, require_providers
 from dashfx.deploy.targets.named import TARGETS
 from dashfx.deploy.timing import Call, call_of, in_turn
@@ -153,7 +154,15 @@ def latencies(models: Sequence[nn.Module | Path], x: Tensor, place: Place = HERE
     All models are written by the same exporter, and all are called in turn, so that what else the machine does slows
     all of them. Of a model in two layouts the faster one counts; a file is timed as it is.
     """
-    calls = [_calls(model, x, place) for model in models]
+    return _timed([_calls(model, x, place) for model in models], place)
+
+
+def int8_latencies(models: Sequence[nn.Module], x: Tensor, place: Place = HERE) -> list[Latency | None]:
+    """As `latencies`, with all convs and linear layers in int8."""
+    return _timed([_calls(model, x, place, int8=True) for model in models], place)
+
+
+def _timed(calls: Sequence[Sequence[Call]], place: Place) -> list[Latency | None]:
     times = iter(in_turn([call for each in calls for call in each], repeats=REPEATS))
     found = [[_latency(next(times), place) for _ in each] for each in calls]
     return [min(each, key=lambda time: time.median, default=None) for each in found]
@@ -164,7 +173,7 @@ def _latency(seconds: Sequence[float], place: Place) -> Latency:
     return Latency(median, low, high, len(seconds), place.threads)
 
 
-def _calls(model: nn.Module | Path, x: Tensor, place: Place) -> list[Call]:
+def _calls(model: nn.Module | Path, x: Tensor, place: Place, int8: bool = False) -> list[Call]:
     """Calls of the model in each of its layouts in ONNX Runtime; none where the exporter does not take it."""
     inputs = (x.cpu().float(),)
     try:
@@ -172,6 +181,7 @@ def _calls(model: nn.Module | Path, x: Tensor, place: Place) -> list[Call]:
             return [call_of(model, inputs, place.threads, place.full_name)]
         with written(model, x) as path:
             paths = [path, *_lifted(path)] if place.layout == "auto" else [path]
+            paths = [in_int8(each, inputs[0]) for each in paths] if int8 else paths
             return [call_of(each, inputs, place.threads, place.full_name) for each in paths]
     except Exception as error:  # ONNX Runtime raises classes of its own without a common base
         logger.info("latency not measured: %s", error)

@@ -13,7 +13,7 @@ from torch import nn
 
 from dashfx.cost.base import Choices, TotalCost, one_row
 from dashfx.cost.latency.correction import Correction, correction
-from dashfx.cost.latency.measure import Latency, Place, latencies
+from dashfx.cost.latency.measure import Latency, Place, int8_latencies, latencies
 from dashfx.cost.latency.table import MODEL, LatencyTable, key_of, latency_file, layer_of, model_with
 from dashfx.errors import ExportError
 from dashfx.frontend.shared import parts_in
@@ -25,6 +25,7 @@ from dashfx.site import Site
 from dashfx.space import Candidate
 
 logger = logging.getLogger(__name__)
+IN_INT8 = ", int8"  # behind a layer's words
 NOISE = 0.04  # medians of one file, measured minutes apart on a machine that others use
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -70,18 +71,36 @@ class MeasuredLatency(TotalCost):
 
     def prepare(self, sites: Mapping[str, Site], choices: Choices) -> None:
         """Time what is not known, one group of candidates a shape, and add it to the user's cache."""
+        self._prepare(sites, choices, "")
+
+    def prepare_int8(self, sites: Mapping[str, Site], choices: Choices) -> None:
+        """As in float; inputs and outputs are float there too, so that neighbours in int8 take less."""
+        self._prepare(sites, choices, IN_INT8)
+
+    def _prepare(self, sites: Mapping[str, Site], choices: Choices, precision: str) -> None:
         known, fresh = LatencyTable.load(latency_file(), self.place), LatencyTable(place=self.place)
         for name, site in sites.items():
             for size in site.input_sizes:
-                layers = {layer_of(site, c, size): c for c in (site.original, *choices.get(name, ()))}
+                options = (site.original, *choices.get(name, ()))
+                layers = {layer_of(site, c, size) + precision: c for c in options}
                 self.times.entries.update({**known.of(layers).entries, **self.times.of(layers).entries})
                 fresh.entries.update(self._timed(site, size, layers).entries)
         if fresh.entries:
             _add_to_cache(fresh)
 
     def at(self, site: Site, candidate: Candidate) -> float:
-        each = [self._seconds(site, candidate, size) for size in site.input_sizes]
+        return self._over_calls(site, candidate, "")
+
+    def in_int8(self, site: Site, candidate: Candidate) -> float:
+        return self._over_calls(site, candidate, IN_INT8)
+
+    def _over_calls(self, site: Site, candidate: Candidate, precision: str) -> float:
+        each = [self._seconds(site, candidate, size, precision) for size in site.input_sizes]
         return sum(each) * site.calls / len(each)
+
+    def of_file(self, path: Path, program: Program) -> float:
+        (found,) = self._taken([path], one_row(program))
+        return found.median
 
     def whole(self, program: Program) -> float:
         """Measured anew at each call."""
@@ -131,10 +150,10 @@ class MeasuredLatency(TotalCost):
         self.fits[:] = [found] if found else []
         return found
 
-    def _seconds(self, site: Site, candidate: Candidate, size: tuple[int, ...]) -> float:
-        layer = layer_of(site, candidate, size)
+    def _seconds(self, site: Site, candidate: Candidate, size: tuple[int, ...], precision: str) -> float:
+        layer = layer_of(site, candidate, size) + precision
         if self.times.seconds(layer) is None:
-            self.prepare({site.name: site}, {site.name: [candidate]})
+            self._prepare({site.name: site}, {site.name: [candidate]}, precision)
         found = self.times.seconds(layer)
         assert found is not None
         return found
@@ -149,7 +168,8 @@ class MeasuredLatency(TotalCost):
             for part in [part for conv in convs for part in parts_in(conv) if part.weight.requires_grad]:
                 part.reset_parameters()
             x = torch.randn(1, site.in_channels, *size)
-        for layer, time in zip(unknown, latencies(convs, x, self.place), strict=True):
+        timed = int8_latencies if unknown[0].endswith(IN_INT8) else latencies
+        for layer, time in zip(unknown, timed(convs, x, self.place), strict=True):
             if time is None:
                 raise ExportError(f"site {site.name!r}: ONNX Runtime does not take {layer}; leave it out of the space")
             self.times.put(layer, time)

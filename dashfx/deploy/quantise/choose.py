@@ -21,6 +21,7 @@ from dashfx.errors import VerifyError, first_line
 
 logger = logging.getLogger(__name__)
 
+SLOW, SENSITIVE = "slower in int8", "sensitive"  # why a node is in float
 SLOWER = 1.03  # a node goes back to float where the whole file is this many times as fast without it in int8
 ROUNDS = 4
 SECONDS = 2.0  # for the calls that tell which nodes those are
@@ -66,6 +67,7 @@ class Int8:
         sites: how many convs and matrix products there are.
         in_float: which of them are not in int8, each with the reason.
         calibration: how ranges were told, from how many `rows` of the training part.
+        finetuned: epochs in which its weights have learned what int8 does; they are others than the float file's then.
     """
 
     path: Path | None
@@ -81,6 +83,7 @@ class Int8:
     in_float: Mapping[str, str] = field(default_factory=dict)
     calibration: str = ""
     rows: int = 0
+    finetuned: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it; `from_dict` reads it."""
@@ -96,10 +99,11 @@ class Int8:
         assert self.metric is not None and self.before is not None
         size = f"{self.bytes / 1e6:.3g} MB instead of {self.float_bytes / 1e6:.3g}"
         metric = f"metric on validation {self.metric:.4f} instead of {self.before:.4f}"
+        tuned = f", weights fine-tuned, {self.finetuned} epochs" if self.finetuned else ""
         return (
             f"{self.path.name}: {size}, {self.speedup:.2f} times as fast on this machine, {metric} (allowed drop "
             f"{self.max_drop:.2g}, {self.limit}); {self.sites - len(self.in_float)} of {self.sites} nodes in int8, "
-            f"{self.calibration} calibration on {self.rows} rows"
+            f"{self.calibration} calibration on {self.rows} rows{tuned}"
         )
 
 
@@ -118,7 +122,7 @@ def quantise(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, ti
     """
     with folder_beside(out) as folder:
         try:
-            search = _Search(path, folder, rows, held, judge, times or medians)
+            search = Search(path, folder, rows, held, judge, times or medians)
             found = search.result(out)
         except VerifyError:
             raise
@@ -132,48 +136,69 @@ def quantise(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, ti
     return found
 
 
-class _Search:
+class Search:
+    """Drafts of int8 files of one float file, and what they are worth.
+
+    Attributes:
+        judge: of drafts.
+        sites: the nodes that may be in int8.
+    """
+
     def __init__(self, path: Path, folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times) -> None:
-        self._path, self._folder, self._judge, self._times = path, folder, judge, times
+        self._path, self._folder, self.judge, self._times = path, folder, judge, times
         self._quantiser = Quantiser(path, folder, rows)
         self._held, self._expected = held, OnnxModel(path).rows(held)
-        self._sites = self._quantiser.sites
+        self.sites = self._quantiser.sites
         self._row = (_least(held, path),)
         self._method = ""
 
     def result(self, out: Path) -> Int8:
-        if not self._sites:
+        if not self.sites:
             return Int8(None, "the model has no conv or linear layer with constant weights")
-        self._method = self._calibration()
-        in_float = {site: "slower in int8" for site in self._slower()}
-        sensitive, metric = self._sensitive([site for site in self._sites if site not in in_float])
-        in_float |= {site: "sensitive" for site in sensitive}
-        judge, limit = self._judge, f"allowed {self._judge.limit:.2g}, {self._judge.why}"
-        if len(in_float) == len(self._sites):
+        self.calibrate()
+        in_float = dict.fromkeys(self._slower(), SLOW)
+        sensitive, metric = self.sensitive([site for site in self.sites if site not in in_float])
+        in_float |= dict.fromkeys(sensitive, SENSITIVE)
+        judge, limit = self.judge, f"allowed {self.judge.limit:.2g}, {self.judge.why}"
+        if len(in_float) == len(self.sites):
             if metric is None:
                 return Int8(None, "every node is slower in int8 on this machine")
             drop = judge.drop(metric)
             return Int8(None, f"with one node in int8 the metric on validation falls by {drop:.2g} ({limit})")
-        draft = self._without(in_float)
+        assert metric is not None
+        return self.kept(out, in_float, metric)
+
+    def kept(self, out: Path, in_float: Mapping[str, str], metric: float, gains: bool = True) -> Int8:
+        """The draft with these nodes in float, written to `out`.
+
+        Args:
+            in_float: node -> why.
+            metric: of that draft.
+            gains: only where it is smaller or faster.
+        """
+        draft = self.without(in_float)
         old, new = self._times([self._path, draft], self._row, SECONDS / 2)
         sizes = draft.stat().st_size, self._path.stat().st_size
-        if sizes[0] >= sizes[1] and new >= old:
+        if gains and sizes[0] >= sizes[1] and new >= old:
             return Int8(None, f"it is no smaller ({sizes[0]:,} bytes instead of {sizes[1]:,}) and no faster")
         os.replace(draft, out)
-        kept = {site: in_float[site] for site in self._sites if site in in_float}
+        kept = {site: in_float[site] for site in self.sites if site in in_float}
         told = (self._method, len(self._quantiser.rows))
+        judge = self.judge
         return Int8(
-            out, "", metric, judge.before, judge.limit, judge.why, *sizes, old / new, len(self._sites), kept, *told
+            out, "", metric, judge.before, judge.limit, judge.why, *sizes, old / new, len(self.sites), kept, *told
         )
+
+    def calibrate(self) -> None:
+        """Choose how ranges are told, once."""
+        self._method = self._method or self._calibration()
 
     def _calibration(self) -> str:
         """The way to tell ranges whose answers are nearest; one that fails, as on a dead channel, does not count."""
         errors = {}
         for method in METHODS:
             try:
-                errors[method] = self._error(
-                    self._quantiser.write(self._folder / f"{method}.onnx", self._sites, method)
-                )
+                errors[method] = self.error(self._quantiser.write(self._folder / f"{method}.onnx", self.sites, method))
             except VerifyError:
                 raise
             except Exception as error:
@@ -195,35 +220,35 @@ class _Search:
 
     def _slower_still(self, in_float: Sequence[str]) -> list[str]:
         """Of the nodes in int8 those that cost time, each by itself, where the file is faster without all of them."""
-        left = [site for site in self._sites if site not in in_float]
+        left = [site for site in self.sites if site not in in_float]
         if len(left) < 2:
             return []
-        now = self._without(in_float)
-        each = [self._without([*in_float, site]) for site in left]
+        now = self.without(in_float)
+        each = [self.without([*in_float, site]) for site in left]
         first, *seconds = self._times([now, *each], self._row, SECONDS)
         slower = [site for site, spent in zip(left, seconds, strict=True) if first >= SLOWER * spent]
         if len(slower) in (0, len(left)):
             return slower
-        before, after = self._times([now, self._without([*in_float, *slower])], self._row, SECONDS / 2)
+        before, after = self._times([now, self.without([*in_float, *slower])], self._row, SECONDS / 2)
         return slower if after < before else []
 
-    def _sensitive(self, sites: list[str]) -> tuple[list[str], float | None]:
+    def sensitive(self, sites: list[str]) -> tuple[list[str], float | None]:
         """The fewest of `sites`, most sensitive first, that have to be in float, and the metric then.
 
         All of them where even one in int8 is too much; the metric is that of the one.
         """
         if not sites:
             return [], None
-        others = [site for site in self._sites if site not in sites]
-        metric = self._judge.metric(self._without(others))
-        if self._judge.allows(metric):
+        others = [site for site in self.sites if site not in sites]
+        metric = self.judge.metric(self.without(others))
+        if self.judge.allows(metric):
             return [], metric
-        order = sorted(sites, key=self._alone, reverse=True)
+        order = sorted(sites, key=self.alone, reverse=True)
         metrics: dict[int, float] = {}
 
         def holds(count: int) -> bool:
-            metrics[count] = self._judge.metric(self._without([*others, *order[:count]]))
-            return self._judge.allows(metrics[count])
+            metrics[count] = self.judge.metric(self.without([*others, *order[:count]]))
+            return self.judge.allows(metrics[count])
 
         low, high = 0, len(order) - 1  # at `low` it does not hold
         if high == 0 or not holds(high):
@@ -233,19 +258,19 @@ class _Search:
             low, high = (low, middle) if holds(middle) else (middle, high)
         return order[:high], metrics[high]
 
-    def _alone(self, site: str) -> float:
+    def alone(self, site: str) -> float:
         """How far the answers move with this node alone in int8."""
-        return self._error(self._quantiser.write(self._folder / "alone.onnx", (site,), self._method))
+        return self.error(self._quantiser.write(self._folder / "alone.onnx", (site,), self._method))
 
-    def _without(self, in_float: Sequence[str] | Mapping[str, str]) -> Path:
+    def without(self, in_float: Sequence[str] | Mapping[str, str]) -> Path:
         """The file with these nodes in float, written once."""
-        marks = "".join("f" if site in in_float else "i" for site in self._sites)
+        marks = "".join("f" if site in in_float else "i" for site in self.sites)
         path = self._folder / f"{len(marks)}-{int(marks.replace('f', '0').replace('i', '1'), 2):x}.onnx"
         if not path.exists():
-            self._quantiser.write(path, [site for site in self._sites if site not in in_float], self._method)
+            self._quantiser.write(path, [site for site in self.sites if site not in in_float], self._method)
         return path
 
-    def _error(self, path: Path) -> float:
+    def error(self, path: Path) -> float:
         """Of the answers on the held rows: root mean square of the difference over that of the float file's answers."""
         off = (OnnxModel(path).rows(self._held) - self._expected).double().square().mean().sqrt()
         error = (off / self._expected.double().square().mean().sqrt().clamp(min=1e-12)).item()

@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
 )
 from torch import Tensor
 
+from dashfx.deploy.layout.norms import norms_as_convs
 from dashfx.deploy.runtime import OnnxModel, load_proto
 from dashfx.errors import VerifyError
 
@@ -38,7 +39,7 @@ HELD_IN_MEMORY = 2**26  # values: histograms are made of every activation of all
 
 
 class Quantiser:
-    """A float file, prepared: batch norms are folded, nodes have names of their own.
+    """A float file, prepared: batch norms are folded or convs of their own, nodes have names of their own.
 
     Attributes:
         sites: the nodes that may be in int8: convs and matrix products with constant weights, in order.
@@ -50,7 +51,7 @@ class Quantiser:
         self._prepared = folder / "prepared.onnx"
         with _quiet():
             quant_pre_process(path, self._prepared, skip_symbolic_shape=True)
-        self.proto = onnx.load(str(self._prepared))
+        self.proto, _ = norms_as_convs(onnx.load(str(self._prepared)))
         _name(self.proto.graph)
         onnx.save(self.proto, str(self._prepared))
         constants = {tensor.name for tensor in self.proto.graph.initializer}
@@ -124,6 +125,16 @@ class Quantiser:
                 f"node {wrong!r} is {'' if wrong in found else 'not '}in int8 against what was asked of ONNX Runtime; "
                 "leave --int8 out, and report it"
             )
+
+
+def in_int8(path: Path, rows: Tensor) -> Path:
+    """A file beside `path` with all of its convs and matrix products in int8, ranges told from `rows`."""
+    folder = path.with_suffix(".int8")  # of its own: ranges that another file left would be taken for this one's
+    folder.mkdir()
+    quantiser = Quantiser(path, folder, rows)
+    if not quantiser.sites:
+        return path  # a pool, or nothing
+    return quantiser.write(path.with_suffix(".int8.onnx"), quantiser.sites, "min-max")
 
 
 def _name(graph: onnx.GraphProto) -> None:

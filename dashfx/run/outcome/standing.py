@@ -36,6 +36,7 @@ class Standing:
         seeds: how often it was trained, each time with another seed or on another fold.
         cost: the work of all training that led to it, over that of the untouched model's training; None without one.
         lead: how far the searched model is ahead of it on the validation part; None for searched ones.
+        work: that work in multiply-adds, forward passes only; None where its training diverged.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Standing:
     seeds: int = 1
     cost: float | None = None
     lead: Lead | None = None
+    work: float | None = None
 
     @property
     def value(self) -> float:
@@ -79,6 +81,7 @@ class Standing:
             "macs": figures.flops // 2 if figures else None,
             "latency": asdict(figures.latency) if figures and figures.latency else None,
             "lead": asdict(self.lead) if self.lead else None,
+            "work": self.work,
             "kept": self.kept,
         }
 
@@ -105,6 +108,7 @@ class Standing:
             facts.get("seeds", 1),
             facts.get("cost"),
             Lead(**facts["lead"]) if facts.get("lead") else None,
+            facts.get("work"),
         )
 
 

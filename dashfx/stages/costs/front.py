@@ -81,7 +81,7 @@ def _limits(run: Run, supernet: nn.Module, cost: str) -> Limits:
         places = [run.limits.each.index(known[0])]
         measure = run.limits.measure
         one = (lambda choice: [measure(choice)[places[0]]]) if measure else None
-        return Limits((known[0],), one)
+        return Limits((known[0],), measure=one)
     search = run.config.search.model_copy(update={"budgets": (f"{cost}=1x",)})
     asked = run.with_config(run.config.model_copy(update={"search": search}))
     return limits_for(asked, choices_of(supernet), GenotypeSpace.of(sites_of(supernet)))

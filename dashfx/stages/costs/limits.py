@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,8 +16,10 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.config.run import RunConfig
 from dashfx.cost.base import Choices, one_row
 from dashfx.cost.budgets import Budget, Limit, Limits, Spent, corrected, limits_of, read_budgets
+from dashfx.cost.latency.correction import Correction
 from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.latency.table import LatencyTable
+from dashfx.cost.named import total_of
 from dashfx.cost.size import Size, weight_bytes
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
@@ -32,42 +36,83 @@ DRAWS = 12  # networks that are measured as a whole, to see how well sums tell w
 
 def budgets_of(config: RunConfig) -> tuple[Budget, ...]:
     """What the options name, latency where they say that it is measured."""
+    return read_budgets(config.search.budgets, **place_of(config))
+
+
+def place_of(config: RunConfig) -> dict[str, Any]:
+    """Where latency is measured."""
     options = config.search
-    place = {"threads": options.latency_threads, "provider": options.latency_provider, "layout": config.export.layout}
-    return read_budgets(options.budgets, **place)
+    return {"threads": options.latency_threads, "provider": options.latency_provider, "layout": config.export.layout}
 
 
-def limited(run: Run, supernet: nn.Module, out: str | Path | None = None) -> Run:
+def limited(run: Run, supernet: nn.Module, out: str | Path | None = None, int8: bool | None = None) -> Run:
     """The run with what its budgets allow; one process measures for all.
 
     Args:
         out: the run's folder, from whose `latency.json` a resumed run takes its times.
+        int8: each conv's precision is chosen too, so that the budgets are those of the int8 file; by default where one
+            will be written.
 
     Raises:
         ConfigError: no choice holds the budgets, or none that the strategy could make.
     """
-    run = replace(run, limits=_limits(run, supernet, out))
+    int8 = run.config.export.int8 and out is not None if int8 is None else int8
+    run = replace(run, limits=_limits(run, supernet, out, int8))
+    run = replace(run, costs=_costs(run, supernet, out))
     run.strategy.require(sites_of(supernet), run.limits, run.config)
     return run
 
 
-def _limits(run: Run, supernet: nn.Module, out: str | Path | None) -> Limits | None:
+def _limits(run: Run, supernet: nn.Module, out: str | Path | None, int8: bool) -> Limits | None:
     if not run.config.search.budgets:
         return None
     beside = run.strategy.beside(sites_of(supernet), run.config)
     choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
     space = GenotypeSpace.of(sites_of(supernet))
-    limits = limits_for(run, choices, space, out)
+    limits = limits_for(run, choices, space, out, int8)
     limits.check(choices, decisions_of(sites_of(supernet)))
     return limits
 
 
-def limits_for(run: Run, choices: Choices, space: GenotypeSpace | None = None, out: str | Path | None = None) -> Limits:
+def _costs(run: Run, supernet: nn.Module, out: str | Path | None) -> Mapping[str, Limit]:
+    """What the objectives beside the first cost: limits that allow everything, sharing what budgets have measured."""
+    names, kept = run.config.blackbox.costs, LatencyTable()
+    if not names:
+        return {}
+    inputs, choices = run.inputs.for_retraining(), choices_of(supernet)
+    if out is not None and run.session.resume:
+        kept = LatencyTable.load(RunFolder(Path(out)).latency)
+    known = [limit.budget.cost for limit in run.limits.each] if run.limits else []
+    wanted = [total_of(name, **place_of(run.config)) for name in names]
+    found = [next((each for each in known if each == cost), cost) for cost in wanted]
+    budgets = tuple(Budget(cost, math.inf, text=name) for cost, name in zip(found, names, strict=True))
+
+    def measured() -> Mapping[str, Limit]:
+        program = trace(inputs.given_model(), inputs.example)
+        return dict(zip(names, limits_of(_with_times(budgets, kept), program, choices).each, strict=True))
+
+    with run.stage(STAGE, ", ".join(names)):
+        return first_does(run.session.accelerator, measured)
+
+
+def timed(run: Run) -> LatencyTable | None:
+    """What was timed for budgets and objectives of latency, where there are some."""
+    return times_of(Limits((*(run.limits.each if run.limits else ()), *run.costs.values())))
+
+
+def limits_for(
+    run: Run,
+    choices: Choices,
+    space: GenotypeSpace | None = None,
+    out: str | Path | None = None,
+    int8: bool = False,
+) -> Limits:
     """What the run's budgets allow its model.
 
     Args:
         choices: what may be chosen at each site.
         space: the genotypes of which some are measured, so that sums can be corrected.
+        int8: each conv's precision is chosen too; then no float model is measured in the end.
     """
     inputs, kept = run.inputs.for_retraining(), LatencyTable()
     program = trace(inputs.given_model(), inputs.example)
@@ -75,13 +120,14 @@ def limits_for(run: Run, choices: Choices, space: GenotypeSpace | None = None, o
         kept = LatencyTable.load(RunFolder(Path(out)).latency)
 
     def measured() -> tuple[Limits, list[str]]:
-        limits, notes = limits_of(_with_times(budgets_of(run.config), kept), program, choices), list[str]()
+        limits, notes = limits_of(_with_times(budgets_of(run.config), kept), program, choices, int8), list[str]()
         for cost in latencies_of(limits):
             kept.place = cost.place
             if (there := kept.elsewhere()) is not None:
                 notes.append(f"latency: {RunFolder(Path(out or '.')).latency.name} is of {there}; measured anew here")
             if space is not None and any(len(row) > 1 for row in choices.values()):
-                notes += _correct(run, cost, limits, program, space)
+                found = held_to_networks(cost, program, space, partial(_model, run))
+                notes += [str(found)] if found else []
             notes += unsteady(cost.times)
         each = [corrected(limit) if latencies_of(Limits((limit,))) else limit for limit in limits.each]
         return Limits(tuple(each)), notes
@@ -90,7 +136,9 @@ def limits_for(run: Run, choices: Choices, space: GenotypeSpace | None = None, o
         limits, notes = first_does(run.session.accelerator, measured)
     for note in notes:
         run.note(note)
-    return replace(limits, measure=partial(_measured, run, program, limits)) if latencies_of(limits) else limits
+    if limits.is_precise or not latencies_of(limits):
+        return limits
+    return replace(limits, measure=partial(_measured, run, program, limits))
 
 
 def _with_times(budgets: tuple[Budget, ...], kept: LatencyTable) -> tuple[Budget, ...]:
@@ -101,14 +149,14 @@ def _with_times(budgets: tuple[Budget, ...], kept: LatencyTable) -> tuple[Budget
     return budgets
 
 
-def _correct(run: Run, cost: MeasuredLatency, limits: Limits, program: Program, space: GenotypeSpace) -> list[str]:
-    """Random networks as a whole against what their parts add up to; what that says."""
+def held_to_networks(
+    cost: MeasuredLatency, program: Program, space: GenotypeSpace, model_of: Callable[[Genotype], nn.Module]
+) -> Correction | None:
+    """Random networks as a whole against what their parts add up to, which is corrected from then on."""
     generator = torch.Generator().manual_seed(0)  # the same networks for every seed, so that their times are kept
     drawn = list(dict.fromkeys(space.sample(generator) for _ in range(DRAWS)))
-    limit = next(each for each in limits.each if each.budget.cost is cost)
-    measured = cost.totals(program, {each: partial(_model, run, each) for each in drawn})
-    found = cost.corrected([limit.total(each) for each in drawn], measured)
-    return [str(found)] if found else []
+    measured = cost.totals(program, {each: partial(model_of, each) for each in drawn})
+    return cost.corrected([cost.total(program, each) for each in drawn], measured)
 
 
 def _model(run: Run, genotype: Genotype) -> nn.Module:
@@ -173,14 +221,16 @@ def fixed(run: Run, genotype: Genotype) -> Run:
     """The run of a choice that is made already, with limits that say what it costs; nothing is refused."""
     if not run.config.search.budgets:
         return run
-    return replace(run, limits=limits_for(run, {name: [choice] for name, choice in genotype.items()}))
+    int8 = run.config.export.int8 or bool(genotype.bits)
+    return replace(run, limits=limits_for(run, {name: [choice] for name, choice in genotype.items()}, int8=int8))
 
 
 def spent(run: Run, genotype: Genotype, plain: nn.Module, path: Path | None = None) -> tuple[Spent, ...]:
     """What the finished model costs beside each budget, counted or measured on the model as a whole; also as notes.
 
     Args:
-        path: its ONNX file, which is what is timed and weighed where there is one.
+        path: its ONNX file, which is what is timed and weighed where there is one; the int8 file where the genotype has
+            bits.
     """
     limits = run.limits
     if limits is None:
@@ -189,7 +239,8 @@ def spent(run: Run, genotype: Genotype, plain: nn.Module, path: Path | None = No
     def measured() -> tuple[Spent, ...]:
         inputs = run.inputs.for_retraining()
         own, program = trace(inputs.given_model(), inputs.example), trace(plain, run.inputs.example)
-        return tuple(_spent(limit, limit.total(genotype), own, program, path) for limit in limits.each)
+        what = path.name if path and genotype.bits else "the model"
+        return tuple(_spent(limit, limit.total(genotype), own, program, path, what) for limit in limits.each)
 
     with run.stage(STAGE, "the lowered model" if path is None else path.name):
         found = first_does(run.session.accelerator, measured)
@@ -198,13 +249,15 @@ def spent(run: Run, genotype: Genotype, plain: nn.Module, path: Path | None = No
     return found
 
 
-def _spent(limit: Limit, estimated: float, own: Program, program: Program, path: Path | None) -> Spent:
+def _spent(limit: Limit, estimated: float, own: Program, program: Program, path: Path | None, what: str) -> Spent:
     cost = limit.budget.cost
     if isinstance(cost, MeasuredLatency):
         # A share is of the untouched model's time now: what slows the machine slows both.
         base, found = cost.beside(own, path or program.model, one_row(program))
         most = limit.budget.limit * base.median if limit.budget.share else limit.most
-        return replace(limit, most=most).spent(estimated, found.median, found.spread if not found.is_steady else 0.0)
+        return replace(limit, most=most).spent(
+            estimated, found.median, found.spread if not found.is_steady else 0.0, what
+        )
     if isinstance(cost, Size) and path is not None:
-        return limit.spent(estimated, weight_bytes(path))
-    return limit.spent(estimated, cost.whole(program))
+        return limit.spent(estimated, weight_bytes(path), what=what)
+    return limit.spent(estimated, cost.whole(program), what=what)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
-from dashfx.cost.budgets import Spent, limits_of, read_budgets
+from dashfx.cost.budgets import Limits, Spent, limits_of, read_budgets
+from dashfx.deploy.quantise.choose import Int8
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
 from dashfx.run.run import Run
+from dashfx.stages.compare import metric_of
+from dashfx.stages.costs.drops import measured_drops
 from dashfx.stages.costs.limits import choices_of, fixed, limited, spent
 from dashfx.stages.costs.mixtures import has_mixtures, mixtures_of, model_with, run_of
+from dashfx.stages.export import metadata, write_onnx
+from dashfx.stages.files.precise import precise
 from dashfx.stages.reopen import searched_of
 from dashfx.stages.retrain import specialised
 from dashfx.supernet import lower
@@ -23,11 +28,16 @@ from dashfx.supernet import lower
 
 @dataclass(frozen=True)
 class Picked:
-    """A choice within budgets, its lowered model as the search left it, and what that costs."""
+    """A choice within budgets, its lowered model as the search left it, and what that costs.
+
+    Attributes:
+        run: as the search left it, with these budgets.
+    """
 
     genotype: Genotype
     model: nn.Module
     budgets: tuple[Spent, ...]
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -44,11 +54,12 @@ class Point:
     score: float
 
 
-def front(folder: str | Path, cost: str, points: int, data: str | None = None) -> list[Point]:
+def front(folder: str | Path, cost: str, points: int, data: str | None = None, int8: bool = False) -> list[Point]:
     """The choices that an earlier run's mixtures prefer, from the cheapest on.
 
     Args:
         cost: its name, as in a budget.
+        int8: each conv's precision is chosen too.
 
     Raises:
         RunFolderError: as of `picked`.
@@ -57,7 +68,8 @@ def front(folder: str | Path, cost: str, points: int, data: str | None = None) -
     (budget,) = read_budgets([f"{cost}=1x"])
     run, supernet, training = mixtures_of(folder, data)
     inputs = run.inputs.for_retraining()
-    limits = limits_of([budget], trace(inputs.given_model(), inputs.example), choices_of(supernet))
+    limits = limits_of([budget], trace(inputs.given_model(), inputs.example), choices_of(supernet), int8)
+    limits = _priced(run, supernet, limits) if int8 else limits
     scores, (limit,) = training.rule.preferred(sites_of(supernet)), limits.each
     return [
         Point(each, budget.cost.say(limit.total(each)), sum(scores[name][choice] for name, choice in each.items()))
@@ -65,21 +77,52 @@ def front(folder: str | Path, cost: str, points: int, data: str | None = None) -
     ]
 
 
-def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None) -> Picked:
+def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None, int8: bool = False) -> Picked:
     """What an earlier run's mixtures prefer within other budgets; nothing is searched or trained.
 
     Args:
-        data: where the run's data are now; without them noise of their shape will do.
+        data: where the run's data are now; without them noise of their shape will do, except for `int8`.
+        int8: each conv's precision is chosen too; the budgets are those of the file that `write_int8` writes.
 
     Raises:
         RunFolderError: not a run's folder, or one without trained mixtures to choose from.
-        ConfigError: no choice holds the budgets.
+        ConfigError: no choice holds the budgets, or no data to measure what int8 costs.
     """
     run, supernet, training = mixtures_of(folder, data)
-    run = limited(asking(run, budgets), supernet)
+    run = limited(asking(run, budgets), supernet, int8=int8)
+    if int8 and run.limits is not None:
+        run = replace(run, limits=_priced(run, supernet, run.limits))
     genotype = training.rule.within(sites_of(supernet), run.limits)
     model = lower(supernet, genotype, "inherit" if run.strategy.judges_mixtures else "own")
-    return Picked(genotype, model, spent(run, genotype, model))
+    return Picked(genotype, model, () if genotype.bits else spent(run, genotype, model), run)
+
+
+def write_int8(found: Picked, path: Path) -> tuple[Picked, Int8]:
+    """The choice's float file at `path` and beside it its int8 file, whose cost is measured; weights want training yet.
+
+    Raises:
+        ExportError, VerifyError: as `dashfx.export`.
+    """
+    run, model = found.run.for_retraining(), found.model
+    plain = found.genotype.with_bits({})
+    facts = metadata(run.inputs.data, run.inputs.task, plain)
+    _, before = write_onnx(run.inputs, model, facts, path, metric_of(run, model, "valid"))
+    file, genotype = precise(run, path, before, found.genotype, model)
+    return replace(found, genotype=genotype, budgets=spent(run, genotype, model, file.path)), file
+
+
+def _priced(run: Run, supernet: nn.Module, limits: Limits) -> Limits:
+    """With what int8 costs in quality.
+
+    Raises:
+        ConfigError: the run's data are not here.
+    """
+    if run.inputs.data.raw and run.inputs.data.raw.noise:
+        raise ConfigError(
+            "--int8: what each conv loses in int8 is measured on the run's data, which are not here; "
+            "say where they are by --data"
+        )
+    return replace(limits, drops=measured_drops(run, supernet))
 
 
 def asking(run: Run, budgets: Sequence[str]) -> Run:

@@ -18,6 +18,7 @@ from dashfx.run.outcome.ensemble import Ensemble, Member
 from dashfx.run.result import DISTILLED
 from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of
+from dashfx.stages.costs.clock import CLOSING, by_clock
 from dashfx.stages.ensemble.members import Training, members_of, steps_to, trainings_of
 from dashfx.stages.export import metadata, write_onnx
 from dashfx.stages.finalists import Decision
@@ -44,6 +45,9 @@ def averaged(decision: Decision) -> Ensemble | None:
     if why:
         run.note(f"{STAGE}: {why}")
         return Ensemble(why=why)
+    if asked == AUTO and run.config.budget and not by_clock(run, STAGE, lambda left: left > 2 * CLOSING):
+        run.note(f"{STAGE}: none, the budget of {run.config.budget} leaves no time for a second file")
+        return None
     if len(members) < wanted:
         run.note(f"{STAGE}: {len(members)} models instead of {wanted}; the run has no more to average")
     models = [each.model for each in members]

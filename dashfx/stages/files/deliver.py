@@ -21,7 +21,8 @@ from dashfx.stages.costs.front import site_times
 from dashfx.stages.costs.limits import spent
 from dashfx.stages.export import exported
 from dashfx.stages.files.complete import complete
-from dashfx.stages.files.quantise import int8
+from dashfx.stages.files.half import compared_files, fp16
+from dashfx.stages.files.precise import int8
 from dashfx.stages.finalists import Decision
 from dashfx.stages.jobs.hand_out import swept
 from dashfx.stages.search import agreement_of
@@ -42,10 +43,12 @@ def delivered(
     seen = metric_of(run, model, "valid") if decision.refit else None
     test = next(each.figures.test for each in standings if each.kept and each.figures)
     report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
-    small = int8(run, onnx_valid)
+    small = int8(run, onnx_valid, genotype, model)
+    half = fp16(run)
+    path = small.file.path if small.file and small.genotype.bits else report.path if report else None
     complete(run, model)
     result = Result(
-        genotype,
+        small.genotype,
         model,
         run.inputs.task,
         kept.valid,
@@ -57,12 +60,14 @@ def delivered(
         refit=seen,
         onnx_valid=onnx_valid,
         exported=report,
-        int8=small,
+        int8=small.file,
+        fp16=half,
+        files=compared_files(run, onnx_valid, small.file, half),
         tuned=decision.tuned,
         ensemble=ensemble,
         front=front,
         site_times=site_times(run, genotype, decision.sites),
-        budgets=spent(run, genotype, model, report.path if report else None),
+        budgets=spent(run, small.genotype, model, path),
         **details(run, model),
     )
     if result.outcome:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from dashfx.deploy.quantise.choose import Int8, Judge, quantise, split
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.run.inputs import Inputs
-from dashfx.run.run import Run
 from dashfx.stages.export import BATCH, judged, onnx_metric
 from dashfx.task.spread import standard_error
 
@@ -27,22 +27,23 @@ def quantised(inputs: Inputs, path: Path, before: float) -> Int8:
     Args:
         before: the metric of `path` on the validation part.
     """
+    return quantise(path, int8_beside(path), *ranging_rows(inputs), judge_of(inputs, path, before))
+
+
+def judge_of(inputs: Inputs, path: Path, before: float) -> Judge:
+    """What int8 files of `path` are worth on the validation part, and how much worse they may be."""
     data, options = inputs.data, inputs.config.export
     limit, why = options.max_drop, "export.max_drop"
     if limit is None:
         task = judged(OnnxModel(path), inputs.task)
         limit = standard_error(OnnxModel(path).rows, data.loader("valid", BATCH), task)
         why = "one standard error of the metric"
-    judge = Judge(lambda file: onnx_metric(file, data, inputs.task), before, inputs.task.maximise, limit, why)
-    picked = np.linspace(0, len(data.train) - 1, min(len(data.train), ROWS)).astype(int)
-    rows, _ = data.train.__getitems__(picked.tolist())
-    return quantise(path, int8_beside(path), *split(rows), judge)
+    return Judge(lambda file: onnx_metric(file, data, inputs.task), before, inputs.task.maximise, limit, why)
 
 
-def int8(run: Run, before: float | None) -> Int8 | None:
-    """That of the run's folder, where one is asked for; None without a folder."""
-    folder = run.session.writes
-    if folder is None or before is None or not run.config.export.int8:
-        return None
-    with run.stage("quantise"):
-        return quantised(run.inputs, folder.onnx, before)
+def ranging_rows(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Rows of the training part: those that tell ranges, and those that judge how."""
+    train = inputs.data.train
+    picked = np.linspace(0, len(train) - 1, min(len(train), ROWS)).astype(int)
+    rows, _ = train.__getitems__(picked.tolist())
+    return split(rows)

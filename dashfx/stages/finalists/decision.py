@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ from dashfx.run.folder import write_text
 from dashfx.run.result import LONGER, UNTOUCHED, WIDER
 from dashfx.run.run import Run
 from dashfx.site import Site
+from dashfx.stages.costs.clock import CLOSING, by_clock, files_of
 from dashfx.stages.finalists.base import Decision, Start, Trained
-from dashfx.stages.finalists.lengths import planned_epochs
+from dashfx.stages.finalists.lengths import LONGER_STAGE, planned_epochs
 from dashfx.stages.finalists.lineup import Lineup, controls, longer, other_proposals, own_kernels, wider
 from dashfx.stages.finalists.training import train_finalists
 from dashfx.stages.finalists.widths import wider_arguments
@@ -54,7 +56,8 @@ def _with_controls(
     if untouched is None:
         return decision
     wanted = _longer_is_wanted(run, untouched)
-    candidate = longer(run, untouched, decision.led_to(decision.searched), lineup.longest) if wanted else None
+    longest = min(lineup.longest, _epochs_left(run, untouched)) if wanted else 0
+    candidate = longer(run, untouched, decision.led_to(decision.searched), longest) if wanted else None
     epochs = epochs_of(run.with_config(candidate.recipe)).most if candidate else 0
     bounds = epochs_of(run)
     planned = planned_epochs(run.config, bounds, 1 + len(lineup.others), longer=epochs)
@@ -67,6 +70,16 @@ def _longer_is_wanted(run: Run, untouched: Trained) -> bool:
     """Whether more training may change what the untouched model is worth, or is asked for."""
     wanted = run.config.finalists.longer
     return wanted is True or (wanted == "auto" and not has_converged(untouched))
+
+
+def _epochs_left(run: Run, untouched: Trained) -> float:
+    """How long a training of the untouched model can be, by what its epochs took and a budget of wall time has left."""
+    if not run.config.budget:
+        return math.inf
+    epochs = [epoch.seconds for done in untouched.seeds for epoch in done.history]
+    each = len(untouched.seeds) * sum(epochs) / max(1, len(epochs))
+    closing = files_of(run.config) * CLOSING
+    return by_clock(run, LONGER_STAGE, lambda left: max(0, int((left - closing) / max(each, 1e-6))))
 
 
 def has_converged(each: Trained) -> bool:

@@ -85,6 +85,7 @@ def search_work(run: Run, supernet: float) -> float:
     work = work_of(history, config.search.batch_size, supernet)
     if isinstance(run.strategy.evaluator, ByTraining):
         steps = int(config.retrain.fraction * len(inputs.data.train)) // config.retrain.batch_size
-        rows = len(run.ledger.evaluations) * run.strategy.evaluator.epochs * steps * config.retrain.batch_size
+        whole = sum(row.fidelity for row in run.ledger.evaluations)
+        rows = round(whole * run.strategy.evaluator.epochs * steps * config.retrain.batch_size)
         work += rows * macs_of(inputs.for_search().given_model(), inputs.example[:1])
     return work

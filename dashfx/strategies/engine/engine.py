@@ -158,8 +158,8 @@ class Engine(Changing):
                 loss = loss + term.weight * term(Moment(self, batch, output, coef, part))
         return loss
 
-    def answer(self, x: Tensor, coef: Mapping[str, Tensor]) -> Tensor:
-        """The output with these coefficients, in full precision."""
+    def answer(self, x: Tensor, coef: Mapping[str, Tensor | Sampled | int]) -> Tensor:
+        """The output with these coefficients, or with one candidate a site, in full precision."""
         with mixing(self.sites, coef):
             return self.call(x)
 

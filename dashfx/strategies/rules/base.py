@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -43,10 +44,12 @@ class SelectionRule(ABC):
             judge: whom it asks, where it is `judged`.
         """
         found = self.judged_by(judge, sites) if judge else self.select(sites)
-        if limits is None or limits.held(found):
+        if limits is None:
             return found
+        if (held := limits.settled(found)) is not None:
+            return held
         best = limits.chosen(self.preferred(sites), decisions_of(sites))
-        return Genotype(best, f"{found.rule} within {limits}")
+        return replace(best, rule=f"{found.rule} within {limits}")
 
     @torch.no_grad()
     def preferred(self, sites: Mapping[str, AggConv]) -> dict[str, dict[Candidate, float]]:

@@ -4,7 +4,13 @@ from dashfx.strategies.terms.base import Moment, Part, Term
 from dashfx.strategies.terms.cost_log import CostLog
 from dashfx.strategies.terms.cost_power import CostPower
 from dashfx.strategies.terms.expected_cost import ExpectedCost
+from dashfx.strategies.terms.learned_cost import LearnedCost
 
-TERMS: dict[str, type[Term]] = {"expected-cost": ExpectedCost, "cost-power": CostPower, "cost-log": CostLog}
+TERMS: dict[str, type[Term]] = {
+    "expected-cost": ExpectedCost,
+    "cost-power": CostPower,
+    "cost-log": CostLog,
+    "learned-cost": LearnedCost,
+}
 
-__all__ = ["TERMS", "CostLog", "CostPower", "ExpectedCost", "Moment", "Part", "Term"]
+__all__ = ["TERMS", "CostLog", "CostPower", "ExpectedCost", "LearnedCost", "Moment", "Part", "Term"]

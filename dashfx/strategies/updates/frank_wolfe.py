@@ -127,7 +127,10 @@ def _rows(tensors: Sequence[torch.Tensor]) -> Rows:
 
 @published("Nayman et al., HardCoRe-NAS: Hard Constrained diffeRentiable Neural Architecture Search, ICML 2021", "51")
 def frank_wolfe(
-    alphas: list[nn.Parameter], config: SearchConfig, *, rate: Positive = 1.0, averaged: Share = 0.0
+    alphas: list[nn.Parameter], config: SearchConfig, *, rate: Positive = 0.2, averaged: Share = 0.9
 ) -> torch.optim.Optimizer:
-    """HardCoRe-NAS: every step stays within the budgets; with `search.relaxation=simplex`."""
+    """HardCoRe-NAS: every step stays within the budgets; with `search.relaxation=simplex`.
+
+    A rate of 1 begins with a step to a vertex, by the gradient of one batch; the defaults here are ours.
+    """
     return FrankWolfe(alphas, rate, averaged)

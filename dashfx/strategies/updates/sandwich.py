@@ -1,6 +1,6 @@
 """InstaTune: a supernet of all genotypes is made while a model is fine-tuned, each taught by the model itself.
 
-After Sarah et al., "InstaTune: Instantaneous Neural Architecture Search During Fine-Tuning", 2023; who is in a step is
+After Sridhar et al., "InstaTune: Instantaneous Neural Architecture Search During Fine-Tuning", 2023; who is in a step:
 the sandwich rule of Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019.
 """
 
@@ -45,7 +45,7 @@ class Sandwich(Update):
     draws: Count = 2
     temperature: Positive = 1.0
     moves_mixtures: ClassVar[bool] = False
-    paper: ClassVar[str] = "Sarah et al., InstaTune: Instantaneous NAS During Fine-Tuning, 2023"
+    paper: ClassVar[str] = "Sridhar et al., InstaTune: Instantaneous NAS During Fine-Tuning, 2023"
     row: ClassVar[str] = "120"
 
     def begin(self, engine: Engine) -> None:
@@ -67,11 +67,11 @@ class Sandwich(Update):
         smaller += [drawn(engine.sites, engine.generator) for _ in range(self.draws)]
         engine.zero_grad()
         with engine.alone():
-            output = engine.answer(x, one_hot(engine.sites, largest))
+            output = engine.answer(x, largest)
             loss = engine.task.loss(output, y)
             total, taught = engine.gradients(loss, engine.learning), output.detach()
             for places in smaller:
-                answer = engine.answer(x, one_hot(engine.sites, places))
+                answer = engine.answer(x, places)
                 apart = disagreement(answer, taught, y, engine.task, self.temperature)
                 found = engine.gradients(apart, engine.learning)
                 total = [own + more for own, more in zip(total, found, strict=True)]
@@ -104,19 +104,7 @@ def drawn(sites: Mapping[str, AggConv], generator: torch.Generator) -> dict[str,
     return places
 
 
-def one_hot(sites: Mapping[str, AggConv], places: Mapping[str, int]) -> dict[str, Tensor]:
-    """Coefficients (n_candidates,) of a genotype."""
-    coef = {name: torch.zeros_like(site.alpha.detach()) for name, site in sites.items()}
-    for name, place in places.items():
-        coef[name][place] = 1.0
-    return coef
-
-
 def without_part(sites: Mapping[str, AggConv], genotypes: list[dict[str, int]]) -> set[int]:
     """The ids of the candidates' weights that no genotype has: a decay must not move them either."""
-    return {
-        id(weight)
-        for name, site in sites.items()
-        for place, weight in enumerate(site.weights)
-        if all(places[name] != place for places in genotypes)
-    }
+    held = {id(w) for places in genotypes for name, place in places.items() for w in sites[name].theta(place)}
+    return {id(weight) for site in sites.values() for weight in site.weights} - held

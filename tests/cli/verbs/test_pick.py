@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from dashfx.cli.main import run
@@ -78,6 +79,19 @@ def test_another_point_without_another_search(user: Path, capsys: pytest.Capture
     load = "from load_model import load; print(load()[2].kernel_size)"
     loaded = subprocess.run([sys.executable, "-c", load], cwd="loose", capture_output=True, text=True)
     assert loaded.stdout.strip() == f"({Genotype.load('loose/genotype.json')['2'].kernel[0]},)", loaded.stderr
+
+
+def test_kernels_and_precisions_together(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = 4 * (4 * 3 + 4 * 4 * 3 + 4 + 4 + 4 * 3 + 3)
+    small = own - 3 * 4 * 4 * 3 + 4 * 13  # the second conv in int8
+    assert run(["pick", "run", "--int8", "--max", f"size={small}B", "--out", "small"]) == 0
+    said = capsys.readouterr().out
+    found = Genotype.load("small/genotype.json")
+    assert found.bits == {"2": 8} and found["2"].taps == 3
+    graph = onnx.load("small/model.int8.onnx").graph
+    maker = {name: node.op_type for node in graph.node for name in node.output}
+    small_nodes = [n.name for n in graph.node if n.op_type in ("Conv", "Gemm") and maker.get(n.input[1])]
+    assert small_nodes == ["2"] and "int8: model.int8.onnx" in said and f"budget size={small}B: model.int8.onnx" in said
 
 
 def test_what_each_candidate_takes(user: Path, capsys: pytest.CaptureFixture[str]) -> None:

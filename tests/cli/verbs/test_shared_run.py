@@ -76,7 +76,8 @@ def test_the_verbs_take_it(user: Path, capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr().out
     assert "k3 d1 | k5 d1 | k11 d1" in shown and "xxxxxxxxxxx" in shown
     assert run(["eval", "run"]) == 0 and "ONNX Runtime" in capsys.readouterr().out
-    assert run(["export", "run", "--out", "again.onnx", "--int8", "-q"]) == 0
+    assert run(["export", "run", "--out", "again.onnx", "--int8", "--fp16", "-q"]) == 0
+    assert Path("again.fp16.onnx").is_file()
     assert run(["retrain", "run", "--out", "retrained", "-q"]) == 0
     assert Genotype.load("retrained/genotype.json") == Genotype.load("run/genotype.json")
     assert run(["report", "run"]) == 0

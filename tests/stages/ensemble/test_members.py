@@ -106,7 +106,7 @@ class AtMost(Limits):
     def __init__(self, largest: int) -> None:
         object.__setattr__(self, "largest", largest)
 
-    def hold(self, genotype: Genotype) -> bool:
+    def held(self, genotype: Genotype) -> bool:
         return all(max(choice.kernel) <= self.largest for choice in genotype.values())  # type: ignore[attr-defined]
 
 

@@ -15,9 +15,11 @@ from dashfx.cli.main import run as run_cli
 from dashfx.deploy.export import export
 from dashfx.deploy.quantise import choose
 from dashfx.deploy.quantise.choose import Int8, Judge
+from dashfx.genotype import Genotype
 from dashfx.run.prepare import prepare
 from dashfx.stages.export import onnx_metric
 from dashfx.stages.files import quantise as stage
+from dashfx.stages.files.precise import int8
 from dashfx.stages.files.quantise import quantised
 
 CONFIG = {**FAST, "export": {"int8": True, "max_drop": 1.0, "dynamic_size": False}}
@@ -70,7 +72,7 @@ def test_a_run_has_an_int8_file_and_says_so(tmp_path: Path) -> None:
 
 def test_none_is_written_unasked(float_file: Path) -> None:
     run = prepare(ToyNet, toy_data(), config=FAST)
-    assert stage.int8(run, 0.9) is None
+    assert int8(run, 0.9, Genotype(), ToyNet()).file is None
 
 
 def test_a_loader_alone_has_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

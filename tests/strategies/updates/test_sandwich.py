@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from engines import BATCH, TASK, alphas, engine, moved, same, state
-from smooth import batch, smooth
+from smooth import SmoothNet, batch, smooth
+from torch import Tensor, nn
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
 from dashfx.errors import ConfigError
+from dashfx.ops import AggConv
 from dashfx.ops.ties import tie
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import Sandwich
-from dashfx.strategies.updates.sandwich import drawn, full, one_hot, smallest
+from dashfx.strategies.updates.sandwich import drawn, full, smallest
 
 X = BATCH[0]
+
+
+def one_hot(sites: Mapping[str, AggConv], places: Mapping[str, int]) -> dict[str, Tensor]:
+    """The same as coefficients, which every site mixes its kernels with."""
+    return {
+        n: F.one_hot(torch.tensor(place), len(sites[n].candidates)).to(sites[n].alpha) for n, place in places.items()
+    }
 
 
 def places_of(made: Engine, draws: int) -> list[dict[str, int]]:
@@ -59,9 +69,12 @@ def test_a_step_moves_only_what_its_genotypes_hold() -> None:
 
 
 def test_the_gradient_is_that_of_labels_and_of_answers_added_up() -> None:
-    made, (x, y) = smooth(update=Sandwich(draws=2, temperature=2.0), lr=0.1), batch(1, 3)
+    net = SmoothNet(1)
+    net.conv1 = nn.Conv1d(2, 3, 3, padding=2, dilation=2)  # which is not the smallest of its candidates
+    made, (x, y) = smooth(update=Sandwich(draws=2, temperature=2.0), net=net, lr=0.1), batch(1, 3)
     (largest, *others), before = places_of(made, 2), [w.detach().clone() for w in made.learning]
     output = made.answer(x, one_hot(made.sites, largest))
+    assert largest != others[0]
     loss, told = F.cross_entropy(output, y), (output.detach() / 2).softmax(1)
     for places in others:
         answer = made.answer(x, one_hot(made.sites, places))
@@ -83,8 +96,8 @@ def test_mixtures_stay_at_the_full_model() -> None:
     assert not any(moved(before, alphas(made)))
     made.model.eval()
     for name, coef in made.coefficients().items():
-        whole = one_hot(made.sites, {name: full(made.sites[name])})[name]
-        torch.testing.assert_close(coef, whole)
+        whole = F.one_hot(torch.tensor(full(made.sites[name])), 4)
+        torch.testing.assert_close(coef, whole.to(coef))
         assert made.sites[name].candidates[full(made.sites[name])] == made.sites[name].original
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -11,35 +10,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
+from rewritten import SAME, Of, ops, written
 from torch import Tensor, nn
 
-from dashfx.deploy import layout
 from dashfx.deploy.divergence import relative_error
-from dashfx.deploy.export import ExportReport, export
 from dashfx.deploy.exporters import Attempt, write
-from dashfx.deploy.layout import LAYOUT_KEY, Layout, as_2d, faster_layout
-from dashfx.deploy.runtime import OnnxModel, load_proto, read_metadata
-from dashfx.errors import VerifyError
+from dashfx.deploy.layout.sequences import as_2d
+from dashfx.deploy.runtime import OnnxModel, load_proto
 from dashfx.frontend.convs import write_padding
 from tests.cnns import Network, cnns
-
-SAME = 1e-5  # of the largest value; rounding is a hundred times smaller
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
-
-
-class Of(nn.Module):
-    """A model of some layers and of how they are called."""
-
-    def __init__(self, forward: Callable[..., Tensor], *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers, self.call = nn.ModuleList(layers), forward
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.call(x, *self.layers)
 
 
 def conv(inner: int = 4, outer: int = 4, kernel: int = 3, **options: object) -> nn.Conv1d:
@@ -81,17 +65,6 @@ SEQUENCES: dict[str, nn.Module] = {
     "two stretches": Of(lambda x, a, n, b: b(n(a(x).transpose(1, 2)).transpose(1, 2)), conv(), nn.LayerNorm(4), conv()),
     "a head": nn.Sequential(conv(), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)),
 }
-
-
-def written(model: nn.Module, path: Path, x: Tensor) -> onnx.ModelProto:
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm1d):
-            norm.running_mean.uniform_(-1, 1), norm.running_var.uniform_(0.5, 2)
-    return write(model.eval(), Attempt("torchscript", (x,), ({0: "batch"},), 18), path, {})
-
-
-def ops(proto: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in proto.graph.node)
 
 
 def check_same(path: Path, x: Tensor) -> onnx.ModelProto:
@@ -168,56 +141,8 @@ def test_left_alone(model: nn.Module, shape: tuple[int, ...], tmp_path: Path) ->
     path, x = tmp_path / "model.onnx", torch.randn(shape)
     proto = written(model, path, x)
     assert as_2d(proto) == (proto, 0)
-    before = path.read_bytes()
-    assert faster_layout(path, (x,), lambda _: None, lambda *_: pytest.fail("timed")) is None
-    assert path.read_bytes() == before
 
 
 def test_a_second_pass_changes_nothing(tmp_path: Path) -> None:
     once, _ = as_2d(written(SEQUENCES["added"], tmp_path / "model.onnx", torch.randn(3, 4, 17)))
     assert as_2d(once) == (once, 0)
-
-
-def times(*values: float) -> Callable[..., tuple[float, ...]]:
-    return lambda *_: values
-
-
-def refuse(path: Path) -> None:
-    raise VerifyError(f"{path.name} differs")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "check", "convs", "said"),
-    [
-        ((2.0, 1.0), lambda _: None, 2, "2.00 times as fast"),
-        ((1.02, 1.0), lambda _: None, 0, "1.02 times as fast"),
-        ((1.0, 2.0), lambda _: None, 0, "0.50 times as fast"),
-        ((2.0, 1.0), refuse, 0, "answer otherwise"),
-    ],
-)
-def test_kept_only_where_it_is_faster_and_checked(
-    seconds: tuple[float, float], check: Callable[[Path], None], convs: int, said: str, tmp_path: Path
-) -> None:
-    path, x = tmp_path / "model.onnx", torch.randn(3, 4, 17)
-    written(SEQUENCES["dense"], path, x)
-    before = path.read_bytes()
-    found = faster_layout(path, (x,), check, times(*seconds))
-    assert isinstance(found, Layout) and found.convs == convs and said in found.text
-    assert (path.read_bytes() != before) == bool(convs)
-    assert (LAYOUT_KEY in read_metadata(path)) == bool(convs)
-
-
-def test_a_file_says_so_and_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "medians", times(3.0, 1.0))
-    report = export(SEQUENCES["called twice"], torch.randn(2, 4, 16), tmp_path / "model.onnx")
-    assert report.layout.startswith("2 1-D convs are written as 2-D: 3.00 times") and report.layout in str(report)
-    assert report.ops["Unsqueeze"] == report.ops["Squeeze"] == 1 and report.verification.path == report.path
-    assert read_metadata(report.path)[LAYOUT_KEY] == "2 1-D as 2-D"
-    assert report.bytes == report.path.stat().st_size and [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
-    assert ExportReport.from_dict(report.to_dict()) == report
-
-
-def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "medians", times(3.0, 1.0))
-    report = export(SEQUENCES["called twice"], torch.randn(2, 4, 16), tmp_path / "model.onnx", layout="off")
-    assert report.layout == "" and "Unsqueeze" not in report.ops

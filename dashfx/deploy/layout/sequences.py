@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from torch import Tensor
 
-from dashfx.deploy.runtime import load_proto
-from dashfx.deploy.timing import medians
-from dashfx.errors import ExportError, VerifyError, first_line
+from dashfx.deploy.layout.graph import drop_unused, reads, together
 
-logger = logging.getLogger(__name__)
-
-GAIN = 1.05  # how many times as fast the file has to be; medians of one file differ by as much
-SECONDS = 0.5  # for the calls of both files
-LAYOUT_KEY = "layout"
 AXIS = 2  # of a lifted tensor, the one of size 1: (rows, channels, 1, length)
 
 WINDOWS = ("kernel_shape", "strides", "dilations")
@@ -33,18 +22,6 @@ AS_THEY_ARE = (  # no attribute, and no input but the first, that knows axes
     *("Softplus", "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg"),
 )
 BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean", "PRelu")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A file with 1-D convs and the same with 2-D ones: which was kept, and why in `text`.
-
-    Attributes:
-        convs: how many there are in 2-D; 0 where the file stayed as it was.
-    """
-
-    convs: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -60,40 +37,6 @@ class _Change:
     constants: dict[int, tuple[str, np.ndarray]]
 
 
-def faster_layout(
-    path: Path,
-    inputs: Sequence[Tensor],
-    check: Callable[[Path], object],
-    times: Callable[[Sequence[Path], Sequence[Tensor], float], Sequence[float]] | None = None,
-) -> Layout | None:
-    """Replace the file by `as_2d` of it, where that is faster and passes `check`; None where nothing in it is 1-D.
-
-    Args:
-        inputs: those of one call, by which both are timed.
-        check: raises a VerifyError for a file whose answers differ.
-        times: of such files, as `medians`.
-    """
-    before = load_proto(path)
-    proto, convs = as_2d(before)
-    if not convs:
-        return None
-    draft = path.with_name(f"2d-{path.name}")
-    helper.set_model_props(proto, {p.key: p.value for p in before.metadata_props} | {LAYOUT_KEY: f"{convs} 1-D as 2-D"})
-    draft.write_bytes(proto.SerializeToString())
-    try:
-        old, new = (times or medians)([path, draft], inputs, SECONDS)
-        how = f"{old / new:.2f} times as fast on this machine ({1e3 * new:.3g} ms a call, before {1e3 * old:.3g} ms)"
-        if old < GAIN * new:
-            return Layout(0, f"1-D convs stay 1-D: as 2-D ones they are {how}, less than {GAIN:g} times")
-        check(draft)
-    except (ExportError, VerifyError) as error:
-        return Layout(0, f"1-D convs stay 1-D: as 2-D ones they answer otherwise ({error})")
-    except Exception as error:  # ONNX Runtime raises classes of its own without a common base
-        return Layout(0, f"1-D convs stay 1-D: ONNX Runtime does not take them as 2-D ones ({first_line(error)})")
-    draft.replace(path)
-    return Layout(convs, f"{convs} 1-D convs are written as 2-D: {how}")
-
-
 def as_2d(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     """The same function with 2-D convs, and how many there are; `proto` itself and 0 where there are none to make.
 
@@ -107,34 +50,13 @@ def as_2d(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
        stretch, and one Squeeze where anything else reads it, an output of the graph included.
     4. Left alone: all other operators (transposed convs, resizing, reductions, layer norms, products of matrices),
        convs with computed weights or an `auto_pad`, pools that also give positions, and stretches without a conv.
-    5. Left alone as a whole: a graph whose weights lie in a second file.
     """
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
-        return proto, 0
     graph = _Graph(proto)
     changes = {i: change for i, node in enumerate(proto.graph.node) if (change := graph.change(node))}
-    stretch = _with_convs(proto.graph.node, changes)
+    inputs = {i: [proto.graph.node[i].input[at] for at in change.lifted] for i, change in changes.items()}
+    stretch = together(proto.graph.node, inputs, "Conv")
     convs = sum(proto.graph.node[i].op_type == "Conv" for i in stretch)
     return (graph.rewritten({i: changes[i] for i in stretch}), convs) if convs else (proto, 0)
-
-
-def _with_convs(nodes: Sequence[onnx.NodeProto], changes: dict[int, _Change]) -> list[int]:
-    """Those of `changes` that hang together with a conv, by tensors that one of them makes and another reads."""
-    group = {i: i for i in changes}
-    maker: dict[str, int] = {}
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            i = group[i]
-        return i
-
-    for i, change in changes.items():
-        for name in (nodes[i].input[at] for at in change.lifted):
-            if name in maker:
-                group[root(maker[name])] = root(i)
-        maker[nodes[i].output[0]] = i
-    wanted = {root(i) for i in changes if nodes[i].op_type == "Conv"}
-    return [i for i in changes if root(i) in wanted]
 
 
 class _Graph:
@@ -238,7 +160,7 @@ class _Graph:
         for value in [v for v in graph.value_info if v.name in new]:
             graph.value_info.remove(value)
         graph.initializer.extend(new.values())
-        _drop_unused(graph)
+        drop_unused(graph)
         return proto
 
     def _as_2d(
@@ -270,7 +192,7 @@ class _Graph:
         read = {output.name for output in self.proto.graph.output}
         for i, node in enumerate(self.proto.graph.node):
             if i not in changes:
-                read |= set(_reads(node))
+                read |= set(reads(node))
         return read
 
     def _fresh(self, name: str) -> str:
@@ -288,24 +210,3 @@ def _axis(axis: int) -> int:
     """The place of an axis of three among the four."""
     axis = int(axis) % 3
     return axis + 1 if axis >= AXIS else axis
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            for each in inner.node:
-                yield from _reads(each)
-            yield from (output.name for output in inner.output)
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Constants that nothing reads any more, and what is said of tensors that are gone."""
-    read = {name for node in graph.node for name in _reads(node)} | {output.name for output in graph.output}
-    for node in [n for n in graph.node if n.op_type == "Constant" and n.output[0] not in read]:
-        graph.node.remove(node)
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)
-    there = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
-    for value in [v for v in graph.value_info if v.name not in there]:
-        graph.value_info.remove(value)

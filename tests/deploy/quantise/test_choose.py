@@ -144,7 +144,7 @@ def test_the_fewest_sensitive_nodes_go_back_until_the_metric_holds(
 ) -> None:
     named = sites_of(files, tmp_path)
     alone = {named["b"]: 4.0, named["head"]: 3.0, named["a"]: 2.0, named["c"]: 1.0}
-    monkeypatch.setattr(choose._Search, "_alone", lambda _, site: alone[site])
+    monkeypatch.setattr(choose.Search, "alone", lambda _, site: alone[site])
     worse = -0.1 if maximise else 0.1
     asked = judge(lambda nodes: 0.9 + worse * len(nodes & {named["b"], named["head"]}), maximise=maximise)
     out = tmp_path / "out.onnx"
@@ -200,7 +200,7 @@ def test_the_calibration_whose_answers_are_nearest_counts(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = {"min-max.onnx": 3.0, "entropy.onnx": 1.0, "percentile.onnx": 2.0}
-    monkeypatch.setattr(choose._Search, "_error", lambda _, path: errors[path.name])
+    monkeypatch.setattr(choose.Search, "error", lambda _, path: errors[path.name])
     assert made(files, tmp_path / "out.onnx", judge()).calibration == "entropy"
 
 

@@ -1,0 +1,1 @@
+"""Names of what a user has not named: the folders of runs."""
