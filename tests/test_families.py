@@ -216,6 +216,17 @@ def test_a_run_ends_in_a_checked_file_that_holds_the_choices(tmp_path: Path) -> 
     assert json.loads((folder / "genotype.json").read_text())["dashfx_genotype"] == 3
 
 
+def test_a_search_of_nested_kernels_grows_and_ends_in_dense_ones() -> None:
+    config = {
+        **proposing.FAST,
+        "space": {"kernels": [3, 5], "dilations": [1, 2], "families": ["nested"]},
+        "search": {**proposing.FAST["search"], "init": "grow", "autotune": False},
+    }
+    result = dashfx.search(proposing.ToyNet, proposing.DATA, config=config)
+    assert all(choice.family == "dense" for choice in result.genotype.values())
+    assert '"dashfx_genotype": 1' in result.genotype.to_json()
+
+
 def test_the_ladder_says_that_it_leaves_families_out() -> None:
     notes = dashfx.search(
         proposing.ToyNet,

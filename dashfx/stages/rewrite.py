@@ -25,7 +25,7 @@ from dashfx.run.inputs import check_model
 from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
-from dashfx.space import SearchSpace
+from dashfx.space import NESTED, Candidate, SearchSpace
 from dashfx.strategies.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
@@ -77,9 +77,11 @@ def check_growth(program: Program, space: SearchSpace) -> None:
         SpaceError: a site whose own kernel is not in the space.
     """
     for site in program.sites.values():
-        if site.original not in space.for_site(site.name, site.original):
+        own = site.original
+        choices = space.for_site(site.name, own)
+        if own not in choices and Candidate(own.kernel, own.dilation, NESTED) not in choices:
             raise SpaceError(
-                f"site {site.name!r}: growing needs its own {site.original} in the space; "
+                f"site {site.name!r}: growing needs its own {own} in the space; "
                 "set space.keep_original=true, or search.init=fresh"
             )
 
