@@ -18,7 +18,7 @@ class FitConfig(Strict):
 
     Attributes:
         epochs: passes over `fraction` of the training data; retraining also takes "auto".
-        optimizer: of the weights: "sgd", "adam", "adamw" or `file.py:function`.
+        optimizer: of the weights: "sgd", "adam", "adamw", "lion", "swats" or `file.py:function`.
         lr: the peak learning rate of the schedule.
         schedule: "onecycle", "cosine", "steps", "constant", "warmup-stable-decay" or `file.py:function`; "auto" is one
             cycle where the number of epochs is given.

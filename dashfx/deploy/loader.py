@@ -145,7 +145,7 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     entries = []
     for name in names:
         conv = modules.get(name)
-        if conv is None or not isinstance(conv, (*PLAIN, SharedConv, *OPERATIONS)):
+        if not isinstance(conv, nn.Module) or not isinstance(conv, (*PLAIN, SharedConv, *OPERATIONS)):
             found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
             raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
         if first.setdefault(id(conv), name) == name:

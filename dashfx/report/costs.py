@@ -56,7 +56,7 @@ def _text(result: Result) -> str:
     if result.site_times:
         said.append(
             "Of each conv with its chosen kernel, the share of the time of all convs, each timed alone in ONNX "
-            "Runtime, beside that of the multiply-adds: where the former is larger, the kernel is slower than it counts."
+            "Runtime, beside that of the multiply-adds: where the former is larger, it is slower than it counts."
         )
     return " ".join(said)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import bench_figures
 import bench_parts
 import bench_retraining
+import bench_sampled
 import bench_supernets
 import pytest
 import torch
@@ -66,3 +67,7 @@ def test_the_parts_of_a_step_add_up_to_it() -> None:
 def test_retraining_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     bench_retraining.main(["--models", "WRN 1-D", "--batch", "2", "--repeats", "1", "--seeds", "0"])
     assert "WRN 1-D" in capsys.readouterr().out
+
+
+def test_the_sampled_mode_is_measured_beside_the_mixture() -> None:
+    assert min(bench_sampled.measured(Layer(4, 4, (9, 8), 2), repeats=1)) > 0

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations
 
 from dashfx.errors import ConfigError, ModelError, ProxyError
 from dashfx.proxy import load_proxy
+from dashfx.proxy.named import PEERS
 
 ROWS, WIDTH, HIDDEN, CLASSES = 5, 4, 6, 3
 X = torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -157,7 +158,7 @@ def test_flops_and_params_of_a_conv() -> None:
     assert load_proxy("params").score(net, images) == 8 * 3 * 9
 
 
-@pytest.mark.parametrize("name", ["snip", "grasp", "fisher", "grad_norm", "synflow", "jacob_cov", "naswot"])
+@pytest.mark.parametrize("name", [kind.name for kind in PEERS])
 def test_scores_repeat_and_leave_the_module_alone(name: str) -> None:
     net, images = SmallConv().eval(), torch.rand(4, 2, 8, 8)
     net.conv.weight.requires_grad_(False)

@@ -11,6 +11,7 @@ from engines import DATA, Interrupt, engine, same, state
 from dashfx.ops.relaxations import RELAXATIONS
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.monitors import MONITORS
+from dashfx.strategies.terms import TERMS
 from dashfx.strategies.updates import ALPHA_OPTIMISERS, UPDATES
 from dashfx.train.checkpoints import Fitted
 from dashfx.train.fit import fit
@@ -34,12 +35,13 @@ PARTS = [
     *(("alpha_optimizer", name) for name in ALPHA_OPTIMISERS),
     *(("optimizer", name) for name in OPTIMISERS),
     *(("monitors", name) for name in MONITORS),
+    *(("terms", name) for name in TERMS),
 ]
 
 
 def fitted(option: str, name: str, **more: Any) -> tuple[Engine, Fitted]:
     text = NEEDED.get(name, name)
-    chosen = {option: [text] if option == "monitors" else text, **BESIDE.get(name, {})}
+    chosen = {option: [text] if option in ("monitors", "terms") else text, **BESIDE.get(name, {})}
     made = engine("grow", **{"epochs": 4, "warmup": 0.25, "fade": 0.25, "lr": 0.02, **chosen})
     for alpha in made.alphas:
         alpha.data.copy_(made.relaxation.start(len(alpha)))

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from engines import BATCH, DATA, TASK, Interrupt, X, engine, same, state
-from ranks import in_ranks
-from toys import ToyNet
+from ranks import Smooth, in_ranks, searched
+from toys import FAST, ToyNet
 
 import dashfx
 from dashfx import SearchSpace
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
-from dashfx.ops import AggConv, sites_of
+from dashfx.ops import AggConv
+from dashfx.ops.mixture import Sampled
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.named import training_of
 from dashfx.train.fit import fit, make_accelerator
@@ -46,20 +47,20 @@ def test_one_candidate_alone_is_what_one_hot_coefficients_give(families: list[st
     alone, mixed = (sampling(f"gdas:sampled={word}", families, init) for word in ("true", "false"))
     assert lost(alone) == pytest.approx(lost(mixed), rel=1e-4)
     for own, other in zip(alone.weights, mixed.weights, strict=True):
-        expected = torch.zeros_like(other) if other.grad is None else other.grad
-        torch.testing.assert_close(
-            torch.zeros_like(own) if own.grad is None else own.grad, expected, rtol=1e-3, atol=1e-5
-        )
+        found, expected = (torch.zeros_like(w) if w.grad is None else w.grad for w in (own, other))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
     assert all(alpha.grad is not None and bool(alpha.grad.any()) for alpha in alone.alphas)
 
 
 def test_only_what_was_drawn_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, seen = sampling("gdas"), []
-    alone = AggConv.alone
+    made, seen, alone = sampling("gdas"), list[tuple[str, int]](), AggConv.alone
+
+    def watched(site: AggConv, x: torch.Tensor, one: Sampled) -> torch.Tensor:
+        seen.append((site.name, one.index))
+        return alone(site, x, one)
+
     monkeypatch.setattr(AggConv, "mix", lambda *args: pytest.fail("a mixture was computed"))
-    monkeypatch.setattr(
-        AggConv, "alone", lambda site, x, one: seen.append((site.name, one.index)) or alone(site, x, one)
-    )
+    monkeypatch.setattr(AggConv, "alone", watched)
     lost(made)
     assert [name for name, _ in seen] == ["conv1", "conv2"]
     for name, index in seen:
@@ -91,15 +92,15 @@ def test_a_killed_search_over_families_resumes_bit_for_bit(relaxation: str, init
     assert [(e.loss, e.metric) for e in found.history] == [(e.loss, e.metric) for e in expected.history]
 
 
-def trained(relaxation: str) -> dict[str, Any]:
-    """What a process comes to: its mixtures, and a sum of its weights."""
-    made = sampling(relaxation, FAMILIES, epochs=2)
-    fit(made, DATA, stage="search")
-    sites = sites_of(made.plain).values()
-    return {"alphas": [s.alpha.tolist() for s in sites], "weights": [float(w.sum()) for w in made.weights]}
+def test_two_processes_do_what_one_does_with_twice_the_rows() -> None:
+    def options(rows: int) -> dict[str, Any]:
+        quick = {"batch_size": rows, "warmup": 0.0, "autotune": False, "lr": 0.05, "relaxation": "gdas"}
+        space = {**FAST["space"], "families": ["dense", "separable", "pool"]}
+        retrain = {**FAST["retrain"], "batch_size": rows}
+        return {**FAST, "space": space, "search": {**FAST["search"], **quick}, "retrain": retrain}
 
-
-def test_processes_draw_alike_and_stay_together() -> None:
-    found = in_ranks(2, trained, "gdas")
-    assert not any(isinstance(each, Exception) for each in found), found
-    assert found[0] == found[1]
+    first, second = in_ranks(2, searched, Smooth, options(8))
+    one = searched(Smooth, options(16))
+    assert first["genotype"] == second["genotype"] == one["genotype"]
+    assert first["curve"] == second["curve"] == pytest.approx(one["curve"], rel=1e-4)
+    assert first["shares"] == pytest.approx(one["shares"], rel=1e-3)

@@ -1,6 +1,6 @@
 """InstaTune: a supernet of all genotypes is made while a model is fine-tuned, each taught by the model itself.
 
-After Sarah et al., "InstaTune: Instantaneous Neural Architecture Search During Fine-Tuning", 2023; who is in a step is
+After Sridhar et al., "InstaTune: Instantaneous Neural Architecture Search During Fine-Tuning", 2023; who is in a step:
 the sandwich rule of Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019.
 """
 
@@ -45,7 +45,7 @@ class Sandwich(Update):
     draws: Count = 2
     temperature: Positive = 1.0
     moves_mixtures: ClassVar[bool] = False
-    paper: ClassVar[str] = "Sarah et al., InstaTune: Instantaneous NAS During Fine-Tuning, 2023"
+    paper: ClassVar[str] = "Sridhar et al., InstaTune: Instantaneous NAS During Fine-Tuning, 2023"
     row: ClassVar[str] = "120"
 
     def begin(self, engine: Engine) -> None:

@@ -235,7 +235,7 @@ def test_misfits_are_refused_with_a_reason(name: str, options: dict[str, Any], w
 def test_a_pool_of_one_tap_and_an_unknown_family_are_refused() -> None:
     with pytest.raises(SpaceError, match="a pool of one tap is a skip"):
         built(place(), [Candidate(1, 1, "pool")])
-    with pytest.raises(ConfigError, match="no family 'seperable' .did you mean 'separable'"):
+    with pytest.raises(ConfigError, match=r"no family 'seperable' .did you mean 'separable'"):
         built(place(), [Candidate(3, 1, "seperable")])
     with pytest.raises(ConfigError, match="no argument 'n'; it takes groups"):
         built(place(), [Candidate(3, 1, "grouped:n=2")])
