@@ -155,8 +155,8 @@ class SearchConfig(FitConfig):
 
     @property
     def asks_nobody(self) -> bool:
-        """Whether the strategy proposes what it does without any evaluator, as far as its name tells."""
-        return self.is_control or self.kind in ("ladder", "Ladder")
+        """Whether the strategy does without the evaluator that options name, as far as its name tells."""
+        return self.is_control or self.kind in ("ladder", "Ladder", "joint", "JointSearch")
 
     @property
     def judges_mixtures(self) -> bool:
