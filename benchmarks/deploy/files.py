@@ -33,7 +33,12 @@ def written(model: nn.Module, task: Task, folder: Path) -> tuple[dict[str, Path]
     export_plainly(model, row, paths[PLAIN])
     report = dashfx.export(model, row, paths[OURS], rows=task.valid[0][:8], dynamic_size=False)
     said[OURS] = report.layout
-    said[OURS_INT8] = str(quantise(paths[OURS], paths[OURS_INT8], *split(rows), judge(paths[OURS], task)))
+    bare = folder / "bare.onnx"
+    dashfx.export(model, row, bare, rows=task.valid[0][:8], dynamic_size=False, layout="off")
+    others = {"without the layout of the float file": bare}
+    said[OURS_INT8] = str(
+        quantise(paths[OURS], paths[OURS_INT8], *split(rows), judge(paths[OURS], task), others=others)
+    )
     for name, kind in ((ORT, QuantType.QInt8), (ORT_U8, QuantType.QUInt8)):
         said |= _tried(name, lambda kind=kind, out=paths[name]: by_ort(paths[PLAIN], out, rows, kind))
     said |= _tried(NNCF, lambda: by_nncf(paths[PLAIN], paths[NNCF], rows))

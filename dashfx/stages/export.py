@@ -52,8 +52,22 @@ def write_onnx(
     Raises:
         ExportError, VerifyError: as `dashfx.export`; or the metric is another than `valid`, see `check_metric`.
     """
-    options, whole = inputs.config.export, in_data_units(model, inputs.task.target)
-    report = export(
+    whole = in_data_units(model, inputs.task.target)
+    report = export_whole(inputs, whole, facts, path, inputs.config.export.layout)
+    through_onnx = onnx_metric(path, inputs.data, inputs.task)
+    check_metric(inputs, whole, path, valid, through_onnx)
+    return report, through_onnx
+
+
+def export_whole(inputs: Inputs, whole: nn.Module, facts: Mapping[str, str], path: Path, layout: str) -> ExportReport:
+    """`dashfx.export` by the options of the run.
+
+    Args:
+        whole: the model, with answers in the data's units.
+        layout: as there.
+    """
+    options = inputs.config.export
+    return export(
         whole,
         inputs.example,
         path,
@@ -63,11 +77,8 @@ def write_onnx(
         dynamic_size=options.dynamic_size,
         tolerance=options.tolerance,
         seed=inputs.config.seed,
-        layout=options.layout,
+        layout=layout,
     )
-    through_onnx = onnx_metric(path, inputs.data, inputs.task)
-    check_metric(inputs, whole, path, valid, through_onnx)
-    return report, through_onnx
 
 
 def check_metric(inputs: Inputs, model: nn.Module, path: Path, valid: float, through_onnx: float) -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Int8:
         in_float: which of them are not in int8, each with the reason.
         calibration: how ranges were told, from how many `rows` of the training part.
         finetuned: epochs in which its weights have learned what int8 does; they are others than the float file's then.
+        form: of the graph that it is made of, where that is not the float file's.
     """
 
     path: Path | None
@@ -84,6 +85,7 @@ class Int8:
     calibration: str = ""
     rows: int = 0
     finetuned: int = 0
+    form: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it; `from_dict` reads it."""
@@ -103,15 +105,24 @@ class Int8:
         return (
             f"{self.path.name}: {size}, {self.speedup:.2f} times as fast on this machine, {metric} (allowed drop "
             f"{self.max_drop:.2g}, {self.limit}); {self.sites - len(self.in_float)} of {self.sites} nodes in int8, "
-            f"{self.calibration} calibration on {self.rows} rows{tuned}"
+            f"{self.calibration} calibration on {self.rows} rows{tuned}{f', {self.form}' if self.form else ''}"
         )
 
 
-def quantise(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times | None = None) -> Int8:
+def quantise(
+    path: Path,
+    out: Path,
+    rows: Tensor,
+    held: Tensor,
+    judge: Judge,
+    times: Times | None = None,
+    others: Mapping[str, Path] | None = None,
+) -> Int8:
     """Write `path` as int8 to `out`, with as few nodes in float as the judge and the clock ask for.
 
     1. Ranges are told from `rows` in each of three ways; the one whose answers on `held` are nearest counts.
-    2. A node goes back to float where the file is faster so, see `SLOWER`.
+    2. A node goes back to float where the file is faster so, see `SLOWER`. Of `path` and `others` the one whose int8
+       file is the fastest then is what `out` is made of.
     3. While the metric falls by more than is allowed, nodes go back to float, those first that alone change the answers
        on `held` most: the fewest for which it holds, found by halving.
     4. `out` is written where that leaves a node in int8, and the file is smaller or faster; else it is removed.
@@ -119,11 +130,13 @@ def quantise(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, ti
     Args:
         rows, held: inputs of the training part, as the model takes them; the second are not among the first.
         times: of files, as `medians`.
+        others: files with the answers of `path` in other forms, since what makes a float file fast need not make its
+            int8 file fast; by what is said where one is the better one.
     """
     with folder_beside(out) as folder:
         try:
-            search = Search(path, folder, rows, held, judge, times or medians)
-            found = search.result(out)
+            search, form = fastest({"": path, **(others or {})}, folder, rows, held, judge, times or medians)
+            found = replace(search.result(out), form=form)
         except VerifyError:
             raise
         except Exception as error:  # ONNX Runtime's tools raise many classes
@@ -136,27 +149,65 @@ def quantise(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, ti
     return found
 
 
+def fastest(
+    forms: Mapping[str, Path], folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times
+) -> tuple[Search, str]:
+    """The form whose int8 file is the fastest, where it is `SLOWER` times as fast as that of the first, and its name.
+
+    Files are taken with as much in int8 as is faster, whatever that does to the metric.
+    """
+    searches: dict[str, Search] = {}
+    first = next(iter(forms.values()))
+    for number, (name, path) in enumerate(forms.items()):
+        (folder / str(number)).mkdir()
+        searches[name] = Search(path, folder / str(number), rows, held, judge, times, first)
+    usual, *_ = searches
+    if len(searches) == 1:
+        return searches[usual], usual
+    drafts = {name: draft for name, search in searches.items() if (draft := search.quickest())}
+    if not drafts:
+        return searches[usual], usual
+    seconds = dict(zip(drafts, times(list(drafts.values()), searches[usual].row, SECONDS), strict=True))
+    best = min(seconds, key=lambda name: seconds[name])
+    chosen = best if seconds.get(usual, math.inf) >= SLOWER * seconds[best] else usual
+    return searches[chosen], chosen
+
+
 class Search:
     """Drafts of int8 files of one float file, and what they are worth.
 
     Attributes:
         judge: of drafts.
         sites: the nodes that may be in int8.
+        row: what a call is timed with.
     """
 
-    def __init__(self, path: Path, folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times) -> None:
-        self._path, self._folder, self.judge, self._times = path, folder, judge, times
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        rows: Tensor,
+        held: Tensor,
+        judge: Judge,
+        times: Times,
+        beside: Path | None = None,
+    ) -> None:
+        """
+        Args:
+            beside: the float file that size and speed are compared with, where it is another one.
+        """
+        self._path, self._folder, self.judge, self._times = beside or path, folder, judge, times
         self._quantiser = Quantiser(path, folder, rows)
         self._held, self._expected = held, OnnxModel(path).rows(held)
         self.sites = self._quantiser.sites
-        self._row = (_least(held, path),)
-        self._method = ""
+        self.row = (_least(held, path),)
+        self._method, self._slow = "", list[str]()
 
     def result(self, out: Path) -> Int8:
         if not self.sites:
             return Int8(None, "the model has no conv or linear layer with constant weights")
-        self.calibrate()
-        in_float = dict.fromkeys(self._slower(), SLOW)
+        self.quickest()
+        in_float = dict.fromkeys(self._slow, SLOW)
         sensitive, metric = self.sensitive([site for site in self.sites if site not in in_float])
         in_float |= dict.fromkeys(sensitive, SENSITIVE)
         judge, limit = self.judge, f"allowed {self.judge.limit:.2g}, {self.judge.why}"
@@ -177,7 +228,7 @@ class Search:
             gains: only where it is smaller or faster.
         """
         draft = self.without(in_float)
-        old, new = self._times([self._path, draft], self._row, SECONDS / 2)
+        old, new = self._times([self._path, draft], self.row, SECONDS / 2)
         sizes = draft.stat().st_size, self._path.stat().st_size
         if gains and sizes[0] >= sizes[1] and new >= old:
             return Int8(None, f"it is no smaller ({sizes[0]:,} bytes instead of {sizes[1]:,}) and no faster")
@@ -188,6 +239,13 @@ class Search:
         return Int8(
             out, "", metric, judge.before, judge.limit, judge.why, *sizes, old / new, len(self.sites), kept, *told
         )
+
+    def quickest(self) -> Path | None:
+        """The draft with as much in int8 as is faster, found once; None where that is nothing."""
+        if self.sites and not self._method:
+            self.calibrate()
+            self._slow = self._slower()
+        return self.without(self._slow) if len(self._slow) < len(self.sites) else None
 
     def calibrate(self) -> None:
         """Choose how ranges are told, once."""
@@ -225,11 +283,11 @@ class Search:
             return []
         now = self.without(in_float)
         each = [self.without([*in_float, site]) for site in left]
-        first, *seconds = self._times([now, *each], self._row, SECONDS)
+        first, *seconds = self._times([now, *each], self.row, SECONDS)
         slower = [site for site, spent in zip(left, seconds, strict=True) if first >= SLOWER * spent]
         if len(slower) in (0, len(left)):
             return slower
-        before, after = self._times([now, self.without([*in_float, *slower])], self._row, SECONDS / 2)
+        before, after = self._times([now, self.without([*in_float, *slower])], self.row, SECONDS / 2)
         return slower if after < before else []
 
     def sensitive(self, sites: list[str]) -> tuple[list[str], float | None]:

@@ -64,7 +64,7 @@ def int8_of(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
     def written(file: Path) -> tuple[Int8, Genotype]:
         with run.stage("quantise"):
             if not genotype.bits and run.limits is None:
-                return quantised(run.inputs, file, before), genotype
+                return quantised(run.inputs, file, before, model if file == path else None), genotype
             return precise(run, file, before, genotype, model)
 
     found = written(path)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
+from dashfx.deploy.export import folder_beside
+from dashfx.deploy.layout.choose import LAYOUT_KEY
 from dashfx.deploy.quantise.choose import Int8, Judge, quantise, split
-from dashfx.deploy.runtime import OnnxModel
+from dashfx.deploy.runtime import OnnxModel, read_metadata
+from dashfx.errors import ExportError, VerifyError
 from dashfx.run.inputs import Inputs
-from dashfx.stages.export import BATCH, judged, onnx_metric
+from dashfx.stages.export import BATCH, export_whole, judged, onnx_metric
+from dashfx.task import in_data_units
 from dashfx.task.spread import standard_error
 
 ROWS = 256  # of the training part: three of four tell ranges, the others judge how
@@ -21,13 +25,33 @@ def int8_beside(path: Path) -> Path:
     return path.with_suffix(f".int8{path.suffix}")
 
 
-def quantised(inputs: Inputs, path: Path, before: float) -> Int8:
-    """Write `path` as int8 beside it, where that is worth it.
+def quantised(inputs: Inputs, path: Path, before: float, model: nn.Module | None = None) -> Int8:
+    """Write `path` as int8 beside it, where that is worth it; or the graph as it was before layouts were chosen.
 
     Args:
         before: the metric of `path` on the validation part.
+        model: what `path` holds, to write it in another form too; None for no other.
     """
-    return quantise(path, int8_beside(path), *ranging_rows(inputs), judge_of(inputs, path, before))
+    with folder_beside(path) as folder:
+        others = as_exported(inputs, model, path, folder) if model is not None else {}
+        judge = judge_of(inputs, path, before)
+        return quantise(path, int8_beside(path), *ranging_rows(inputs), judge, others=others)
+
+
+def as_exported(inputs: Inputs, model: nn.Module, path: Path, folder: Path) -> dict[str, Path]:
+    """What to say of it -> the file without what its layout rewrites, in `folder`; empty where nothing was rewritten.
+
+    Layouts are kept where they make the float file faster, and some of them make an int8 file slower.
+    """
+    facts = dict(read_metadata(path))
+    if not facts.pop(LAYOUT_KEY, ""):
+        return {}
+    bare = folder / f"bare-{path.name}"
+    try:
+        export_whole(inputs, in_data_units(model, inputs.task.target), facts, bare, "off")
+    except (ExportError, VerifyError):  # the file that is there was written another way, and stays what there is
+        return {}
+    return {"without the layout of the float file": bare}
 
 
 def judge_of(inputs: Inputs, path: Path, before: float) -> Judge:

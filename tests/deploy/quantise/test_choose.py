@@ -46,9 +46,9 @@ class Net(nn.Module):
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Float files: wide, tiny, flat (1-D) and fixed (batch of 3)."""
     folder = tmp_path_factory.mktemp("float")
+    torch.manual_seed(0)
     models = {"wide": (Net(), 2), "tiny": (Net(1), 2), "flat": (Net(ndim=1), 1), "fixed": (Net(), 2)}
     for name, (model, ndim) in models.items():
-        torch.manual_seed(0)
         model.norm.running_mean.uniform_(-0.5, 0.5)
         x = torch.randn(3, 3, *(8 for _ in range(ndim)))
         axes = {} if name == "fixed" else {0: "batch"}
@@ -225,3 +225,28 @@ def test_rows_are_split_into_those_that_tell_and_those_that_judge() -> None:
     told, held = split(torch.arange(9))
     assert told.tolist() == [0, 1, 2, 4, 5, 6, 8] and held.tolist() == [3, 7]
     assert [each.tolist() for each in split(torch.arange(1))] == [[0], [0]]
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.5, True), (0.98, False), (2.0, False)])
+def test_the_form_whose_int8_file_is_faster_is_the_one(
+    seconds: float, chosen: bool, files: Path, tmp_path: Path
+) -> None:
+    def times(paths: Sequence[Path], *_: object) -> list[float]:
+        return [seconds if path.parent.name == "1" else 1.0 if in_int8(path) else 2.0 for path in paths]
+
+    other = tmp_path / "other.onnx"
+    other.write_bytes((files / "wide.onnx").read_bytes())
+    out, asked = tmp_path / "out.onnx", judge()
+    found = quantise(files / "wide.onnx", out, *split(rows()), asked, times, {"in another form": other})
+    assert found.form == ("in another form" if chosen else "") and ("another form" in str(found)) is chosen
+    assert found.float_bytes == (files / "wide.onnx").stat().st_size and out.is_file()
+    assert Int8.from_dict(found.to_dict()) == found
+
+
+def test_a_form_without_weights_is_none(files: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    write(nn.Sequential(nn.ReLU()), Attempt("torchscript", (rows(),), ({},), 18), other, {})
+    found = quantise(
+        files / "wide.onnx", tmp_path / "out.onnx", *split(rows()), judge(), clock(), {"in another form": other}
+    )
+    assert found.path is not None and not found.form

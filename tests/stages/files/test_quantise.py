@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from toys import FAST, ToyNet, toy_data
 import dashfx
 from dashfx.cli.main import run as run_cli
 from dashfx.deploy.export import export
+from dashfx.deploy.layout.choose import LAYOUT_KEY
 from dashfx.deploy.quantise import choose
 from dashfx.deploy.quantise.choose import Int8, Judge
+from dashfx.deploy.runtime import OnnxModel, read_metadata
 from dashfx.genotype import Genotype
 from dashfx.run.prepare import prepare
 from dashfx.stages.export import onnx_metric
@@ -43,7 +46,8 @@ def test_training_rows_and_one_standard_error(float_file: Path, monkeypatch: pyt
     seen: list[Judge] = []
     asked: list[Tensor] = []
 
-    def kept(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge) -> Int8:
+    def kept(path: Path, out: Path, rows: Tensor, held: Tensor, judge: Judge, others: object) -> Int8:
+        assert others == {}
         asked.extend((rows, held))
         seen.append(judge)
         return Int8(None, "not now")
@@ -58,6 +62,20 @@ def test_training_rows_and_one_standard_error(float_file: Path, monkeypatch: pyt
     assert 0 <= seen[0].limit < 0.5 and seen[0].why == "one standard error of the metric"
     quantised(prepare(ToyNet, toy_data(), config={**FAST, "export": {"max_drop": 0.25}}).inputs, float_file, before)
     assert (seen[1].limit, seen[1].why) == (0.25, "export.max_drop")
+
+
+def test_a_rewritten_file_is_quantised_as_it_was_exported_too(float_file: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = ToyNet().eval(), prepare(ToyNet, toy_data(), config=FAST).inputs
+    assert stage.as_exported(inputs, model, float_file, tmp_path) == {}  # nothing is rewritten in it
+    rewritten = tmp_path / "rewritten.onnx"
+    proto = onnx.load(float_file)
+    onnx.helper.set_model_props(proto, {"task": "classify", LAYOUT_KEY: "1 1-D convs as 2-D"})
+    onnx.save(proto, rewritten)
+    (bare,) = stage.as_exported(inputs, model, rewritten, tmp_path).values()
+    facts, x = read_metadata(bare), inputs.data.valid.__getitems__([0, 1])[0]
+    assert facts["task"] == "classify" and LAYOUT_KEY not in facts
+    torch.testing.assert_close(OnnxModel(bare).rows(x), model(x), rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_has_an_int8_file_and_says_so(tmp_path: Path) -> None:
