@@ -46,6 +46,8 @@ def methods(kind: Kind = None, method: Wanted = None, markdown: Markdown = False
     from dashfx.config.methods import METHODS, find_method
     from dashfx.plugins import HOMES, known_of
 
+    if kind is not None and method is not None:
+        raise ConfigError(f"{kind!r} and --method {method} are two questions: leave one of them")
     if (name := method if kind is None else kind if kind in METHODS else None) is not None:
         render.text(method_tables.lines(name, find_method(name)))
         return

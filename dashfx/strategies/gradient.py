@@ -96,6 +96,8 @@ class Gradient(Strategy):
             )
         if name == "frank-wolfe" and search.tie != "none":
             raise ConfigError("search.alpha_optimizer=frank-wolfe moves each site alone: leave search.tie")
+        if name == "frank-wolfe" and not search.budgets:
+            raise ConfigError("search.alpha_optimizer=frank-wolfe keeps to budgets, and there are none: give --max")
         if self.update.needs_budgets and not search.budgets:
             raise ConfigError(f"search.update={search.update} keeps to budgets, and there are none: give --max")
         if not self.relaxation.logits and (search.warm_start or search.lead):

@@ -107,7 +107,7 @@ class Kill(Observer):
     ("strategy", "evaluator"),
     [
         ("evolution", "params"),
-        ("robust:scores=[snip, naswot]", "grad_norm"),
+        ("robust:scores=[snip, naswot],pool=12", "grad_norm"),
         pytest.param("evolution", "supernet", marks=pytest.mark.slow),
     ],
 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
+from pathlib import Path
+
 import pytest
 import torch
 from engines import BATCH, DATA, alphas, engine, moved, same, state
@@ -14,15 +18,19 @@ from dashfx.strategies.terms import TERMS, Moment
 from dashfx.strategies.updates import UPDATES
 from dashfx.train.schedule import SCHEDULES
 
+BUDGETS = ["params=1000"]  # for terms that read what a budget limits
+NEEDED = {"learned-cost": "learned-cost:cost=params,networks=20"}  # arguments that hold for a toy
+
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_is_a_scalar_with_gradient_whose_state_comes_back(name: str) -> None:
-    made, term = engine(warmup=0), find("term", name)
+    text = NEEDED.get(name, name)
+    made, term = engine(budgets=BUDGETS, warmup=0), find("term", text)
     term.begin(made)
     coef = made.coefficients()
     found = term(Moment(made, BATCH, made.answer(BATCH[0], coef), coef, "both"))
     assert found.shape == () and found.isfinite() and found.requires_grad
-    again = find("term", name)
+    again = find("term", text)
     again.begin(made)
     term.after_epoch(made)
     again.load_state_dict(term.state_dict())
@@ -30,13 +38,22 @@ def test_a_term_is_a_scalar_with_gradient_whose_state_comes_back(name: str) -> N
     assert torch.equal(*values)
 
 
+def rows(path: Path) -> str:
+    """A table of all genotypes of the toy, in which k5 d2 does harm in both convs."""
+    pairs = product(("3,1", "3,2", "5,1", "5,2"), repeat=2)
+    found = [{"genotype": dict(zip(("conv1", "conv2"), p, strict=True)), "valid": -p.count("5,2")} for p in pairs]
+    path.write_text(json.dumps({"rows": found}))
+    return str(path)
+
+
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_does_the_same_at_every_call(name: str) -> None:
+def test_an_edit_does_the_same_at_every_call(name: str, tmp_path: Path) -> None:
+    text = f"{name}:rows={rows(tmp_path / 'rows.json')},drop=2,predictor=ridge" if "prune" in name else name
     sites = [engine().sites for _ in range(2)]
-    said = [find("edit", name).apply(each) for each in sites]
+    said = [find("edit", text).apply(each) for each in sites]
     left = [{place: site.candidates for place, site in each.items()} for each in sites]
     assert said[0] == said[1] and left[0] == left[1] and all(left[0].values())
-    find("edit", name).apply(sites[0])
+    find("edit", text).apply(sites[0])
     assert {place: site.candidates for place, site in sites[0].items()} == left[0]
 
 

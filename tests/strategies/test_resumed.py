@@ -23,6 +23,7 @@ NEEDED = {  # arguments without a default, and those with which it acts within a
     "rank-stable": "rank-stable:epochs=1",
     "count": "count:sites=2,kind=original",
     "swats": "swats:tolerance=0.1",
+    "learned-cost": "learned-cost:cost=params,networks=20",
     "curvature": "curvature:window=1,lag=1,factor=1.0001,start=1,returns=1",
 }
 BESIDE: dict[str, dict[str, Any]] = {
@@ -42,7 +43,8 @@ PARTS = [
 def fitted(option: str, name: str, **more: Any) -> tuple[Engine, Fitted]:
     text = NEEDED.get(name, name)
     chosen = {option: [text] if option in ("monitors", "terms") else text, **BESIDE.get(name, {})}
-    made = engine("grow", **{"epochs": 4, "warmup": 0.25, "fade": 0.25, "lr": 0.02, **chosen})
+    budgets = ["params=1000"] if name == "learned-cost" else []
+    made = engine("grow", budgets, **{"epochs": 4, "warmup": 0.25, "fade": 0.25, "lr": 0.02, **chosen})
     for alpha in made.alphas:
         alpha.data.copy_(made.relaxation.start(len(alpha)))
     return made, fit(made, DATA, stage="search", **more)

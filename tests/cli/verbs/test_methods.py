@@ -59,3 +59,8 @@ def test_methods_are_listed_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("method")
     assert run(["methods", "darst"]) == run(["methods", "--method", "darst"]) == 2
     assert "did you mean 'darts'" in capsys.readouterr().err
+
+
+def test_a_kind_and_a_method_are_two_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["methods", "update", "--method", "darts"]) == 2
+    assert "leave one of them" in capsys.readouterr().err

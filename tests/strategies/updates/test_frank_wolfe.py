@@ -147,6 +147,7 @@ def test_a_killed_search_goes_on_bit_for_bit(tmp_path_factory: pytest.TempPathFa
     [
         ({"alpha_optimizer": "frank-wolfe"}, "expgrad and frank-wolfe move coefficients"),
         ({"alpha_optimizer": "frank-wolfe", "relaxation": "simplex", "tie": "all"}, "leave search.tie"),
+        ({"alpha_optimizer": "frank-wolfe", "relaxation": "simplex"}, "there are none: give --max"),
     ],
 )
 def test_what_does_not_fit_is_refused(search: dict[str, str], said: str) -> None:
