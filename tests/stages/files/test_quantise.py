@@ -70,7 +70,8 @@ def test_a_rewritten_file_is_quantised_as_it_was_exported_too(float_file: Path, 
     assert stage.as_exported(inputs, model, float_file, tmp_path) == {}  # nothing is rewritten in it
     rewritten = tmp_path / "rewritten.onnx"
     proto = onnx.load(float_file)
-    onnx.helper.set_model_props(proto, {"task": "classify", LAYOUT_KEY: "1 1-D convs as 2-D"})
+    known = {each.key: each.value for each in proto.metadata_props}
+    onnx.helper.set_model_props(proto, {**known, "task": "classify", LAYOUT_KEY: "1 1-D convs as 2-D"})
     onnx.save(proto, rewritten)
     (bare,) = stage.as_exported(inputs, model, rewritten, tmp_path).values()
     facts, x = read_metadata(bare), inputs.data.valid.__getitems__([0, 1])[0]
