@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from dashfx.blackbox.front import Front
 from dashfx.cli.tables import table
-from dashfx.cost.named import total_of
-from dashfx.genotype import Genotype
+
+if TYPE_CHECKING:
+    from dashfx.blackbox.front import Front
+    from dashfx.genotype import Genotype
 
 SHOWN = 20
 
 
 def front(found: Front[Genotype]) -> Table:
     """The rows of a front, the best by the first objective first; that one is the search's choice."""
+    from dashfx.cost.named import total_of
+
     names = ("valid", *found.rows[0].others)
     rest = len(found.rows) - SHOWN
     title = f"front of {', '.join(names)}: {len(found.rows)} genotypes" + (f", {rest} not shown" if rest > 0 else "")

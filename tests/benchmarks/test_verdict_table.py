@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import verdict_table
 from benchmarks.ucr.intervals import difference, summary
-from benchmarks.ucr.measured import read
+from benchmarks.ucr.measured import accuracies, read
 from benchmarks.ucr.procedures import (
     PROCEDURES,
     Missing,
@@ -230,6 +230,21 @@ def test_saved_figures_say_what_the_rows_say(
     assert of_file == of_rows[:3] and len(of_rows) > 3  # judges and weights need more than the figures
     figures = read(file)["ladder or untouched"]["toy", 0]
     assert (figures.accuracy, figures.cost, figures.parameters, figures.macs) == (0.5, 3.1, 2.3, 2.5)
+
+
+@pytest.mark.parametrize("page", ["docs/reference/results.md", "README.md"])
+def test_pages_say_what_the_kept_figures_say(page: str) -> None:
+    root = Path(__file__).parents[2]
+    found = read(root / "benchmarks" / "ucr" / "measured.csv")
+    gains = {name: difference(of, accuracies(found)["untouched"]) for name, of in accuracies(found).items()}
+    lines = [line.strip("| ").split(" | ") for line in (root / page).read_text(encoding="utf-8").splitlines()]
+    told = {cells[0]: cells for cells in lines if cells[0] in gains and len(cells) > 4 and cells[0] != "untouched"}
+    assert len(told) > 8
+    for name, cells in told.items():
+        expected = summary(gains[name])
+        mean, low, high = (float(each.strip("[],")) for each in cells[1].split())
+        assert (mean, low, high) == pytest.approx((expected.mean, expected.low, expected.high), abs=0.0011), name
+        assert cells[2] == f"{expected.wins}/{expected.ties}/{expected.losses}", name
 
 
 def test_every_procedure_looks_at_validation_alone(rows: Rows) -> None:

@@ -71,7 +71,8 @@ def test_every_rule_chooses_alike(name: str) -> None:
     genotype = rule.within(made.sites, None, judge)
     assert len(set(genotype.values())) == 1 and list(genotype) == list(made.sites)
     if judge is not None:
-        assert judge.looks == 4  # once a candidate of the decision
+        # once a candidate of the decision; draws may leave some out
+        assert judge.looks == 4 or (name == "best-of" and 1 < judge.looks < 4)
 
 
 class Recording:

@@ -11,6 +11,7 @@ from torch import nn
 from toys import ToyNet
 
 import dashfx
+from dashfx.blackbox.base import Row
 from dashfx.config.run import RunConfig
 from dashfx.ops import sites_of
 from dashfx.run.prepare import prepare
@@ -75,5 +76,6 @@ def test_a_search_costs_its_own_steps_and_the_genotypes_that_it_trained() -> Non
         evaluator = ByTraining(3)
 
     run = prepare(ToyNet, DATA, strategy=Trains((K5,)), config=RunConfig.parse(options()))
-    run.ledger.evaluations.extend([None, None])
+    shares = (1.0, 0.5, 0.5)  # of a whole evaluation
+    run.ledger.evaluations.extend(Row(i, None, 0.5, 0.5, None, 0.0, fidelity=share) for i, share in enumerate(shares))
     assert work.search_work(run, 1000.0) == 2 * 3 * (57 // 16) * 16 * MACS
