@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 import dashfx
 from benchmarks.deploy.tasks import Task, measured
+from dashfx.deploy.layout.choose import LAYOUT_KEY
 from dashfx.deploy.quantise.choose import Judge, quantise, split
-from dashfx.deploy.runtime import OnnxModel
+from dashfx.deploy.runtime import OnnxModel, read_metadata
 
 CALIBRATION = 256  # rows of the training part, for whoever quantises
 PLAIN, OURS, OURS_INT8 = "plain", "ours", "ours int8"
@@ -35,7 +36,7 @@ def written(model: nn.Module, task: Task, folder: Path) -> tuple[dict[str, Path]
     said[OURS] = report.layout
     bare = folder / "bare.onnx"
     dashfx.export(model, row, bare, rows=task.valid[0][:8], dynamic_size=False, layout="off")
-    others = {"without the layout of the float file": bare}
+    others = {"without the layout of the float file": bare} if LAYOUT_KEY in read_metadata(paths[OURS]) else {}
     said[OURS_INT8] = str(
         quantise(paths[OURS], paths[OURS_INT8], *split(rows), judge(paths[OURS], task), others=others)
     )

@@ -135,8 +135,8 @@ def quantise(
     """
     with folder_beside(out) as folder:
         try:
-            search, form = fastest({"": path, **(others or {})}, folder, rows, held, judge, times or medians)
-            found = replace(search.result(out), form=form)
+            forms = forms_of({"": path, **(others or {})}, folder, rows, held, judge, times or medians)
+            found = first_kept(forms, out)
         except VerifyError:
             raise
         except Exception as error:  # ONNX Runtime's tools raise many classes
@@ -149,28 +149,46 @@ def quantise(
     return found
 
 
-def fastest(
-    forms: Mapping[str, Path], folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times
-) -> tuple[Search, str]:
-    """The form whose int8 file is the fastest, where it is `SLOWER` times as fast as that of the first, and its name.
+def first_kept(forms: Sequence[tuple[str, Search]], out: Path) -> Int8:
+    """Of the first form that leaves an int8 file; else why the first one leaves none."""
+    tried = []
+    for name, search in forms:
+        found = replace(search.result(out), form=name)
+        if found.path is not None:
+            return found
+        tried.append(found)
+    return tried[0]
 
-    Files are taken with as much in int8 as is faster, whatever that does to the metric.
+
+def forms_of(
+    paths: Mapping[str, Path], folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times
+) -> list[tuple[str, Search]]:
+    """The forms that can be quantised, that of the fastest int8 file first; of equals the earlier one.
+
+    Files are taken with as much in int8 as is faster, whatever that does to the metric. A form without any such node
+    comes last. An error of ONNX Runtime's tools leaves a form out; where none is left, the first one's is raised.
     """
     searches: dict[str, Search] = {}
-    first = next(iter(forms.values()))
-    for number, (name, path) in enumerate(forms.items()):
+    drafts: dict[str, Path] = {}
+    failure: Exception | None = None
+    for number, (name, path) in enumerate(paths.items()):
         (folder / str(number)).mkdir()
-        searches[name] = Search(path, folder / str(number), rows, held, judge, times, first)
-    usual, *_ = searches
-    if len(searches) == 1:
-        return searches[usual], usual
-    drafts = {name: draft for name, search in searches.items() if (draft := search.quickest())}
-    if not drafts:
-        return searches[usual], usual
-    seconds = dict(zip(drafts, times(list(drafts.values()), searches[usual].row, SECONDS), strict=True))
-    best = min(seconds, key=lambda name: seconds[name])
-    chosen = best if seconds.get(usual, math.inf) >= SLOWER * seconds[best] else usual
-    return searches[chosen], chosen
+        try:
+            search = Search(path, folder / str(number), rows, held, judge, times, next(iter(paths.values())))
+            draft = search.quickest() if len(paths) > 1 else None
+        except VerifyError:
+            raise
+        except Exception as error:
+            logger.info("quantise: %s: %s", path.name, first_line(error))
+            failure = failure or error
+            continue
+        searches[name] = search
+        drafts |= {name: draft} if draft else {}
+    if failure and not searches:
+        raise failure
+    timed = times(list(drafts.values()), next(iter(searches.values())).row, SECONDS) if len(drafts) > 1 else [0.0] * 2
+    seconds = dict(zip(drafts, timed, strict=False))
+    return sorted(searches.items(), key=lambda form: seconds.get(form[0], math.inf))
 
 
 class Search:

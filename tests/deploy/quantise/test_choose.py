@@ -227,7 +227,7 @@ def test_rows_are_split_into_those_that_tell_and_those_that_judge() -> None:
     assert [each.tolist() for each in split(torch.arange(1))] == [[0], [0]]
 
 
-@pytest.mark.parametrize(("seconds", "chosen"), [(0.5, True), (0.98, False), (2.0, False)])
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.5, True), (0.98, True), (1.0, False), (2.0, False)])
 def test_the_form_whose_int8_file_is_faster_is_the_one(
     seconds: float, chosen: bool, files: Path, tmp_path: Path
 ) -> None:
@@ -250,3 +250,32 @@ def test_a_form_without_weights_is_none(files: Path, tmp_path: Path) -> None:
         files / "wide.onnx", tmp_path / "out.onnx", *split(rows()), judge(), clock(), {"in another form": other}
     )
     assert found.path is not None and not found.form
+
+
+def test_a_faster_form_that_costs_too_much_of_the_metric_loses(files: Path, tmp_path: Path) -> None:
+    def times(paths: Sequence[Path], *_: object) -> list[float]:
+        return [0.5 if path.parent.name == "1" else 1.0 if in_int8(path) else 2.0 for path in paths]
+
+    other, out = tmp_path / "other.onnx", tmp_path / "out.onnx"
+    other.write_bytes((files / "wide.onnx").read_bytes())
+    asked = Judge(lambda path: 0.1 if path.parent.name == "1" else 0.9, 0.9, True, 0.01, "")
+    found = quantise(files / "wide.onnx", out, *split(rows()), asked, times, {"in another form": other})
+    assert found.path == out and not found.form and found.metric == 0.9
+
+
+def test_a_form_that_cannot_be_quantised_is_left_out(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(Quantiser):
+        def __init__(self, path: Path, folder: Path, rows: Tensor) -> None:
+            if path.name in refused:
+                raise RuntimeError("no such operator")
+            super().__init__(path, folder, rows)
+
+    monkeypatch.setattr(choose, "Quantiser", Refusing)
+    other, refused = tmp_path / "other.onnx", {"other.onnx"}
+    other.write_bytes((files / "wide.onnx").read_bytes())
+    given = (files / "wide.onnx", tmp_path / "out.onnx", *split(rows()), judge(), clock(), {"in another form": other})
+    assert quantise(*given).path is not None
+    refused.add("wide.onnx")
+    assert "RuntimeError: no such operator" in quantise(*given).why
