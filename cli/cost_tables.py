@@ -27,7 +27,7 @@ def front(found: Front, metric: str) -> Table:
         f"front over {found.cost}", found.cost, untrained, "kernel and dilation", numbers=(found.cost, untrained)
     )
     for each in found.points:
-        made.add_row(each.said, f"{each.valid:.4g}", "; ".join(f"{name} {c}" for name, c in each.genotype.items()))
+        made.add_row(each.said, f"{each.valid:.4g}", each.genotype.listed)
     return made
 
 

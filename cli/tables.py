@@ -135,9 +135,7 @@ def front(points: Sequence[Point]) -> Table:
     """Choices from the cheapest on, each with what it costs and how much the rule prefers it."""
     made = table("choices, the cheapest first", "cost", "score", "kernel and dilation", numbers=("cost", "score"))
     for each in points:
-        bits = {name: " int8" for name in each.genotype.bits}
-        chosen = (f"{name} {choice}{bits.get(name, '')}" for name, choice in each.genotype.items())
-        made.add_row(each.cost, f"{each.score:.4g}", "; ".join(chosen))
+        made.add_row(each.cost, f"{each.score:.4g}", each.genotype.listed)
     return made
 
 

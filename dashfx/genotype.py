@@ -72,6 +72,12 @@ class Genotype(Mapping[str, Candidate]):
         return replace(self, bits=bits)
 
     @property
+    def listed(self) -> str:
+        """All choices in one line, with what is in int8."""
+        bits = {name: f" int{bits}" for name, bits in self.bits.items()}
+        return "; ".join(f"{name} {choice}{bits.get(name, '')}" for name, choice in self.items())
+
+    @property
     def version(self) -> int:
         """The least version of a file that can hold it."""
         if self.bits:

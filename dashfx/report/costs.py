@@ -119,9 +119,6 @@ def shares(times: Sequence[SiteTime]) -> Html:
 def _front(result: Result) -> list[Html]:
     if not result.front:
         return []
-    rows = [
-        (each.said, metric(each.valid), "; ".join(f"{name} {choice}" for name, choice in each.genotype.items()))
-        for each in result.front.points
-    ]
+    rows = [(each.said, metric(each.valid), each.genotype.listed) for each in result.front.points]
     head = (result.front.cost, f"{result.task.metric_name}, untrained", "kernel and dilation")
     return [tag("h3", "Front"), table(rows, head)]

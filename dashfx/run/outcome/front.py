@@ -30,10 +30,12 @@ class Point:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Point:
         choices = {name: Candidate.from_dict(choice) for name, choice in facts["genotype"].items()}
-        return cls(**{**facts, "genotype": Genotype(choices)})
+        genotype = Genotype(choices, bits=facts.get("bits", {}))
+        return cls(**{**{key: value for key, value in facts.items() if key != "bits"}, "genotype": genotype})
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()}}
+        bits = {"bits": dict(self.genotype.bits)} if self.genotype.bits else {}
+        return {**vars(self), "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()}, **bits}
 
 
 @dataclass(frozen=True)

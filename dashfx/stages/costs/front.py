@@ -11,6 +11,7 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Limits, read_budget
 from dashfx.cost.counts import conv_macs
+from dashfx.cost.precision import UNKNOWN
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import decisions_of, sites_of
@@ -20,6 +21,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site
 from dashfx.space import Candidate
 from dashfx.stages.compare import metric_of
+from dashfx.stages.costs.drops import measured_drops
 from dashfx.stages.costs.limits import choices_of, latencies_of, limits_for
 from dashfx.strategies.base import Strategy
 from dashfx.supernet import lower
@@ -60,7 +62,7 @@ def fronted(run: Run, supernet: nn.Module) -> Front | None:
     if not points or training is None:
         return None
     sites, name = sites_of(supernet), front_cost(run.config)
-    with run.stage(STAGE, f"{points} choices over {name}"):
+    with run.stage(STAGE, f"at most {points} choices over {name}"):
         limits = _limits(run, supernet, name)
         (limit,) = limits.each
         scores = training.rule.preferred(sites)
@@ -81,7 +83,8 @@ def _limits(run: Run, supernet: nn.Module, cost: str) -> Limits:
         places = [run.limits.each.index(known[0])]
         measure = run.limits.measure
         one = (lambda choice: [measure(choice)[places[0]]]) if measure else None
-        return Limits((known[0],), measure=one)
+        drops = measured_drops(run, supernet) if run.limits.is_precise else UNKNOWN
+        return Limits((known[0],), drops, measure=one)
     search = run.config.search.model_copy(update={"budgets": (f"{cost}=1x",)})
     asked = run.with_config(run.config.model_copy(update={"search": search}))
     return limits_for(asked, choices_of(supernet), GenotypeSpace.of(sites_of(supernet)))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from toys import FAST, ToyNet, toy_data
 
 import dashfx
+from dashfx import Candidate, Genotype
 from dashfx.config.run import RunConfig
+from dashfx.cost.budgets import Limit, Limits, read_budget
 from dashfx.cost.counts import parameters_of
+from dashfx.cost.precision import Drops
 from dashfx.errors import ConfigError
-from dashfx.run.outcome.front import Front, SiteTime
+from dashfx.run.outcome.front import Front, Point, SiteTime
 from dashfx.run.result import Result
+from dashfx.stages.costs import front as stage
 from dashfx.stages.costs.front import check_front, front_cost
 from dashfx.strategies.named import strategy_of
 from dashfx.supernet import specialise
@@ -49,8 +56,39 @@ def test_a_front_comes_back_from_json(searched: Result) -> None:
     front = searched.front
     assert front is not None and Front.from_dict(front.to_dict()) == front
     assert searched.to_dict()["front"]["points"][0]["cost"] == front.points[0].cost
+    assert "bits" not in front.to_dict()["points"][0]
     time = SiteTime("a", (0.1, 2.0), (0.3, 4.0))
     assert SiteTime.from_dict({"name": "a", "before": [0.1, 2.0], "after": [0.3, 4.0]}) == time
+
+
+def test_bits_of_a_point_come_back_from_json_and_are_listed() -> None:
+    kernels = {"a": Candidate(5), "b": Candidate(3)}
+    front = Front("size", "bytes", (Point(Genotype(kernels, bits={"a": 8}), 9.0, "9 B", -1.0, 0.5),))
+    assert Front.from_dict(json.loads(json.dumps(front.to_dict()))).points[0].genotype.bits == {"a": 8}
+    assert front.points[0].genotype.listed == "a k5 d1 int8; b k3 d1"
+
+
+@pytest.mark.parametrize(("drop", "in_int8"), [(0.4, ["a"]), (0.6, [])])
+def test_the_front_keeps_to_the_drop_that_int8_may_cost(
+    monkeypatch: pytest.MonkeyPatch, drop: float, in_int8: list[str]
+) -> None:
+    monkeypatch.setattr(stage, "measured_drops", lambda run, supernet: Drops({"a": drop}, {"a": 0.1}, 0.5))
+    monkeypatch.setattr(stage, "sites_of", lambda supernet: {"a": None})
+    monkeypatch.setattr(stage, "decisions_of", lambda sites: [["a"]])
+    monkeypatch.setattr(stage, "_point", lambda run, supernet, each, limits, score: Point(each, 0.0, "", score, 0.5))
+    row = {Candidate(3): 12.0}
+    limit = Limit(
+        read_budget("size=1KB"), 1e3, 0.0, {"a": 12.0}, {"a": row}, 12.0, {"a": 3.0}, {"a": {Candidate(3): 3.0}}
+    )
+    rule = SimpleNamespace(preferred=lambda sites: {"a": {Candidate(3): 0.0}})
+    run: Any = SimpleNamespace(
+        config=RunConfig.parse(config(pareto=2, budgets=["size=1KB"])),
+        limits=Limits((limit,)),
+        strategy=SimpleNamespace(training=SimpleNamespace(rule=rule)),
+        stage=lambda name, detail: nullcontext(),
+    )
+    front = stage.fronted(run, ToyNet())
+    assert front is not None and list(front.points[0].genotype.bits) == in_int8
 
 
 def test_the_cost_is_the_one_asked_for_or_that_of_the_first_budget() -> None:
