@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import product as cartesian
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dashfx.errors import SpaceError, did_you_mean
 
@@ -42,6 +42,7 @@ class Candidate:
         SpaceError: a size below 1, kernel and dilation with different numbers of axes, or no text for a family.
     """
 
+    kind: ClassVar[str] = "conv"  # of option, see `dashfx.option`
     kernel: tuple[int, ...]
     dilation: tuple[int, ...] = (1,)
     family: str = field(default=DENSE, repr=False)  # tables of earlier runs are kept by what a dense one's repr is
@@ -101,6 +102,11 @@ class Candidate:
             SpaceError: there are fewer channels, or groups, than kernels to share them.
         """
         return ((self, out_channels),)
+
+    def features(self) -> dict[str, float]:
+        """The logarithms of its taps, its dilation and its span; the two latter are means over the axes."""
+        dilation, span = (sum(map(math.log, sizes)) / self.ndim for sizes in (self.dilation, self.span))
+        return {"taps": math.log(max(1, self.taps)), "dilation": dilation, "span": span}
 
     def to_dict(self) -> dict[str, Any]:
         family = {} if self.family == DENSE else {"family": self.family}

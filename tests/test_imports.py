@@ -15,6 +15,7 @@ errors
 usercode workers
 space
 drawing site config
+option
 plugins
 genotype data
 task
