@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import ClassVar, Literal
 
 import psutil
 import torch
@@ -21,6 +21,7 @@ from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, HostedConv
 from dashfx.ops.families import misfit
 from dashfx.ops.hosted import settings_of
+from dashfx.option import Decision
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
 from dashfx.space import DENSE, NESTED, Candidate, SearchSpace
@@ -46,6 +47,7 @@ class Substitute(AbstractPass):
     their keys. Left alone silently: what is an AggConv already.
     """
 
+    kind: ClassVar[str] = Candidate.kind
     space: SearchSpace
     init: Init = "grow"
     include: Sequence[str] = ("*",)
@@ -57,6 +59,20 @@ class Substitute(AbstractPass):
     @property
     def preserves(self) -> Literal["values", "shapes"]:  # type: ignore[override]
         return "values" if self.init == "grow" else "shapes"
+
+    def decisions(self, program: Program) -> tuple[list[Decision[Candidate]], list[Skip]]:
+        """What each conv may become, as a `Finder` says it; one whose members clash with AggConv's only `call` sees.
+
+        Raises:
+            SpaceError: a site where no candidate can stand.
+        """
+        why = {name: self._excluded(name) for name in program.sites}
+        found = [
+            Decision(name, self._offered(site, program.model.get_submodule(name))[0], site.original)
+            for name, site in program.sites.items()
+            if why[name] is None
+        ]
+        return found, [*program.skips, *(Skip(name, reason) for name, reason in why.items() if reason is not None)]
 
     def requires(self, program: Program) -> None:
         for name, site in program.sites.items():
