@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import export_options, options, render, tables
 from dashfx.cli.naming import folders
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
@@ -27,6 +27,7 @@ def pick(
     pareto: Pareto = None,
     cost: Cost = "params",
     int8: Int8 = False,
+    max_drop: export_options.MaxDrop = None,
     out: Out = None,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
@@ -38,13 +39,14 @@ def pick(
     from dashfx.run.folder import existing_folder
     from dashfx.stages.costs.pick import front, picked, write_int8
 
+    drop = export_options.asked_drop(max_drop, int8)
     if pareto is not None and not max:
-        render.show(tables.front(front(run, cost, pareto, data, int8)))
+        render.show(tables.front(front(run, cost, pareto, data, int8, drop)))
         return
     if not max or pareto is not None:
         raise ConfigError("pick needs either --max, what the model may cost, such as --max latency=2ms, or --pareto 8")
     _, settings = existing_folder(run)
-    found, said = picked(run, max, data, int8), list[str]()
+    found, said = picked(run, max, data, int8, drop), list[str]()
     folder = new_folder(out or folders.free_folder(str(run / "picked")))
     if int8:
         found, file = write_int8(found, folder / "model.onnx")
