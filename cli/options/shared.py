@@ -359,5 +359,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "refit": ("finalists.refit", _as_it_is),
     "ensemble": ("ensemble.count", _as_it_is),
     "distil": ("ensemble.distil", _as_it_is),
-    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "fp16", "preprocess", "postprocess")},
+    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "max_drop", "fp16", "preprocess", "postprocess")},
 }

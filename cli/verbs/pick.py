@@ -9,6 +9,7 @@ import typer
 
 from dashfx.cli import render
 from dashfx.cli.naming import folders
+from dashfx.cli.options import files as export_options
 from dashfx.cli.options import shared as options
 from dashfx.cli.tables import shared as tables
 from dashfx.cli.verbs.lower import new_folder, write_model
@@ -29,6 +30,7 @@ def pick(
     pareto: Pareto = None,
     cost: Cost = "params",
     int8: Int8 = False,
+    max_drop: export_options.MaxDrop = None,
     out: Out = None,
     data: options.MovedData = None,
     quiet: options.Quiet = False,
@@ -40,13 +42,14 @@ def pick(
     from dashfx.run.folder import existing_folder
     from dashfx.stages.costs.pick import front, picked, write_int8
 
+    drop = export_options.asked_drop(max_drop, int8)
     if pareto is not None and not max:
-        render.show(tables.front(front(run, cost, pareto, data, int8)))
+        render.show(tables.front(front(run, cost, pareto, data, int8, drop)))
         return
     if not max or pareto is not None:
         raise ConfigError("pick needs either --max, what the model may cost, such as --max latency=2ms, or --pareto 8")
     _, settings = existing_folder(run)
-    found, said = picked(run, max, data, int8), list[str]()
+    found, said = picked(run, max, data, int8, drop), list[str]()
     folder = new_folder(out or folders.free_folder(str(run / "picked")))
     if int8:
         found, file = write_int8(found, folder / "model.onnx")

@@ -12,6 +12,7 @@ from dashfx.config import effort, methods, presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
+from dashfx.config.export import ExportConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.finalists import FinalistsConfig
 from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
@@ -79,34 +80,6 @@ class RetrainConfig(FitConfig):
         if args and info.data.get("weights") != "fresh":
             raise ValueError("they make another model, which earlier weights do not fit; set retrain.weights=fresh")
         return args
-
-
-class ExportConfig(Strict):
-    """How the ONNX file is written and how closely it must agree with PyTorch (relative).
-
-    Attributes:
-        tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
-        layout: "auto" rewrites the graph of the file where that is measured to be faster.
-        int8: also write an int8 file, `model.int8.onnx`, where it is smaller or faster and good enough.
-        finetune: where some of it would lose too much in int8, epochs of training with it as in int8; the float file
-            keeps its weights.
-        fp16: also write a file in half precision for GPUs, `model.fp16.onnx`, with float32 inputs and outputs.
-        preprocess: also write `model.complete.onnx`, which takes raw rows: the graph scales, lays out and normalises.
-        postprocess: also write it, with probabilities and labels in place of scores.
-        max_drop: how much worse the int8 file's metric on the validation part may be, in its units; by default one
-            standard error of it.
-    """
-
-    opset: int = Field(18, ge=18, le=20)
-    dynamic_size: bool = True
-    tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
-    layout: Literal["auto", "off"] = "auto"
-    int8: bool = False
-    finetune: int = Field(0, ge=0)
-    fp16: bool = False
-    preprocess: bool = False
-    postprocess: bool = False
-    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class RunConfig(Strict):
@@ -225,6 +198,11 @@ class RunConfig(Strict):
         asked = self.search.strategy if self.search.kind in ("BlackBox", "Robust") else self.blackbox.evaluator
         by_supernet = not self.search.asks_nobody and ("BySupernet(" in asked or asked.startswith("supernet"))
         return self.search.judges_mixtures or by_supernet
+
+    def with_drop(self, drop: float | str | None) -> RunConfig:
+        """With this as `export.max_drop`; None changes nothing."""
+        export = self.export if drop is None else self.export.model_copy(update={"max_drop": drop})
+        return self.model_copy(update={"export": export})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

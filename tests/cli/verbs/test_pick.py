@@ -180,3 +180,18 @@ def test_a_run_without_mixtures_has_nothing_to_pick(
     finally:
         Path("away.pt").rename(state)
     assert "no mixtures to choose from" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", [
+    ["search", "net.py:Net", "--data", "data.npz"], ["retrain", "run"], ["export", "run"],
+    ["pick", "run", "--max", "params=90"],
+])  # fmt: skip
+def test_a_drop_needs_an_int8_file_and_a_number(
+    command: list[str], user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert run([*command, "--max-drop", "0.1"]) == 2
+    assert "none is asked for: add --int8" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert run([*command, "--int8", "--max-drop", "5%"]) == 2
+    assert "max_drop': give a number in the metric's units" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1 and {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
