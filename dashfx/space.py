@@ -15,7 +15,7 @@ Size = int | Sequence[int]
 Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negative means crop
 
 
-DENSE, NESTED = "dense", "nested"
+DENSE, NESTED, BESIDE = "dense", "nested", "beside"
 # Of the families that do not read both a kernel size and a dilation, which they read: the other stays 1. What a family
 # computes is the matter of `dashfx.ops.families`.
 READ: Mapping[str, tuple[str, ...]] = {"skip": (), "zero": (), "pool": ("kernel",)}
@@ -243,10 +243,14 @@ class SearchSpace:
                 raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
             for choice in choices:
                 check_mixable(choice)
-            if {DENSE, NESTED} <= {choice.family for choice in choices}:
+            families = {choice.family for choice in choices}
+            if {DENSE, NESTED} <= families:
                 raise SpaceError(
                     f"{name}: nested convs are dense ones that share a kernel; give one of the two families"
                 )
+            if BESIDE in families and len(families) > 1:
+                others = ", ".join(sorted(families - {BESIDE}))
+                raise SpaceError(f"{name}: what stands beside a conv's own kernel mixes with its like only, not {others}")
 
     @classmethod
     def product(
