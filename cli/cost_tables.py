@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from dashfx.cli import options, render
-from dashfx.cli.tables import table
+from dashfx.cli.tables import short, table
+from dashfx.cost.ceiling.supernet import own_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
     from dashfx.config.run import RunConfig
+    from dashfx.cost.ceiling.rule import Held
     from dashfx.genotype import Genotype
     from dashfx.run.outcome.front import Front
     from dashfx.run.result import Result
@@ -28,6 +31,26 @@ def front(found: Front, metric: str) -> Table:
     )
     for each in found.points:
         made.add_row(each.said, f"{each.valid:.4g}", each.genotype.listed)
+    return made
+
+
+def ceiling(found: Held) -> Table:
+    """Where the ceiling acts: weights of each conv's options over its own, by the whole space and now; like convs share.
+
+    A row of convs where it leaves all as it is says nothing new and is left out.
+    """
+    numbers = ("params", "options", "now", "left")
+    made = table("options under the ceiling", "convs", *numbers, "what they are", numbers=numbers)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, offer in found.offers.items():
+        if offer.why:
+            kinds = Counter(choice.family for choice in offer.now)
+            times = (f"{offer.times(choices):.3g}x" for choices in (offer.space, offer.now))
+            row = short(own_weights(offer.site)), *times, f"{len(offer.now)} of {len(offer.space)}"
+            said = ", ".join(f"{count} {family}" for family, count in kinds.items())
+            rows.setdefault((*row, said), []).append(name)
+    for row, names in rows.items():
+        made.add_row(", ".join(names), *row)
     return made
 
 

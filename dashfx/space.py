@@ -207,6 +207,11 @@ def candidate_padding(padding: Padding, original: Candidate, candidate: Candidat
     return tuple((left + D // 2, right + D - D // 2) for (left, right), D in zip(padding, growth, strict=True))
 
 
+def literal(name: str) -> str:
+    """A glob that matches `name` only."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
 def check_mixable(choice: Candidate) -> None:
     """Whether a mixture can hold the choice.
 

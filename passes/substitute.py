@@ -130,7 +130,7 @@ class Substitute(AbstractPass):
             SpaceError: none can.
         """
         choices = self.space.for_site(site.name, site.original)
-        found = {choice: misfit(site, choice) or _clinging(site, conv, choice) for choice in choices}
+        found = {choice: misfit(site, choice) or clinging(site, conv, choice) for choice in choices}
         why = {choice: reason for choice, reason in found.items() if reason}
         if len(why) == len(choices):
             choice, reason = next(iter(why.items()))
@@ -155,7 +155,7 @@ def _as_dense(candidate: Candidate) -> Candidate:
     return Candidate(candidate.kernel, candidate.dilation)
 
 
-def _clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
+def clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
     """Why what hangs on a conv keeps it from becoming another operation, or None."""
     if candidate.family in (DENSE, NESTED) or site.adapted or not isinstance(conv, _ConvNd):
         return None
