@@ -35,9 +35,9 @@ def front(found: Front, metric: str) -> Table:
 
 
 def ceiling(found: Held) -> Table:
-    """Where the ceiling acts: weights of each conv's options over its own, by the whole space and now; like convs share.
+    """Where the ceiling acts: the weights of each conv's options over its own, by the whole space and now.
 
-    A row of convs where it leaves all as it is says nothing new and is left out.
+    Convs of which all this is the same share a row.
     """
     numbers = ("params", "options", "now", "left")
     made = table("options under the ceiling", "convs", *numbers, "what they are", numbers=numbers)

@@ -255,7 +255,9 @@ class SearchSpace:
                 )
             if BESIDE in families and len(families) > 1:
                 others = ", ".join(sorted(families - {BESIDE}))
-                raise SpaceError(f"{name}: what stands beside a conv's own kernel mixes with its like only, not {others}")
+                raise SpaceError(
+                    f"{name}: branches beside a conv's own kernel mix with their like only, not {others}"
+                )
 
     @classmethod
     def product(

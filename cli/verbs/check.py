@@ -227,7 +227,8 @@ def survey(program: Any, settings: RunConfig) -> Survey:
     parameters = sum(parameter.numel() for parameter in program.model.parameters())
     fields = site_receptive_fields(program.graph_module)
     found = under_ceiling(settings, program)
-    space, costs = found.space, f"{found.sentence()}."  # counted while the model is the user's still
+    whole, space = settings.space.build(program.ndim), found.space
+    costs = f"{found.sentence()}."  # counted while the model is the user's still
     steps = rewriting_passes(space, settings.search.init, settings.space.include, settings.space.exclude)
     results = [step(program.graph_module) for step in steps]
     searchable = sites_of(program.model)
@@ -235,7 +236,7 @@ def survey(program: Any, settings: RunConfig) -> Survey:
         SiteFacts(
             site,
             tuple(searchable[name].candidates),
-            len(space.for_site(name, site.original)),
+            len(whole.for_site(name, site.original)),
             conv_parameters(site, site.original),
             conv_macs(site, site.original),
             fields[name],

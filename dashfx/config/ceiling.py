@@ -38,6 +38,8 @@ def read_ceiling(text: str) -> Ceiling | None:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\w+)\s*=\s*([0-9]+\.?[0-9]*|\.[0-9]+)x\s*", part)
         if match is None or match[1] not in NAMES or match[1] in found or float(match[2]) < 1:
-            raise ValueError(f"write {DEFAULT}, one of the two, or {OFF}; factors are of the untouched model, at least 1x")
+            raise ValueError(
+                f"write {DEFAULT}, one of the two, or {OFF}; factors are of the untouched model, at least 1x"
+            )
         found[match[1]] = float(match[2])
     return Ceiling(**found)

@@ -179,7 +179,7 @@ def test_what_cannot_stand_beside_is_refused() -> None:
         built(out_channels=9)
     with pytest.raises(SpaceError, match="only the own k3 d1 and branches beside it are mixed here"):
         BesideConv(8, 8, [Candidate(5)], original=(3, 1), padding=1)
-    with pytest.raises(SpaceError, match="build a dashfx.ops.BesideConv"):
+    with pytest.raises(SpaceError, match=r"build a dashfx\.ops\.BesideConv"):
         AggConv(8, 8, [Candidate(5, 1, "beside")])
-    with pytest.raises(SpaceError, match="mixes with its like only, not dense"):
+    with pytest.raises(SpaceError, match="mix with their like only, not dense"):
         SearchSpace.product([3, 5], families=["dense", "beside"])

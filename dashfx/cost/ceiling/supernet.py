@@ -58,7 +58,10 @@ def mixture_macs(site: Site, candidates: Sequence[Candidate], rows: int) -> floa
     )
     own = 0.0
     if stands_beside(candidates):
-        spec, own = replace(spec, groups=site.groups * Beside().times(site)), float(rows * conv_macs(site, site.original))
+        spec, own = (
+            replace(spec, groups=site.groups * Beside().times(site)),
+            float(rows * conv_macs(site, site.original)),
+        )
     shapes = [(rows, site.in_channels, *size) for size in site.input_sizes]
     each = [estimates(spec, shape, site.out_channels)[0][1] for shape in shapes]
     return own + sum(each) * site.calls / len(each)

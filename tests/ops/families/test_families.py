@@ -155,7 +155,11 @@ def gradients(call: Callable[[Tensor], Tensor], agg: AggConv, coef: Tensor) -> l
 @pytest.mark.parametrize("fade", [1.0, 0.3])
 def test_one_alone_has_the_gradients_of_one_hot(grown: bool, fade: float) -> None:
     site = place()
-    mixed = [Candidate(3), Candidate(3, 2), *(Candidate(3, 1, n) for n in FAMILIES if n not in ("dense", "nested", "beside"))]
+    mixed = [
+        Candidate(3),
+        Candidate(3, 2),
+        *(Candidate(3, 1, n) for n in FAMILIES if n not in ("dense", "nested", "beside")),
+    ]
     for agg in (built(site, mixed), built(site, mixed[:2]), built(site, candidates_of("nested", site))):
         if grown:
             agg.grow_from(seeded(8, 8, 1), seeded(8))
