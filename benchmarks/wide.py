@@ -28,7 +28,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class InvertedResidual(nn.Module):
-    """1x1 conv to `times` as many channels, depthwise 3x3 conv, 1x1 conv back; added to the input where shapes agree."""
+    """1x1 conv to `times` as many channels, depthwise 3x3 and 1x1 conv; added to the input where shapes agree."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, times: int) -> None:
         super().__init__()

@@ -255,9 +255,7 @@ class SearchSpace:
                 )
             if BESIDE in families and len(families) > 1:
                 others = ", ".join(sorted(families - {BESIDE}))
-                raise SpaceError(
-                    f"{name}: branches beside a conv's own kernel mix with their like only, not {others}"
-                )
+                raise SpaceError(f"{name}: branches beside a conv's own kernel mix with their like only, not {others}")
 
     @classmethod
     def product(

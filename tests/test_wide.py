@@ -110,9 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def search(place: Path, out: str, **options: Any) -> Result:
     config = {**CONFIG, **options.pop("config", {})}
-    return dashfx.search(
-        f"{place / 'net.py'}:Wide", str(place / "data.npz"), config=config, out=place / out, **options
-    )
+    return dashfx.search(f"{place / 'net.py'}:Wide", str(place / "data.npz"), config=config, out=place / out, **options)
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,10 @@ def test_a_conv_whose_channels_cannot_be_divided_keeps_dense_kernels() -> None:
     kinds = {name: type(site) for name, site in sites_of(built(found, net(3, 16, 16, 32), 3, 9, 9)).items()}
     assert kinds == {"0": AggConv, "1": BesideConv, "2": BesideConv}
     assert found.params <= 4 * found.plain.params
-    assert not found.offers["1"].why.endswith("leaves") and {c.family for c in found.offers["1"].now} == {"dense", "beside"}
+    assert not found.offers["1"].why.endswith("leaves") and {c.family for c in found.offers["1"].now} == {
+        "dense",
+        "beside",
+    }
 
 
 def test_where_nothing_can_be_a_branch_options_leave_from_the_largest() -> None:
