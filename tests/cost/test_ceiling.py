@@ -1,8 +1,9 @@
-"""The ceiling on supernets: what mixtures cost, whose options leave or become branches, and what never fits a budget."""
+"""The ceiling on supernets: what mixtures cost, which options leave or become branches, what never fits a budget."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -38,8 +39,7 @@ def built(found: Held, model: nn.Module, *size: int) -> nn.Module:
 
 
 def net(*channels: int) -> nn.Module:
-    pairs = zip(channels, channels[1:], strict=False)
-    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs))
+    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels)))
 
 
 def wide(**options: Any) -> Held:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dashfx.cli import options, render
-from dashfx.cli.tables import short, table
-from dashfx.cost.ceiling.supernet import own_weights
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables.shared import short, table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,8 @@ def ceiling(found: Held) -> Table:
 
     Convs of which all this is the same share a row.
     """
+    from dashfx.cost.ceiling.supernet import own_weights  # with torch, for which help would wait
+
     numbers = ("params", "options", "now", "left")
     made = table("options under the ceiling", "convs", *numbers, "what they are", numbers=numbers)
     rows: dict[tuple[str, ...], list[str]] = {}
