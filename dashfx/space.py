@@ -15,7 +15,7 @@ Size = int | Sequence[int]
 Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negative means crop
 
 
-DENSE, NESTED = "dense", "nested"
+DENSE, NESTED, BESIDE = "dense", "nested", "beside"
 # Of the families that do not read both a kernel size and a dilation, which they read: the other stays 1. What a family
 # computes is the matter of `dashfx.ops.families`.
 READ: Mapping[str, tuple[str, ...]] = {"skip": (), "zero": (), "pool": ("kernel",)}
@@ -213,6 +213,11 @@ def candidate_padding(padding: Padding, original: Candidate, candidate: Candidat
     return tuple((left + D // 2, right + D - D // 2) for (left, right), D in zip(padding, growth, strict=True))
 
 
+def literal(name: str) -> str:
+    """A glob that matches `name` only."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
 def check_mixable(choice: Candidate) -> None:
     """Whether a mixture can hold the choice.
 
@@ -249,10 +254,14 @@ class SearchSpace:
                 raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
             for choice in choices:
                 check_mixable(choice)
-            if {DENSE, NESTED} <= {choice.family for choice in choices}:
+            families = {choice.family for choice in choices}
+            if {DENSE, NESTED} <= families:
                 raise SpaceError(
                     f"{name}: nested convs are dense ones that share a kernel; give one of the two families"
                 )
+            if BESIDE in families and len(families) > 1:
+                others = ", ".join(sorted(families - {BESIDE}))
+                raise SpaceError(f"{name}: branches beside a conv's own kernel mix with their like only, not {others}")
 
     @classmethod
     def product(

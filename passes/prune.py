@@ -12,7 +12,7 @@ from dashfx.ops import AdaptedConv, AggConv
 from dashfx.ops.families import misfit as family_misfit
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
-from dashfx.space import Candidate
+from dashfx.space import BESIDE, DENSE, Candidate
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Prune(AbstractPass):
 
     1. Only taps that can meet the input count. Two candidates of a family with the same such taps compute the same
        functions: the one with the fewest taps stays, the original before others; with `equal=True` both do, as parts of
-       one choice.
+       one choice. A branch beside the own kernel whose such taps that kernel has coincides with it.
     2. A candidate without such a tap is dropped.
     3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
        size.
@@ -84,7 +84,8 @@ def survivors(
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
         misfit, taps = family_misfit(site, candidate) or _misfit(site, candidate), reachable(site, candidate)
         misfit = misfit or (site.hosting.misfit(site.original, candidate) if site.hosting else None)
-        key = candidate.family, taps
+        own = candidate.family == BESIDE and site.original in candidates and _within(taps, site)
+        key = (DENSE, reachable(site, site.original)) if own else (candidate.family, taps)
         if misfit:
             why[candidate] = misfit
         elif any(not axis for axis in taps):
@@ -96,6 +97,11 @@ def survivors(
         else:
             kept[key] = candidate
     return list(kept.values()), {c: why[c] for c in candidates if c in why}
+
+
+def _within(taps: tuple[frozenset[int], ...], site: Site) -> bool:
+    """Whether the own kernel has all these taps."""
+    return all(axis <= own for axis, own in zip(taps, reachable(site, site.original), strict=True))
 
 
 def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:

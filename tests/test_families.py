@@ -32,7 +32,7 @@ from dashfx.ops.families import FAMILIES
 from dashfx.report.network import network_of
 from dashfx.supernet import rewriting_passes
 
-NAMES = [name for name in FAMILIES if name != "nested"]
+NAMES = [name for name in FAMILIES if name not in ("nested", "beside")]
 K3, K5 = Candidate(3), Candidate(5)
 SEPARABLE, SKIP, POOL, ZERO = (Candidate(3, 1, name) for name in ("separable", "skip", "pool", "zero"))
 DEPTHWISE, GROUPED = Candidate(3, 2, "depthwise"), Candidate(3, 1, "grouped:groups=2")

@@ -19,6 +19,16 @@ Families = Annotated[
     ),
 ]
 
+Ceiling = Annotated[
+    str | None,
+    typer.Option(
+        help="the most that a large supernet may have of its model's parameters and multiply-adds: params=4x,macs=5x, "
+        "or none",
+        rich_help_panel=SPACE,
+        show_default=False,
+    ),
+]
+
 
 def family_names(text: str) -> list[str]:
     """The families that a text names; a comma before an argument's name is part of that family.

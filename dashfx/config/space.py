@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from dashfx.config import ceiling
 from dashfx.config.base import Strict
 from dashfx.space import DENSE, Candidate, SearchSpace, Size, preset_lists
 
@@ -58,6 +59,8 @@ class SpaceConfig(ChoicesConfig):
         sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
         share: for "auto": at most this share of the sites.
         probe: for "auto": batches of the probe.
+        ceiling: what a supernet may cost beside its model, see `dashfx.config.ceiling`; "none" for no ceiling.
+        ceiling_from: it acts on supernets of more parameters only.
     """
 
     preset: str | None = None
@@ -68,6 +71,14 @@ class SpaceConfig(ChoicesConfig):
     sites: Literal["all", "auto"] = "all"
     share: float = Field(0.5, gt=0, le=1)
     probe: int = Field(30, ge=2)
+    ceiling: str = ceiling.DEFAULT
+    ceiling_from: int = Field(100_000_000, ge=0)
+
+    @field_validator("ceiling")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        ceiling.read_ceiling(text)
+        return text
 
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""

@@ -26,6 +26,7 @@ from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
+from dashfx.stages.costs.ceiling import tell, under_ceiling
 from dashfx.strategies.start.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
@@ -41,11 +42,14 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     config, space_config, inputs = run.config, run.config.space, run.inputs.for_search()
     with run.stage("trace"):
         program = trace(with_dropout(inputs.given_model(), config), inputs.example)
-    space = space_config.build(program.ndim)
+    found = under_ceiling(config, program)
+    space = found.space
     if config.search.init == "grow":
         check_growth(program, space)
     note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    if alone is None:
+        tell(run, found)
     globs = space_config.include, space_config.exclude
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):

@@ -24,7 +24,7 @@ from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
 from dashfx.stages.costs.drops import measured_drops
-from dashfx.stages.costs.limits import choices_of
+from dashfx.stages.costs.limits import choices_of, leave_unaffordable
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.values import trained_values
 from dashfx.stages.retrain import fit_stage
@@ -84,6 +84,7 @@ def _once(run: Run, supernet: nn.Module, suffix: str = "") -> tuple[Genotype, ..
     strategy = run.strategy
     with ExitStack() as stage:
         stage.enter_context(run.stage("search" + suffix, strategy.plan(run.config)))
+        leave_unaffordable(run, supernet)
         context = Searching(run, supernet, stage, suffix)
         proposals = tuple(map(run.session.agree, strategy.proposals(context)))
     if strategy.judges_mixtures:

@@ -35,6 +35,7 @@ from dashfx.strategies.start.warmstart import favour_original, marginal_logits
 from dashfx.strategies.terms import Term
 from dashfx.strategies.updates import OF_SIMPLEX, OneLevel, Update
 from dashfx.task import Task
+from dashfx.train.processes import forget
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Gradient(Strategy):
         check_alike(context, genotype, rule)
         if judge:
             context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
+        forget(engine.accelerator, engine.optimisers.values())  # what follows trains other models
         return genotype
 
     def train(self, context: Context, favoured: bool = False) -> Engine:

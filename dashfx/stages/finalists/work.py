@@ -14,7 +14,7 @@ from statistics import fmean
 from torch import Tensor, nn
 
 from dashfx.cost.counts import conv_macs, flops_of
-from dashfx.ops import AggConv, sites_of
+from dashfx.ops import AggConv, BesideConv, sites_of
 from dashfx.ops.autotune.estimate import estimates
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import ByTraining
@@ -59,7 +59,8 @@ def mixture_work(aggconv: AggConv) -> float:
     assert site is not None  # it stands in a traced model
     shapes = [(1, site.in_channels, *size) for size in site.input_sizes]
     each = [estimates(aggconv.spec, shape, site.out_channels)[0][1] for shape in shapes]
-    return sum(each) * site.calls / len(each)
+    own = conv_macs(site, site.original) if isinstance(aggconv, BesideConv) else 0
+    return own + sum(each) * site.calls / len(each)
 
 
 def epoch_ratio(run: Run, supernet: nn.Module) -> float:
