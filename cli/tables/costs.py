@@ -1,4 +1,4 @@
-"""Tables of what models cost: the front of a search, and its choices after a retraining each."""
+"""Tables of costs: the front of a search, its choices after a retraining each, and a run's own time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dashfx.config.run import RunConfig
     from dashfx.cost.ceiling.rule import Held
     from dashfx.genotype import Genotype
+    from dashfx.run.outcome.account import Account
     from dashfx.run.outcome.front import Front
     from dashfx.run.result import Result
 
@@ -80,3 +81,18 @@ def retrain_front(result: Result, folder: Path, settings: RunConfig, resume: boo
             )
 
         return retrained_points(folder, result.front, retrain, resume)
+
+
+def account(found: Account) -> Table:
+    """Where a run's wall time went, in seconds: a row for stages of one kind, the longest first."""
+    numbers = (*found.kinds, "in all")
+    made = table("where the time went, in seconds", "stage", *numbers, numbers=numbers)
+    for name in sorted(found.rows, key=found.of, reverse=True):
+        made.add_row(name, *(_part(found.rows[name].get(kind, 0.0)) for kind in found.kinds), _part(found.of(name)))
+    made.add_section()
+    made.add_row("in all", *(_part(found.kind(kind)) for kind in found.kinds), _part(found.total), style="bold")
+    return made
+
+
+def _part(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= 0.05 else ""

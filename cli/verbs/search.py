@@ -172,8 +172,9 @@ def show_result(result: Result, folder: Path) -> None:
         render.show(f"fp16: {result.fp16}")
     if result.files:
         render.show(file_tables.compared(result))
-    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
-    render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
+    render.show(tables.files(folder))
+    if result.account:
+        render.show(cost_tables.account(result.account), result.account.sentence)
 
 
 def _settings_to_resume(out: Path | None) -> RunConfig:

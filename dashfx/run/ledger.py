@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +14,7 @@ from dashfx.blackbox.base import Row
 from dashfx.genotype import Genotype
 from dashfx.strategies.agreement import Found
 from dashfx.train.progress import Epoch
+from dashfx.train.stopwatch import Stopwatch
 from dashfx.tune import Tuned
 
 try:
@@ -27,6 +29,9 @@ class Ledger:
 
     Attributes:
         seconds: wall time of each stage so far.
+        parts: stage -> seconds of it by what they went into, of what is neither training nor its epochs' own:
+            `measuring` and `checkpoints`.
+        open: the stages that are running, the innermost last.
         memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
         history: every epoch so far.
         evaluations: every genotype that a black-box search has evaluated.
@@ -37,6 +42,8 @@ class Ledger:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
@@ -51,7 +58,19 @@ class Ledger:
 
     def apart(self) -> Ledger:
         """The same ledger, but for seconds and memory, which then count nowhere."""
-        return replace(self, seconds={}, memory={})
+        return replace(self, seconds={}, parts={}, open=[], memory={})
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Inside, time of the stage that is running goes into `name`; outside of all stages it counts nowhere."""
+        return self._watch.during(name)
+
+    def spent(self, name: str, seconds: float) -> None:
+        """So many seconds of the stage that is running went into `name`."""
+        self._watch.add(name, seconds)
+
+    @property
+    def _watch(self) -> Stopwatch:
+        return Stopwatch(self.parts.setdefault(self.open[-1], {}) if self.open else None)
 
     def took(self, stage: str, seconds: float, peak: int) -> None:
         """Some stages are gone through twice."""

@@ -10,6 +10,7 @@ from torch import nn
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
+from dashfx.run.outcome.account import SAVING
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
@@ -126,6 +127,7 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
         observer=run.session.observer,
         from_start=from_start,
     )
+    run.ledger.spent(SAVING, fitted.saving)
     for epoch in run.session.untold(fitted.history):
         run.session.observer.epoch(epoch)
     run.ledger.history.extend(fitted.history)

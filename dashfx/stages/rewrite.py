@@ -22,6 +22,7 @@ from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
 from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.inputs import check_model
+from dashfx.run.outcome.account import MEASURING
 from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
@@ -157,13 +158,14 @@ def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> N
     sites, session = sites_of(supernet), run.session
     if session.is_main:
         path, wanted = session.folder.autotune if session.folder else None, run.config.search.autotune
-        tuning = tune(
-            supernet,
-            run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
-            kept=TuningTable.load(path),
-            cache=cache_file() if wanted else None,
-            budget=min(seconds, BUDGET) if wanted else 0,
-        )
+        with run.ledger.part(MEASURING):
+            tuning = tune(
+                supernet,
+                run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
+                kept=TuningTable.load(path),
+                cache=cache_file() if wanted else None,
+                budget=min(seconds, BUDGET) if wanted else 0,
+            )
         if path is not None:
             tuning.table.save(path)
         session.observer.note(str(tuning))
@@ -200,7 +202,8 @@ def fourier_convs(run: Run, model: nn.Module) -> dict[str, str]:
         if session.is_main:
             path = session.folder.autotune if session.folder else None
             x = run.inputs.first_rows(config.batch_size)
-            choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
+            with run.ledger.part(MEASURING):
+                choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
             if tuning is not None and path is not None:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])
