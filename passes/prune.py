@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,18 +113,22 @@ def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:
     axes = []
     for axis, (left, _) in enumerate(site.padding_of(candidate)):
         k, d, stride = candidate.kernel[axis], candidate.dilation[axis], site.stride[axis]
-        offsets = {t * d - left for t in range(k)}
         if site.padding_mode == "zeros":
-            offsets = {o for o in offsets for size in site.input_sizes if _meets(site, axis, o, size, stride)}
-        axes.append(frozenset(offsets))
+            met = [_meeting(site, axis, size, range(-left, k * d - left, d), stride) for size in site.input_sizes]
+            axes.append(frozenset().union(*met))
+        else:
+            axes.append(frozenset(range(-left, k * d - left, d)))
     return tuple(axes)
 
 
-def _meets(site: Site, axis: int, offset: int, size: tuple[int, ...], stride: int) -> bool:
-    # Is there an output m in [0, M) with 0 <= stride m + offset < N?
-    first = max(0, -(offset // stride))
-    last = min(site.output_size(size)[axis] - 1, (size[axis] - 1 - offset) // stride)
-    return first <= last
+def _meeting(site: Site, axis: int, size: tuple[int, ...], offsets: range, stride: int) -> Iterator[int]:
+    """Those offsets for which there is an output m in [0, M) with 0 <= stride m + offset < N."""
+    n, m = size[axis], site.output_size(size)[axis]
+    # A kernel may have far more taps than the input has values: only those between its ends are looked at.
+    start, step = offsets.start, offsets.step
+    first, last = max(0, -((start + stride * (m - 1)) // step)), (n - 1 - start) // step
+    near = offsets[first : max(first, last + 1)]
+    return (o for o in near if max(0, -(o // stride)) <= min(m - 1, (n - 1 - o) // stride))
 
 
 def _misfit(site: Site, candidate: Candidate) -> str | None:

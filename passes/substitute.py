@@ -126,7 +126,7 @@ class Substitute(AbstractPass):
     def _built(self, site: Site, conv: nn.Module) -> tuple[AggConv, Tensor, Tensor | None]:
         """The searchable conv, and the weight and bias that it can grow from."""
         (candidates, _), adapter = self._offered(site, conv), adapter_of(conv)
-        _check_room(site, candidates)
+        check_room(site, candidates)
         if site.hosting:
             hosted = HostedConv(site, conv, [_as_dense(candidate) for candidate in candidates], self.algorithm)
             return hosted, conv.get_parameter(site.hosting.weight), None
@@ -178,7 +178,7 @@ def clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
     return f"the conv has members of its own, which only {DENSE} convs keep" if members_of(conv) else None
 
 
-def _check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:
+def check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:
     """Whether the weights of all candidates could be held at all, asked before they are allocated.
 
     Raises:

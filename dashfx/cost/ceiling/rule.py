@@ -13,6 +13,7 @@ from dashfx.cost.ceiling.supernet import Plain, mixture_macs, mixture_weights, o
 from dashfx.cost.counts import conv_macs
 from dashfx.cost.parameters import Parameters
 from dashfx.passes.prune import survivors
+from dashfx.passes.substitute import check_room
 from dashfx.site import Site
 from dashfx.space import BESIDE, DENSE, Candidate, SearchSpace, literal
 
@@ -116,9 +117,14 @@ def held(
 
     Args:
         stuck: convs that can have no branches.
+
+    Raises:
+        SpaceError: the options of a conv could not be held in memory.
     """
     searched = {name: site for name, site in sites.items() if _included(name, options)}
     offers = {name: _offer(space, site) for name, site in searched.items()}
+    for offer in offers.values():
+        check_room(offer.site, offer.space)  # what no machine holds is a mistake, not an option too many
     found = Held(space, plain, rows, read_ceiling(options.ceiling), offers)
     if found.ceiling is None or found.params <= max(options.ceiling_from, found.ceiling.params * plain.params):
         return found
