@@ -244,6 +244,12 @@ def test_the_ladder_says_that_it_leaves_families_out() -> None:
     ("options", "words"),
     [
         (["--families", "dense,seperable"], "no family 'seperable' (did you mean 'separable'?)"),
+        (["--families", ","], "option 'space.families': no family is named"),
+        (["--families", "dense,skip,dense"], "option 'space.families': 'dense' is named twice"),
+        (
+            ["--families", "skip", "--set", "space.keep_original=false"],
+            "Site 'stem': no family of its 1 candidates can stand there (skip: ",
+        ),
         (["--families", "grouped:n=2"], "no argument 'n'"),
         (["--families", "dense,skip", "--sites", "auto", "--init", "grow"], "space.sites=auto asks"),
         (["--families", "dense,nested"], "nested convs are dense ones that share a kernel"),

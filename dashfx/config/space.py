@@ -34,6 +34,16 @@ class ChoicesConfig(Strict):
     families: tuple[str, ...] | None = None
     candidates: tuple[CandidateConfig, ...] | None = None
 
+    @field_validator("families")
+    @classmethod
+    def _each_once(cls, families: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if families is not None and not families:
+            raise ValueError("no family is named; name some, as dense,skip, or leave the option out for dense")
+        twice = next((name for name in families or () if (families or ()).count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is named twice; name each family once")
+        return families
+
     def choices(
         self, kernels: Iterable[Size], dilations: Iterable[Size], families: Iterable[str] = (DENSE,)
     ) -> tuple[Candidate, ...]:

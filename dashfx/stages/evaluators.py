@@ -153,6 +153,9 @@ class ByTable(Evaluator):
 
     path: str
 
+    paper: ClassVar[str] = "Dong and Yang, NAS-Bench-201, ICLR 2020"
+    row: ClassVar[str] = "42"
+
     def __post_init__(self) -> None:
         GenotypeTable.load(self.path)
 

@@ -140,6 +140,7 @@ def test_a_warm_start_favours_what_the_proxy_likes() -> None:
         ({"blackbox": {"tournament": 60}}, "a tournament of 60 out of a population of 50"),
         ({"search": {"warm_start": "params"}}, "is for strategy dash"),
         ({"blackbox": {"evaluations": 0}}, "blackbox.evaluations"),
+        ({"search": {"strategy": "robust"}, "blackbox": {"evaluations": 1}}, "give --evaluations 2 or more"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
