@@ -7,6 +7,7 @@ from dashfx.blackbox.differential import Differential
 from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.hyperband import Bohb
 from dashfx.blackbox.local import LocalSearch
+from dashfx.blackbox.partial_order import PartialOrder
 from dashfx.blackbox.random import RandomSearch
 from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.surrogates.linas import Linas
@@ -23,4 +24,5 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "surrogate": BySurrogate,
     "linas": Linas,
     "bohb": Bohb,
+    "partial-order": PartialOrder,
 }
