@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import export_options, options, render, tables
+from dashfx.cli import render
 from dashfx.cli.naming import folders
+from dashfx.cli.options import files as export_options
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
 

@@ -15,8 +15,8 @@ from dashfx.blackbox.base import Row, optimise
 from dashfx.blackbox.front import Front
 from dashfx.blackbox.genomes import GenotypeSpace, Positions
 from dashfx.blackbox.objectives import Objective, layers
-from dashfx.blackbox.partial_order import PartialOrder, Unbeaten
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.partial_order import PartialOrder, Unbeaten
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.space import Padding, Shared, candidate_padding
 
 Genome = tuple[int, ...]
