@@ -49,6 +49,7 @@ HOMES: dict[str, Home] = {
     "term": Home("dashfx.strategies.terms", "TERMS", "Term"),
     "edit": Home("dashfx.strategies.edits", "EDITS", "Edit"),
     "cost": Home("dashfx.cost.named", "COSTS", "CostModel"),
+    "deployment": Home("dashfx.deploy.sessions", "DEPLOYMENTS", "Deployments"),
     "optimiser": Home("dashfx.blackbox.named", "OPTIMISERS", "Optimiser"),
     "predictor": Home("dashfx.blackbox.predictors", "PREDICTORS", "Predictor"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),

@@ -78,6 +78,17 @@ class Candidate:
     def taps(self) -> int:
         return math.prod(self.kernel)
 
+    def is_within(self, other: Candidate) -> bool:
+        """Whether the other can compute all that it can: learned kernels of one family, and all of its taps.
+
+        Both are aligned as in `candidate_padding`, causal or not.
+        """
+        alike = len(self.parts) == len(other.parts) == 1 and self.ndim == other.ndim and self.family == other.family
+        if self == other or not alike or self.family in READ:
+            return self == other
+        axes = zip(self.kernel, self.dilation, self.extent, other.dilation, other.extent, strict=True)
+        return all(_taps_within(*axis) for axis in axes)
+
     def for_ndim(self, ndim: int) -> Candidate:
         """The same choice with `ndim` axes; a single axis is repeated.
 
@@ -123,6 +134,13 @@ class Candidate:
             return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
         sizes = {"kernel": f"k{axis_text(self.kernel)}", "dilation": f"d{axis_text(self.dilation)}"}
         return " ".join([self.family, *(sizes[name] for name in READ.get(self.family, sizes))])
+
+
+def _taps_within(kernel: int, dilation: int, extent: int, step: int, wide: int) -> bool:
+    """Whether all taps of one axis are among those of a larger extent that are `step` apart."""
+    before = wide - extent
+    starts = before // 2, before  # the first tap behind the other's first one: centred, and causal
+    return before >= 0 and all((start + dilation * tap) % step == 0 for start in starts for tap in range(kernel))
 
 
 @dataclass(frozen=True)

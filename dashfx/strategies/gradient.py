@@ -158,7 +158,7 @@ class Gradient(Strategy):
     def _edit(self, context: Context) -> None:
         """The candidates and the logits that training starts from."""
         for edit in self.edits:
-            if said := edit.apply(context.sites):
+            if said := edit.settle(context):
                 context.note(said)
         for site in context.sites.values():
             with torch.no_grad():

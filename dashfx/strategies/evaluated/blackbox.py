@@ -130,8 +130,11 @@ def evaluated(
         totals = ([cost.total(genotype) for cost in costs.values()] for genotype in genotypes)
         return [(value, *total) for value, total in zip(said, totals, strict=True)]
 
-    return optimise(
-        optimiser.begin(space, generator),
+    asking = optimiser.begin(space, generator)
+    if costs:
+        asking.priced(lambda genotype: [cost.total(genotype) for cost in costs.values()])
+    rows = optimise(
+        asking,
         values,
         config.blackbox.evaluations,
         maximise=evaluating.maximise,
@@ -140,3 +143,6 @@ def evaluated(
         together=config.blackbox.together,
         on_row=context.on_row,
     )
+    if said := asking.remark():
+        context.note(said)
+    return rows

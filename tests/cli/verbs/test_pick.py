@@ -15,6 +15,7 @@ from dashfx.cli.main import run
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.space import Candidate
+from dashfx.stages.costs import deployed
 from dashfx.stages.costs.pick import repicked
 
 NET = """
@@ -195,3 +196,24 @@ def test_a_drop_needs_an_int8_file_and_a_number(
     assert run([*command, "--int8", "--max-drop", "5%"]) == 2
     assert "max_drop': give a number in the metric's units" in (said := capsys.readouterr().err)
     assert said.count("\n") == 1 and {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_choice_goes_together_with_its_session(
+    user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployed, "POINTS", 2)
+    monkeypatch.setattr(deployed, "SECONDS", 0.01)
+    ways = "sessions:threads=[2,1],precisions=[float32]"
+    assert run(["pick", "run", "--max", "params=90", "latency=9s", "--deploy", ways, "--out", "pair"]) == 0
+    said = capsys.readouterr().out
+    assert "deploy: model.onnx, float32 on 1 thread, graph level all" in said and "held" in said
+    told = json.loads(Path("pair/session_options.cpu.json").read_text())["files"]["model.onnx"]
+    assert told["session_options"]["intra_op_num_threads"] == 1 and Path("pair/load_model.py").is_file()
+    assert run(["pick", "run", "--max", "latency=1us", "--deploy", ways, "--out", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "no choice and session hold latency=1us; the nearest" in said and said.count("\n") == 1
+    assert not Path("none").exists()
+    for wrong in (["--int8"], ["--deploy", "phones"]):
+        assert run(["pick", "run", "--max", "latency=9s", "--deploy", "sessions", *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert run(["pick", "run", "--deploy", "sessions"]) == 2 and "needs either --max" in capsys.readouterr().err
