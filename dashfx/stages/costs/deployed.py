@@ -117,6 +117,7 @@ class _Files:
         self.limits = limits_of([b for b in every if b not in self.timed], program, choices_of(supernet)).each
         self._models: dict[Genotype, nn.Module] = {}
         self._made: dict[tuple[Genotype, str], Path | None] = {}
+        self.refused = set[str]()  # why there is no int8 file of a choice
         self._row, self._own = one_row(program), place / "untouched.onnx"
         if self.timed:
             own = in_data_units(program.model, inputs.task.target)
@@ -164,6 +165,7 @@ class _Files:
                 metrics = onnx_metric(path, inputs.data, inputs.task), metric_of(self.run, model, "valid")
                 small = int8_of(self.run, path, metrics, genotype, model).file
                 self._made[key] = small.path if small else None
+                self.refused |= {str(small)} if small and small.path is None else set()
         return self._made[key]
 
     def _written(self, genotype: Genotype) -> Path:
@@ -214,6 +216,7 @@ def settings_of(path: Path, way: Deployment) -> dict[str, Any]:
 def _unheld(files: _Files, found: Held[Pair] | None, budgets: Sequence[str]) -> str:
     said = ", ".join(budgets)
     if found is None:
-        return f"--deploy: none of {POINTS} choices of the search holds {said}, or none can be written; allow more"
+        why = sorted(files.refused)[:1] or ["no choice of the search does"]
+        return f"--deploy: nothing holds {said} ({why[0]}); allow more, or other precisions"
     nearest, (_, way) = "; ".join(files.said(found)), found.pair
     return f"--deploy: no choice and session hold {said}; the nearest, {way}, has {nearest}; allow more"
