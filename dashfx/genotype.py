@@ -37,7 +37,7 @@ class Genotype(Mapping[str, Candidate]):
         others: decision -> option, for what is chosen beside the convs' kernels, such as widths; see `dashfx.option`.
 
     Raises:
-        GenotypeError: another number of bits than 8, or an option of a kind that no file can hold.
+        GenotypeError: another number of bits than 8, or another option that is a conv's or that no file can hold.
     """
 
     choices: Mapping[str, Candidate] = field(default_factory=dict)
@@ -49,6 +49,8 @@ class Genotype(Mapping[str, Candidate]):
         for name in ("choices", "bits", "others"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         for name, option in self.others.items():
+            if option.kind == Candidate.kind:
+                raise GenotypeError(f"{option} at {name!r} among other options: what a conv becomes stands in 'sites'")
             if option.kind not in KINDS:
                 raise GenotypeError(f"{option} at {name!r}: put its kind {option.kind!r} into dashfx.option.KINDS")
         for name, bits in self.bits.items():
@@ -73,12 +75,8 @@ class Genotype(Mapping[str, Candidate]):
         return hash((frozenset(self.choices.items()), frozenset(self.others.items())))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Genotype, (
-            dict(self.choices),
-            self.rule,
-            dict(self.bits),
-            dict(self.others),
-        )  # a mapping proxy cannot be copied
+        parts = dict(self.choices), self.rule, dict(self.bits), dict(self.others)
+        return Genotype, parts  # a mapping proxy cannot be copied
 
     def _repr_html_(self) -> str:
         """The choices with their taps to scale, for a notebook."""

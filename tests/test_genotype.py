@@ -110,6 +110,10 @@ def broken(**changes):
         (broken(others={"stem:width": {"kind": "widht"}}), "the kind 'widht' are not known.*upgrade"),
         (broken(others={"stem:width": {"channels": 4}}), "kind"),
         (broken(others={"stem": {"kind": "conv", "kernel": [3]}}), "dilation"),
+        (
+            broken(others={"stem": {"kind": "conv", "kernel": [3], "dilation": [1]}}),
+            "k3 d1 at 'stem' among other options",
+        ),
         (broken(bits=[1]), "'sites', 'bits' or 'others'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (
