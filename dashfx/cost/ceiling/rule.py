@@ -71,7 +71,7 @@ class Held:
         """What the supernet costs, and what the ceiling did to it."""
         now = self._costs(self.params, self.steps)
         if not self.acts:
-            return f"the supernet has {now}{self._beyond()}"
+            return f"the supernet of this space has {now}{self._beyond()}"
         changed = [offer for offer in self.offers.values() if offer.why]
         branches = sum(stands_beside(offer.now) for offer in changed)
         before = _params(self.plain, self.offers, lambda offer: offer.space)
@@ -118,7 +118,7 @@ def held(
         stuck: convs that can have no branches.
     """
     searched = {name: site for name, site in sites.items() if _included(name, options)}
-    offers = {name: _offer(space, site) for name, site in searched.items()}
+    offers = {name: offer for name, site in searched.items() if (offer := _offer(space, site)).space}
     found = Held(space, plain, rows, read_ceiling(options.ceiling), offers)
     if found.ceiling is None or found.params <= max(options.ceiling_from, found.ceiling.params * plain.params):
         return found
