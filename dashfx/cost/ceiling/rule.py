@@ -72,7 +72,7 @@ class Held:
         """What the supernet costs, and what the ceiling did to it."""
         now = self._costs(self.params, self.steps)
         if not self.acts:
-            return f"the supernet has {now}{self._beyond()}"
+            return f"the supernet of this space has {now}{self._beyond()}"
         changed = [offer for offer in self.offers.values() if offer.why]
         branches = sum(stands_beside(offer.now) for offer in changed)
         before = _params(self.plain, self.offers, lambda offer: offer.space)
@@ -122,7 +122,7 @@ def held(
         SpaceError: the options of a conv could not be held in memory.
     """
     searched = {name: site for name, site in sites.items() if _included(name, options)}
-    offers = {name: _offer(space, site) for name, site in searched.items()}
+    offers = {name: offer for name, site in searched.items() if (offer := _offer(space, site)).space}
     for offer in offers.values():
         check_room(offer.site, offer.space)  # what no machine holds is a mistake, not an option too many
     found = Held(space, plain, rows, read_ceiling(options.ceiling), offers)

@@ -194,8 +194,11 @@ def choices_of(supernet: nn.Module) -> Choices:
 
 
 def leave_unaffordable(run: Run, supernet: nn.Module) -> None:
-    """Candidates leave a supernet that no choice at other sites can make room for (`dashfx.cost.ceiling.never`)."""
-    if run.limits is None:
+    """Candidates leave a supernet that no choice at other sites can make room for (`dashfx.cost.ceiling.never`).
+
+    Where mixtures are trained: what is not drops genotypes that cost too much, one by one.
+    """
+    if run.limits is None or not run.strategy.judges_mixtures:
         return
     sites = sites_of(supernet)
     gone = never_held(run.limits, choices_of(supernet), decisions_of(sites))

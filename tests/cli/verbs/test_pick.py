@@ -142,15 +142,17 @@ def test_a_retraining_tells_and_keeps_to_budgets(user: Path, capsys: pytest.Capt
 def test_a_retraining_chooses_again_where_its_choice_costs_too_much(
     user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Within this budget no option leaves before the search, as those do that can never fit.
+    assert run([*SEARCH, "--max", f"params={OWN + 8 + 32}", "--out", "roomy"]) == 0
     wide = Genotype({name: Candidate(5) for name in ("0", "2")})
     monkeypatch.setattr("dashfx.stages.costs.pick.searched_of", lambda folder: wide)
-    _, found = repicked("run", [f"params={OWN + 8}"])
+    _, found = repicked("roomy", [f"params={OWN + 8}"])
     assert found != wide and found["2"].taps == 3
-    assert repicked("run", ["params=1k"])[1] == wide
-    assert repicked("run", [f"params={OWN}"], known=wide)[1] == wide  # of a run that is resumed
+    assert repicked("roomy", ["params=1k"])[1] == wide
+    assert repicked("roomy", [f"params={OWN}"], known=wide)[1] == wide  # of a run that is resumed
     monkeypatch.setattr("dashfx.stages.costs.pick.has_mixtures", lambda folder: False)
     with pytest.raises(ConfigError, match=r"missed by .* no trained mixtures to choose again from, so search with"):
-        repicked("run", [f"params={OWN + 8}"])
+        repicked("roomy", [f"params={OWN + 8}"])
 
 
 @pytest.mark.parametrize(
