@@ -28,7 +28,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
 from dashfx.stages.costs.measuring import affordable, for_search
-from dashfx.strategies.probe import batches_of, gains, left_alone
+from dashfx.strategies.start.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 from dashfx.train.recipe import dropouts

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dashfx.cli import options, render
-from dashfx.cli.tables import table
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables.shared import table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,4 +71,6 @@ def account(found: Account) -> Table:
 
 
 def _part(seconds: float) -> str:
-    return f"{seconds:.1f}" if seconds >= 0.05 else ""
+    from dashfx.run.outcome.account import SHOWN  # its room imports torch, which help need not wait for
+
+    return f"{seconds:.1f}" if seconds >= SHOWN else ""
