@@ -1,7 +1,7 @@
 """Training steps ask the device for no number: on a GPU the host would wait for it.
 
-A number that Python takes from a tensor is the operator `aten._local_scalar_dense`, and one whose shape depends on
-values is `nonzero` and its like; both are seen on a CPU as well.
+A number that Python takes from a tensor is the operator `aten._local_scalar_dense`, and shapes that depend on values
+come from `nonzero` and its like, or from a mask in the place of an index; both are seen on a CPU as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Asked(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.name().removeprefix("aten::").partition(".")[0]
-        self.names += [name] if name in ASKING else []
+        by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
+        self.names += [name] if name in ASKING or by_mask else []
         return func(*args, **(kwargs or {}))
 
 

@@ -95,4 +95,6 @@ def account(found: Account) -> Table:
 
 
 def _part(seconds: float) -> str:
-    return f"{seconds:.1f}" if seconds >= 0.05 else ""
+    from dashfx.run.outcome.account import SHOWN  # its room imports torch, which help need not wait for
+
+    return f"{seconds:.1f}" if seconds >= SHOWN else ""

@@ -9,6 +9,7 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
+from dashfx.run.outcome.account import SHOWN
 from dashfx.run.result import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
 
 HOW = {UNTOUCHED: "--control", LONGER: "--longer", WIDER: "--wider", RANDOM: "--random-control"}  # what trains each
@@ -130,7 +131,7 @@ def _account(result: Result) -> list[Html]:
 
 
 def _part(seconds: float) -> str:
-    return f"{seconds:.1f}" if seconds >= 0.05 else ""
+    return f"{seconds:.1f}" if seconds >= SHOWN else ""
 
 
 def spent(result: Result) -> dict[str, float]:

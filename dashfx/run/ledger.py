@@ -30,7 +30,7 @@ class Ledger:
     Attributes:
         seconds: wall time of each stage so far.
         parts: stage -> seconds of it by what they went into, of what is neither training nor its epochs' own:
-            `measuring` and `checkpoints`.
+            `measuring` and `saving`.
         open: the stages that are running, the innermost last.
         memory: peak bytes of each stage: of the GPU's memory, or of the process so far where there is no GPU.
         history: every epoch so far.

@@ -28,6 +28,7 @@ from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
 from dashfx.stages.costs.ceiling import tell, under_ceiling
+from dashfx.stages.costs.measuring import affordable, for_search
 from dashfx.strategies.start.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
@@ -150,7 +151,7 @@ def probe_gains(folder: RunFolder | None) -> dict[str, float]:
 def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> None:
     """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
 
-    What is not measured within `seconds` is estimated.
+    What is not measured within `seconds`, or a small share of the search's own time, is estimated.
 
     So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
     `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
@@ -164,7 +165,7 @@ def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> N
                 run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
                 kept=TuningTable.load(path),
                 cache=cache_file() if wanted else None,
-                budget=min(seconds, BUDGET) if wanted else 0,
+                budget=min(seconds, BUDGET, for_search(run)) if wanted else 0,
             )
         if path is not None:
             tuning.table.save(path)
@@ -203,7 +204,10 @@ def fourier_convs(run: Run, model: nn.Module) -> dict[str, str]:
             path = session.folder.autotune if session.folder else None
             x = run.inputs.first_rows(config.batch_size)
             with run.ledger.part(MEASURING):
-                choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
+                seconds = min(BUDGET, affordable(run, model, config))
+                choices, tuning = faster_convs(
+                    model, x, kept=TuningTable.load(path), cache=cache_file(), budget=seconds
+                )
             if tuning is not None and path is not None:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])

@@ -37,6 +37,7 @@ from dashfx.train.processes import (
     share_buffers,
     spread,
     stepping,
+    unspread,
 )
 from dashfx.train.progress import QUIET, Epoch, Observer
 from dashfx.train.recipe import make_optimiser, prepared
@@ -112,8 +113,7 @@ class Learner(ABC):
     @property
     def plain(self) -> nn.Module:
         """The model without the wrapper that several processes need."""
-        model: nn.Module = self.accelerator.unwrap_model(self.model)
-        return model
+        return unspread(self.model)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, as tensors and plain values."""

@@ -175,6 +175,12 @@ def spread(model: nn.Module, accelerator: Accelerator, varying: bool = False) ->
     return prepared
 
 
+def unspread(model: nn.Module) -> nn.Module:
+    """The model that `spread` was given; accelerate's own way looks for other packages at every call."""
+    own: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
+    return own
+
+
 def stepping(optimiser: torch.optim.Optimizer, accelerator: Accelerator) -> torch.optim.Optimizer:
     """The optimiser as training calls it: in accelerate's wrapper only where that has gradients to scale.
 

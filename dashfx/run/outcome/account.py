@@ -12,17 +12,18 @@ from typing import Any
 
 from dashfx.train.progress import Epoch
 
-IMPORT, LOAD, ELSE = "import", "load", "between stages"
+IMPORT, LOAD, ELSE = "import", "load", "else"
 TRAINING, DATA, VALIDATION, CALIBRATION, MEASURING, SAVING, OTHER = (
     "training",
     "data",
     "validation",
     "calibration",
     "measuring",
-    "checkpoints",
+    "saving",
     "other",
 )
 KINDS = (TRAINING, DATA, VALIDATION, CALIBRATION, MEASURING, SAVING, OTHER)
+SHOWN = 0.05  # seconds, from which on a table has them
 REWRITING = "rewrite"
 PASSES = ("trace", "canonicalise", "substitute", "prune", "annotate", "probe", "discretise", "lower")
 # Stages that have others of the same kind beside them: proposals, seeds and folds.
@@ -65,8 +66,8 @@ class Account:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that took anything, in their order."""
-        return [kind for kind in KINDS if self.kind(kind) > 0]
+        """Those that took as much as a table shows, in their order."""
+        return [kind for kind in KINDS if self.kind(kind) >= SHOWN]
 
     @property
     def sentence(self) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from dashfx.cli import cost_tables
+from dashfx.cli.tables import costs as cost_tables
 from dashfx.report.models import times
 from dashfx.run.ledger import Ledger
-from dashfx.run.outcome.account import MEASURING, Account, account
+from dashfx.run.outcome.account import KINDS, MEASURING, Account, account
 from dashfx.train.progress import Epoch, Observer, Observers
 
 
@@ -43,7 +45,7 @@ def test_every_second_stands_in_one_row_and_one_kind() -> None:
         "retrain": {"training": 3.0, "validation": 1.0},
         "control": {"training": 7.5, "calibration": 0.5},
         "export": {"other": 2.0},
-        "between stages": {"other": 1.0},
+        "else": {"other": 1.0},
     }
     assert found().total == 6.0 + 20.0 and found().share == pytest.approx(12.75 / 26)
     assert found().kinds == ["training", "data", "validation", "calibration", "measuring", "other"]
@@ -59,7 +61,7 @@ def test_the_cost_in_trainings_of_the_untouched_network() -> None:
 def test_epochs_of_an_earlier_process_count_although_this_clock_has_not_seen_them() -> None:
     resumed = found(elapsed=2.5, seconds={"retrain": 0.5, "export": 2.0}, parts={})
     assert resumed.rows["retrain"] == {"training": 3.0, "validation": 1.0}
-    assert resumed.total == 15.0 + 2.0 and "between stages" not in resumed.rows
+    assert resumed.total == 15.0 + 2.0 and "else" not in resumed.rows
 
 
 def test_an_account_comes_back_from_json() -> None:
@@ -77,15 +79,23 @@ def test_the_table_and_the_page_show_the_longest_stage_first() -> None:
     assert "was training" not in times(result)
 
 
+def test_the_table_fits_eighty_columns() -> None:
+    every = dict.fromkeys(KINDS, 1000.0)
+    text = Console(width=80, file=io.StringIO(), force_terminal=False)
+    text.print(cost_tables.account(Account({"control-longer": every, "ensemble": {"other": 0.01}}, 1.0)))
+    shown = text.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown and all(kind in shown for kind in KINDS) and shown.count("1000.0") == 2 * len(KINDS)
+
+
 def test_a_part_goes_to_the_innermost_stage_that_is_running() -> None:
     ledger = Ledger()
     with ledger.part("measuring"):
-        ledger.spent("checkpoints", 1.0)  # outside of all stages it counts nowhere
+        ledger.spent("saving", 1.0)  # outside of all stages it counts nowhere
     assert ledger.parts == {}
     ledger.open.extend(["search", "lower"])
-    ledger.spent("checkpoints", 1.0)
-    ledger.spent("checkpoints", 2.0)
-    assert ledger.parts == {"lower": {"checkpoints": 3.0}}
+    ledger.spent("saving", 1.0)
+    ledger.spent("saving", 2.0)
+    assert ledger.parts == {"lower": {"saving": 3.0}}
     other = ledger.apart()
     assert other.open == [] and other.parts == {} and ledger.open == ["search", "lower"]
 
