@@ -328,6 +328,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),
     "families": ("space.families", family_names),
+    "morph": ("space.morph", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),

@@ -46,6 +46,7 @@ def search(
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
     families: space_options.Families = None,
+    morph: space_options.Morph = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,

@@ -58,6 +58,9 @@ class SpaceConfig(ChoicesConfig):
         sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
         share: for "auto": at most this share of the sites.
         probe: for "auto": batches of the probe.
+        morph: the network grows by steps of these kinds that leave what it computes as it is: "widen", "deepen",
+            "enlarge", "branch"; kernels are not searched then.
+        morphs: at most so many steps.
     """
 
     preset: str | None = None
@@ -68,6 +71,8 @@ class SpaceConfig(ChoicesConfig):
     sites: Literal["all", "auto"] = "all"
     share: float = Field(0.5, gt=0, le=1)
     probe: int = Field(30, ge=2)
+    morph: tuple[str, ...] = ()
+    morphs: int = Field(6, ge=1)
 
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""
