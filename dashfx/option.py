@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from dashfx.errors import GenotypeError, SpaceError, did_you_mean
+from dashfx.morph import Morph
 from dashfx.site import Skip
 from dashfx.space import Candidate
 
@@ -76,7 +77,10 @@ class Finder(Protocol[P]):
 
 
 # kind -> the option of its facts; a new kind is one entry here.
-KINDS: dict[str, Callable[[Mapping[str, Any]], Option]] = {Candidate.kind: Candidate.from_dict}
+KINDS: dict[str, Callable[[Mapping[str, Any]], Option]] = {
+    Candidate.kind: Candidate.from_dict,
+    Morph.kind: Morph.from_dict,
+}
 
 
 def written(option: Option) -> dict[str, Any]:

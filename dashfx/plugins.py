@@ -42,6 +42,8 @@ class Home(NamedTuple):
 HOMES: dict[str, Home] = {
     "strategy": Home("dashfx.strategies.named", "STRATEGIES"),
     "family": Home("dashfx.ops.families", "FAMILIES", "Family"),
+    "morphism": Home("dashfx.passes.morphisms", "MORPHISMS", "Morphism"),
+    "combinator": Home("dashfx.passes.combinators", "COMBINATORS"),
     "relaxation": Home("dashfx.ops.relaxations", "RELAXATIONS", "Relaxation"),
     "update": Home("dashfx.strategies.updates", "UPDATES", "Update"),
     "rule": Home("dashfx.strategies.rules", "RULES", "SelectionRule"),
@@ -54,6 +56,7 @@ HOMES: dict[str, Home] = {
     "predictor": Home("dashfx.blackbox.predictors", "PREDICTORS", "Predictor"),
     "evaluator": Home("dashfx.stages.evaluators", "EVALUATORS", "Evaluator"),
     "proxy": Home("dashfx.proxy.named", "PROXIES", "Proxy"),
+    "other part": Home("dashfx.strategies.start.others", "OTHERS"),
     "schedule": Home("dashfx.train.schedule", "SCHEDULES"),
     "weight optimiser": Home("dashfx.train.recipe", "OPTIMISERS"),
     "alpha optimiser": Home("dashfx.strategies.updates", "ALPHA_OPTIMISERS"),

@@ -11,6 +11,7 @@ from dashfx.frontend.adapters import adapter_of, as_plain, refusal
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv
 from dashfx.ops.families import misfit as family_misfit
+from dashfx.ops.families.typed import mismatch
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
 from dashfx.space import BESIDE, DENSE, Candidate
@@ -28,7 +29,8 @@ class Prune(AbstractPass):
        size.
     4. A candidate is dropped that a forward of the user's own, or an adapter, cannot take, or whose family cannot stand
        at the site.
-    5. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
+    5. A candidate is dropped whose module, told by fake tensors, gives another shape than the conv.
+    6. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
        `init="grow"` it preserves values too, since there every mixture computes the same.
 
     Raises SpaceError where nothing would be left.
@@ -85,6 +87,7 @@ def survivors(
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
         misfit, taps = family_misfit(site, candidate) or _misfit(site, candidate), reachable(site, candidate)
         misfit = misfit or (site.hosting.misfit(site.original, candidate) if site.hosting else None)
+        misfit = misfit or mismatch(site, candidate)
         own = candidate.family == BESIDE and site.original in candidates and _within(taps, site)
         key = (DENSE, reachable(site, site.original)) if own else (candidate.family, taps)
         if misfit:

@@ -329,6 +329,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "dilations": ("space.dilations", sizes),
     "families": ("space.families", family_names),
     "ceiling": ("space.ceiling", _as_it_is),
+    "morph": ("space.morph", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),

@@ -29,6 +29,16 @@ Ceiling = Annotated[
     ),
 ]
 
+Morph = Annotated[
+    str | None,
+    typer.Option(
+        help="grow the network by steps that keep its function: widen, deepen, enlarge, branch",
+        metavar="NAMES",
+        rich_help_panel=SPACE,
+        show_default=False,
+    ),
+]
+
 
 def family_names(text: str) -> list[str]:
     """The families that a text names; a comma before an argument's name is part of that family.

@@ -47,6 +47,7 @@ def search(
     dilations: options.Dilations = None,
     families: space_options.Families = None,
     ceiling: space_options.Ceiling = None,
+    morph: space_options.Morph = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,

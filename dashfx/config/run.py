@@ -35,6 +35,9 @@ class RetrainConfig(FitConfig):
         model_args: arguments of the model's class that only retraining uses, such as a larger width; the choices go
             over by the names of the sites.
         dropout: the probability of every nn.Dropout of the model; None leaves each as it is.
+        drop_path: the probability that a residual branch is left out of a row, at the end of the training; it grows
+            linearly from 0 (NASNet).
+        transfer: with `model_args`: choices go over by groups of repeated blocks where the model has other sites.
         ema: the decay of a moving average over the weights, which is then judged and kept; 0 for none.
         patience: stop after so many epochs without a better metric; 0 never stops early.
         autotune: measure which large kernels the Fourier path computes faster, and train with it; the model stays the
@@ -48,6 +51,8 @@ class RetrainConfig(FitConfig):
     weights: Literal["inherit", "pretrained", "fresh"] = "inherit"
     model_args: dict[str, Any] = Field(default_factory=dict)
     dropout: float | None = Field(None, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    transfer: bool = False
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
     autotune: bool = True
@@ -151,11 +156,17 @@ class RunConfig(Strict):
     def _with_strategy(options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv.
 
+        With morphisms evolution, by short trainings.
+
         What the ladder trains is averaged too: that costs nothing more, and gains the most.
         """
         search, ensemble = ({} if options.get(name) is None else options[name] for name in ("search", "ensemble"))
+        if _block(options, "space").get("morph"):
+            options = {**options, "blackbox": {"evaluator": "train", **_block(options, "blackbox")}}
         if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
+        if _block(options, "space").get("morph"):
+            return {**options, "search": {**search, "strategy": "evolution"}}
         named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
         if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}

@@ -71,6 +71,9 @@ class SpaceConfig(ChoicesConfig):
         probe: for "auto": batches of the probe.
         ceiling: what a supernet may cost beside its model, see `dashfx.config.ceiling`; "none" for no ceiling.
         ceiling_from: it acts on supernets of more parameters only.
+        morph: the network grows by steps of these kinds that leave what it computes as it is: "widen", "deepen",
+            "enlarge", "branch"; kernels are not searched then.
+        morphs: at most so many steps.
     """
 
     preset: str | None = None
@@ -83,6 +86,8 @@ class SpaceConfig(ChoicesConfig):
     probe: int = Field(30, ge=2)
     ceiling: str = ceiling.DEFAULT
     ceiling_from: int = Field(100_000_000, ge=0)
+    morph: tuple[str, ...] = ()
+    morphs: int = Field(6, ge=1)
 
     @field_validator("ceiling")
     @classmethod

@@ -30,6 +30,7 @@ from dashfx.space import NESTED, Candidate, SearchSpace
 from dashfx.stages.costs.ceiling import tell, under_ceiling
 from dashfx.stages.costs.measuring import affordable, for_search
 from dashfx.strategies.start.probe import batches_of, gains, left_alone
+from dashfx.strategies.start.transfer import matches
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 from dashfx.train.recipe import dropouts
@@ -103,12 +104,15 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
     wide = run.inputs.for_retraining()
     check_model(wide)
     sites, known = trace(wide.fresh_model(), wide.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    if run.config.retrain.transfer:
+        matches(list(sites), list(program.sites))
+        return {name: sites.get(name, site) for name, site in program.sites.items()}
     apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
     if apart:
         where = "searched" if apart[0] in program.sites else "retrained"
         raise ModelError(
             f"retrain.model_args {run.config.retrain.model_args}: only the {where} model has a site {apart[0]!r}, and "
-            "choices go over by name; give arguments that change widths only"
+            "choices go over by name; give arguments that change widths only, or set retrain.transfer=true"
         )
     return {name: sites[name] for name in program.sites}
 
