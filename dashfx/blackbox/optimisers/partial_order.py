@@ -79,7 +79,7 @@ class Pruning(Asking[G]):
     def remark(self) -> str:
         pairs, against = self._space.violations()
         left_out = len(self._space.left_out)
-        said = f"partial-order: {left_out} genomes were left out, as they cannot be better if larger is never worse"
+        said = f"partial-order: {left_out} genotypes were left out, as they cannot be better if larger is never worse"
         return f"{said}; of {pairs} pairs in order that were evaluated {against} go against that" if left_out else ""
 
 
