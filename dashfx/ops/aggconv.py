@@ -214,7 +214,7 @@ class AggConv(Mixture):
         return self.residual is not None, tuple(x.shape[1:]), dtype
 
     def alone(self, x: Tensor, one: Sampled) -> Tensor:
-        """One candidate alone, by a plain conv of its own; of a grown site with what is left of the residual.
+        """One candidate alone, a dense one by what is cheapest; of a grown site with what is left of the residual.
 
         Equals `mix` with a one-hot coef in value, and in the gradients of x, of the candidate's parameters and of the
         bias; the others' parameters have none.
