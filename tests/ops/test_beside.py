@@ -99,6 +99,8 @@ def test_a_branch_is_a_plain_module_of_two_convs() -> None:
 def test_growth_law(options: dict[str, Any], dtype: torch.dtype, tolerance: float) -> None:
     conv = built(dtype=dtype, **options)
     plain = conv_of(conv.facts, conv.original, torch.device("cpu"), dtype)
+    for number, parameter in enumerate(plain.parameters()):  # not filled yet
+        parameter.data = seeded(*parameter.shape, seed=7 + number, dtype=dtype)
     conv.grow_from(plain.get_parameter("weight"), plain.bias)
     assert conv.residual is None
     x = seeded(2, 8, 13, seed=1, dtype=dtype)
