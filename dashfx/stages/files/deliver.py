@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from dashfx.report.models import notebook
@@ -80,7 +81,7 @@ def delivered(
 def finished(run: Run, result: Result) -> Result:
     """The result with all that only the whole run tells, and its summary and page in the run's folder."""
     ledger, folder = run.ledger, run.session.writes
-    with run.stage("report"):
+    with run.stage("report") if run.session.folder else nullcontext():
         result = replace(
             result,
             seconds=ledger.seconds,
