@@ -68,14 +68,14 @@ def check(network: Network, place: int) -> None:
 
 
 @given(network=cnns((1, 2)), place=integers(0, 2))
-@settings(max_examples=2, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 def test_morphisms_preserve_values(network: Network, place: int) -> None:
     check(network, place)
 
 
 @pytest.mark.slow
 @given(network=cnns(), place=integers(0, 2))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_morphisms_preserve_values_of_many_networks(network: Network, place: int) -> None:
     check(network, place)
 
