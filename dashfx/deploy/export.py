@@ -189,15 +189,7 @@ def _attempts(model: nn.Module, inputs: tuple[Tensor, ...], dynamic_size: bool, 
     exporter may take a free size for a model that then runs on one size only."""
     with torch.no_grad():
         flat_outputs(model(*inputs))  # raises early on what ONNX cannot return
-    sized, batched = _named_axes(inputs, sizes=True), _named_axes(inputs, sizes=False)
-    fixed: tuple[Axes, ...] = tuple({} for _ in inputs)
-    pair = tuple(_two_rows(x) if axes else x for x, axes in zip(inputs, batched, strict=True))
-    free_batch = runs(model, pair, [x.shape for x in pair])
-    variants = []
-    if free_batch and dynamic_size and other_sizes(model, pair, sized) is not None:
-        variants.append((pair, sized))
-    if free_batch:
-        variants.append((pair, batched))
+    *variants, (_, fixed) = examples_of(model, inputs, dynamic_size)
     ways = [("dynamo", False), ("torchscript", False)]
     if is_complex_inside(model, inputs):
         ways.insert(1, ("dynamo", True))
@@ -206,6 +198,20 @@ def _attempts(model: nn.Module, inputs: tuple[Tensor, ...], dynamic_size: bool, 
             yield Attempt(exporter, example, axes, opset, real)
     for exporter, real in ways:
         yield Attempt(exporter, inputs, fixed, opset, real)
+
+
+def examples_of(
+    model: nn.Module, inputs: tuple[Tensor, ...], dynamic_size: bool = True
+) -> list[tuple[tuple[Tensor, ...], tuple[Axes, ...]]]:
+    """Inputs to export a model on with the axes that are left free, the most free first; the last has none."""
+    sized, batched = _named_axes(inputs, sizes=True), _named_axes(inputs, sizes=False)
+    pair = tuple(_two_rows(x) if axes else x for x, axes in zip(inputs, batched, strict=True))
+    found: list[tuple[tuple[Tensor, ...], tuple[Axes, ...]]] = [(inputs, tuple({} for _ in inputs))]
+    if runs(model, pair, [x.shape for x in pair]):
+        found.insert(0, (pair, batched))
+        if dynamic_size and other_sizes(model, pair, sized) is not None:
+            found.insert(0, (pair, sized))
+    return found
 
 
 def _two_rows(x: Tensor) -> Tensor:

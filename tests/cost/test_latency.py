@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import onnx
+import pytest
 import torch
 from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of
 from dashfx.cost.latency import Figures, compare
+from dashfx.cost.latency.measure import written
 from dashfx.proxy import load_proxy
 
 METRICS = {"a": (0.5, 0.25), "b": (0.4, 0.2)}
@@ -56,3 +59,33 @@ def test_figures_come_back_from_json() -> None:
     assert Figures.from_dict(json.loads(json.dumps(figures.to_dict()))) == figures
     untimed = Figures(0.1, 0.2, 3, 4)
     assert Figures.from_dict(untimed.to_dict()) == untimed
+
+
+class OneLength(nn.Module):
+    """Takes series of 16 steps alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3, padding=1)
+        self.fc = nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc(torch.relu(self.conv(x)).flatten(1))
+        return y
+
+
+@pytest.mark.parametrize(
+    ("model", "free", "sizes"),
+    [
+        (nn.Conv1d(1, 2, 3), True, ["batch", 1, "length"]),
+        (OneLength(), True, ["batch", 1, 16]),
+        (nn.Conv1d(1, 2, 3), False, [1, 1, 16]),
+    ],
+    ids=["as its file", "a model of one length", "fixed"],
+)
+def test_a_model_is_timed_with_the_sizes_free_that_its_file_leaves_free(
+    model: nn.Module, free: bool, sizes: list[str | int]
+) -> None:
+    with written(model, torch.zeros(1, 1, 16), free) as path:
+        axes = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_param or axis.dim_value for axis in axes] == sizes

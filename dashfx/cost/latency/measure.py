@@ -14,6 +14,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from dashfx.cost.counts import flops_of, parameters_of
+from dashfx.deploy.export import examples_of
 from dashfx.deploy.exporters import Attempt, write
 from dashfx.deploy.layout.sequences import as_2d
 from dashfx.deploy.quantise.qdq import in_int8
@@ -148,13 +149,19 @@ def compare(
     }
 
 
-def latencies(models: Sequence[nn.Module | Path], x: Tensor, place: Place = HERE) -> list[Latency | None]:
+def latencies(
+    models: Sequence[nn.Module | Path], x: Tensor, place: Place = HERE, free: bool = True
+) -> list[Latency | None]:
     """How long each model, or file, takes for `x` in ONNX Runtime; None where it cannot be written.
 
     All models are written by the same exporter, and all are called in turn, so that what else the machine does slows
     all of them. Of a model in two layouts the faster one counts; a file is timed as it is.
+
+    Args:
+        free: sizes are free where the model takes several, as in its file: ONNX Runtime makes less of those, and takes
+            up to a tenth longer. A single conv has too few nodes for that to matter.
     """
-    return _timed([_calls(model, x, place) for model in models], place)
+    return _timed([_calls(model, x, place, free=free) for model in models], place)
 
 
 def int8_latencies(models: Sequence[nn.Module], x: Tensor, place: Place = HERE) -> list[Latency | None]:
@@ -173,13 +180,13 @@ def _latency(seconds: Sequence[float], place: Place) -> Latency:
     return Latency(median, low, high, len(seconds), place.threads)
 
 
-def _calls(model: nn.Module | Path, x: Tensor, place: Place, int8: bool = False) -> list[Call]:
+def _calls(model: nn.Module | Path, x: Tensor, place: Place, int8: bool = False, free: bool = False) -> list[Call]:
     """Calls of the model in each of its layouts in ONNX Runtime; none where the exporter does not take it."""
     inputs = (x.cpu().float(),)
     try:
         if isinstance(model, Path):
             return [call_of(model, inputs, place.threads, place.full_name)]
-        with written(model, x) as path:
+        with written(model, x, free) as path:
             paths = [path, *_lifted(path)] if place.layout == "auto" else [path]
             paths = [in_int8(each, inputs[0]) for each in paths] if int8 else paths
             return [call_of(each, inputs, place.threads, place.full_name) for each in paths]
@@ -199,8 +206,11 @@ def _lifted(path: Path) -> list[Path]:
 
 
 @contextmanager
-def written(model: nn.Module, x: Tensor) -> Iterator[Path]:
+def written(model: nn.Module, x: Tensor, free: bool = False) -> Iterator[Path]:
     """Inside, the path of the model's ONNX file, as it is measured.
+
+    Args:
+        free: sizes are free where the model takes several.
 
     Raises:
         ExportError: the exporter does not take the model.
@@ -208,5 +218,7 @@ def written(model: nn.Module, x: Tensor) -> Iterator[Path]:
     plain = copy_model(model).cpu().float().eval().requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write(plain, Attempt(EXPORTER, (x.cpu().float(),), ({},), OPSET), path, {})
+        ways = examples_of(plain, (x.cpu().float(),))
+        example, axes = ways[0 if free else -1]
+        write(plain, Attempt(EXPORTER, example, axes, OPSET), path, {})
         yield path

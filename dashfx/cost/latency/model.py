@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -168,7 +169,7 @@ class MeasuredLatency(TotalCost):
             for part in [part for conv in convs for part in parts_in(conv) if part.weight.requires_grad]:
                 part.reset_parameters()
             x = torch.randn(1, site.in_channels, *size)
-        timed = int8_latencies if unknown[0].endswith(IN_INT8) else latencies
+        timed = int8_latencies if unknown[0].endswith(IN_INT8) else partial(latencies, free=False)
         for layer, time in zip(unknown, timed(convs, x, self.place), strict=True):
             if time is None:
                 raise ExportError(f"site {site.name!r}: ONNX Runtime does not take {layer}; leave it out of the space")
