@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dashfx.blackbox.base import Optimiser
-from dashfx.blackbox.differential import Differential
-from dashfx.blackbox.evolution import Evolution
-from dashfx.blackbox.hyperband import Bohb
-from dashfx.blackbox.local import LocalSearch
-from dashfx.blackbox.random import RandomSearch
-from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
+from dashfx.blackbox.optimisers.differential import Differential
+from dashfx.blackbox.optimisers.evolution import Evolution
+from dashfx.blackbox.optimisers.hyperband import Bohb
+from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
+from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.surrogates.linas import Linas
 from dashfx.blackbox.surrogates.surrogate import BySurrogate
 
