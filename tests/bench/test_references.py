@@ -70,4 +70,5 @@ def test_retraining_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_sampled_mode_is_measured_beside_the_mixture() -> None:
-    assert min(bench_sampled.measured(Layer(4, 4, (9, 8), 2), repeats=1)) > 0
+    times = bench_sampled.measured(Layer(4, 4, (9, 8), 2), repeats=1)
+    assert min(times[:3]) > 0 and times[3] == 0  # one run has no spread
