@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ from rich.table import Table
 
 from dashfx.cli import render
 from dashfx.cli.options import shared as options
-from dashfx.cli.tables.shared import table
+from dashfx.cli.tables.shared import short, table
 
 if TYPE_CHECKING:
     from torch import nn
 
     from dashfx.config.run import RunConfig
+    from dashfx.cost.ceiling.rule import Held
     from dashfx.genotype import Genotype
     from dashfx.run.outcome.account import Account
     from dashfx.run.outcome.front import Front
@@ -30,6 +32,28 @@ def front(found: Front, metric: str) -> Table:
     )
     for each in found.points:
         made.add_row(each.said, f"{each.valid:.4g}", each.genotype.listed)
+    return made
+
+
+def ceiling(found: Held) -> Table:
+    """Where the ceiling acts: the weights of each conv's options over its own, by the whole space and now.
+
+    Convs of which all this is the same share a row.
+    """
+    from dashfx.cost.ceiling.supernet import own_weights  # with torch, for which help would wait
+
+    numbers = ("params", "options", "now", "left")
+    made = table("options under the ceiling", "convs", *numbers, "what they are", numbers=numbers)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, offer in found.offers.items():
+        if offer.why:
+            kinds = Counter(choice.family for choice in offer.now)
+            times = (f"{offer.times(choices):.3g}x" for choices in (offer.space, offer.now))
+            row = short(own_weights(offer.site)), *times, f"{len(offer.now)} of {len(offer.space)}"
+            said = ", ".join(f"{count} {family}" for family, count in kinds.items())
+            rows.setdefault((*row, said), []).append(name)
+    for row, names in rows.items():
+        made.add_row(", ".join(names), *row)
     return made
 
 

@@ -157,7 +157,8 @@ class Result:
     @property
     def changed(self) -> bool:
         """Whether the search chose anything but the model's own kernels."""
-        return any(n not in self.sites or choice != self.sites[n].original for n, choice in self.chosen.items())
+        others = bool(self.chosen.others)
+        return others or any(n not in self.sites or c != self.sites[n].original for n, c in self.chosen.items())
 
     def convergence(self, stage: str) -> Convergence | None:
         """Whether the training of that stage has converged, as far as its epochs tell; None of too few."""

@@ -27,8 +27,10 @@ from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
+from dashfx.stages.costs.ceiling import tell, under_ceiling
 from dashfx.stages.costs.measuring import affordable, for_search
 from dashfx.strategies.start.probe import batches_of, gains, left_alone
+from dashfx.strategies.start.transfer import matches
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 from dashfx.train.recipe import dropouts
@@ -43,11 +45,14 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     config, space_config, inputs = run.config, run.config.space, run.inputs.for_search()
     with run.stage("trace"):
         program = trace(with_dropout(inputs.given_model(), config), inputs.example)
-    space = space_config.build(program.ndim)
+    found = under_ceiling(config, program)
+    space = found.space
     if config.search.init == "grow":
         check_growth(program, space)
     note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    if alone is None:
+        tell(run, found)
     globs = space_config.include, space_config.exclude
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):
@@ -99,12 +104,15 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
     wide = run.inputs.for_retraining()
     check_model(wide)
     sites, known = trace(wide.fresh_model(), wide.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    if run.config.retrain.transfer:
+        matches(list(sites), list(program.sites))
+        return {name: sites.get(name, site) for name, site in program.sites.items()}
     apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
     if apart:
         where = "searched" if apart[0] in program.sites else "retrained"
         raise ModelError(
             f"retrain.model_args {run.config.retrain.model_args}: only the {where} model has a site {apart[0]!r}, and "
-            "choices go over by name; give arguments that change widths only"
+            "choices go over by name; give arguments that change widths only, or set retrain.transfer=true"
         )
     return {name: sites[name] for name in program.sites}
 

@@ -27,6 +27,7 @@ from dashfx.train.averaging import Average
 from dashfx.train.checkpoints import Checkpoint, Fitted, cpu_copy, keep_or_go_back, resumed
 from dashfx.train.length import Plan, length_of
 from dashfx.train.pace import of_supernet
+from dashfx.train.paths import DropPaths, residual_paths
 from dashfx.train.processes import (
     DDP,
     check_agreement,
@@ -70,6 +71,9 @@ class Learner(ABC):
 
     def begin_step(self, progress: float) -> None:
         """Set what depends on the step; `progress` is the share of all epochs that is done."""
+
+    def release(self) -> None:
+        """Take away what training has put on the model."""
 
     def train_mode(self) -> None:
         """Put the model into the mode that training steps want."""
@@ -159,6 +163,8 @@ class Supervised(Learner):
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = stepping(make_optimiser(parameters, config), accelerator)
         self._average = Average(self.plain, config.ema) if config.ema else None
+        self._paths: DropPaths | None = None  # which need a batch to be found
+        self._progress = 0.0
         # The call and not the module: torch.compile(module) sets an attribute on the module itself.
         self._forward = torch.compile(self.model.__call__) if config.compile else self.model
 
@@ -166,7 +172,18 @@ class Supervised(Learner):
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         return {"weights": self._optimiser}
 
+    def begin_step(self, progress: float) -> None:
+        self._progress = progress
+
+    def release(self) -> None:
+        if self._paths is not None:
+            self._paths.remove()
+
     def step(self, batch: Batch) -> Tensor:
+        if self._paths is None and self.config.drop_path:
+            self._paths = DropPaths(self.plain, self.config.drop_path, residual_paths(self.plain, [batch[0][:2]])[0])
+        if self._paths is not None:
+            self._paths.begin_step(self._progress)
         self._optimiser.zero_grad()
         loss = self.loss(batch)
         self.descend(loss, self._optimiser, self.model.parameters())

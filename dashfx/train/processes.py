@@ -223,6 +223,15 @@ def check_agreement(
         )
 
 
+def forget(accelerator: Accelerator, optimisers: Iterable[torch.optim.Optimizer]) -> None:
+    """Have the accelerator let go of optimisers that it has prepared, and so of their state and parameters.
+
+    It keeps all that it ever prepared, for gradients that are scaled; another has taken the place of these.
+    """
+    gone = {id(optimiser) for optimiser in optimisers}
+    accelerator._optimizers = [each for each in accelerator._optimizers if id(each) not in gone]
+
+
 def finite(tensors: Iterable[Tensor]) -> bool:
     """Whether no value is NaN or infinite; waits for the device once."""
     return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())

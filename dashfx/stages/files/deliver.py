@@ -44,8 +44,9 @@ def delivered(
     # A model that has learned from the validation part is held to its own answers there, whatever they are worth.
     seen = metric_of(run, model, "valid") if decision.refit else None
     test = next(each.figures.test for each in standings if each.kept and each.figures)
-    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
-    small = int8(run, onnx_valid, genotype, model)
+    valid = kept.valid if seen is None else seen
+    report, onnx_valid = exported(run, model, genotype, decision.sites, valid)
+    small = int8(run, onnx_valid, valid, genotype, model)
     half = fp16(run)
     path = small.file.path if small.file and small.genotype.bits else report.path if report else None
     complete(run, model)
