@@ -106,8 +106,13 @@ def test_the_folder_holds_the_run(finished: Result) -> None:
         "retrain",
         "compare",
         "export",
+        "report",
     ]
-    assert stages == expected == list(finished.seconds)
+    assert stages == expected and list(finished.seconds) == ["load", *expected]
+    account = finished.account
+    assert account is not None and facts["account"] == account.to_dict() and account.rows["report"]["other"] > 0
+    seconds = {**finished.seconds, "else": account.of("else")}
+    assert 0 < account.share < 1 and account.total == pytest.approx(sum(seconds.values()), abs=0.05)
 
 
 def test_the_report_is_written_anew_from_the_folder(finished: Result, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
-from dashfx.run.outcome.account import SHOWN
+from dashfx.run.outcome.account import REPORT, SHOWN
 from dashfx.run.result import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
 
 HOW = {UNTOUCHED: "--control", LONGER: "--longer", WIDER: "--wider", RANDOM: "--random-control"}  # what trains each
@@ -117,9 +117,9 @@ def times(result: Result) -> Html:
 
 def _account(result: Result) -> list[Html]:
     """What the time went into, stages of one kind together."""
-    found = result.account
-    if found is None:
+    if result.account is None:
         return []
+    found = result.account.without(REPORT)
     kinds, names = found.kinds, sorted(found.rows, key=found.of, reverse=True)
     rows = [(name, *(_part(found.rows[name].get(k, 0.0)) for k in kinds), f"{found.of(name):.1f}") for name in names]
     whole = [("in all", *(_part(found.kind(kind)) for kind in kinds), f"{found.total:.1f}")]
@@ -136,8 +136,9 @@ def _part(seconds: float) -> str:
 
 def spent(result: Result) -> dict[str, float]:
     """Wall time of each stage; the epochs of a process that was resumed are in the history, not on this one's clock."""
-    epochs = {name: sum(epoch.seconds for epoch in stage(result.history, name)) for name in result.seconds}
-    return {name: max(seconds, epochs[name]) for name, seconds in result.seconds.items()}
+    known = {name: seconds for name, seconds in result.seconds.items() if name != REPORT}  # a page cannot know its own
+    epochs = {name: sum(epoch.seconds for epoch in stage(result.history, name)) for name in known}
+    return {name: max(seconds, epochs[name]) for name, seconds in known.items()}
 
 
 def metric(value: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dashfx.train.progress import Epoch
 
-IMPORT, LOAD, ELSE = "import", "load", "else"
+IMPORT, LOAD, REPORT, ELSE = "import", "load", "report", "else"
 TRAINING, DATA, VALIDATION, CALIBRATION, MEASURING, SAVING, OTHER = (
     "training",
     "data",
@@ -23,6 +23,7 @@ TRAINING, DATA, VALIDATION, CALIBRATION, MEASURING, SAVING, OTHER = (
     "other",
 )
 KINDS = (TRAINING, DATA, VALIDATION, CALIBRATION, MEASURING, SAVING, OTHER)
+DIGITS = 3  # of seconds that are kept, in files as elsewhere: a page that is made from either is the same
 SHOWN = 0.05  # seconds, from which on a table has them
 REWRITING = "rewrite"
 PASSES = ("trace", "canonicalise", "substitute", "prune", "annotate", "probe", "discretise", "lower")
@@ -56,6 +57,13 @@ class Account:
         """The whole run in trainings of the untouched network."""
         return self.total / self.untouched if self.untouched else None
 
+    def without(self, row: str) -> Account:
+        return Account({name: kinds for name, kinds in self.rows.items() if name != row}, self.untouched)
+
+    def reported(self, seconds: float) -> Account:
+        """With what the report has taken, which is known when that is written."""
+        return Account({**self.rows, REPORT: {OTHER: round(seconds, DIGITS)}}, self.untouched)
+
     def of(self, row: str) -> float:
         """Seconds of a row."""
         return sum(self.rows[row].values())
@@ -79,13 +87,12 @@ class Account:
 
     def to_dict(self) -> dict[str, Any]:
         """What `result.json` holds under `account`."""
-        rows = {row: {kind: round(s, 3) for kind, s in kinds.items()} for row, kinds in self.rows.items()}
         return {
             "seconds": round(self.total, 2),
             "training": round(self.share, 4),
             "trainings": None if self.trainings is None else round(self.trainings, 3),
-            "untouched": None if self.untouched is None else round(self.untouched, 3),
-            "rows": rows,
+            "untouched": self.untouched,
+            "rows": {row: dict(kinds) for row, kinds in self.rows.items()},
         }
 
     @classmethod
@@ -131,9 +138,9 @@ def account(
             row[kind] = row.get(kind, 0.0) + amount
     inside = sum(amount for stage, amount in seconds.items() if stage != IMPORT)
     rows[ELSE] = {OTHER: max(0.0, elapsed - inside)}
-    kept = {name: {k: s for k, s in row.items() if s > 0} for name, row in rows.items()}
+    kept = {name: {k: round(s, DIGITS) for k, s in row.items() if s > 0} for name, row in rows.items()}
     trained = [stage for stage in epochs if untouched and row_of(stage) == untouched]
-    each = sum(kept[untouched].values()) / len(trained) if untouched and trained else None
+    each = round(sum(kept[untouched].values()) / len(trained), DIGITS) if untouched and trained else None
     return Account({name: row for name, row in kept.items() if row}, each)
 
 

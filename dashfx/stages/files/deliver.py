@@ -12,7 +12,7 @@ from dashfx.report.network import network
 from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
 from dashfx.run.folder import RunFolder, write_text
-from dashfx.run.outcome.account import account, row_of
+from dashfx.run.outcome.account import REPORT, account, row_of
 from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.outcome.front import Front
 from dashfx.run.result import SEARCHED, UNTOUCHED, Result, Standing
@@ -80,8 +80,8 @@ def delivered(
 
 def finished(run: Run, result: Result) -> Result:
     """The result with all that only the whole run tells, and its summary and page in the run's folder."""
-    ledger, folder = run.ledger, run.session.writes
-    with run.stage("report") if run.session.folder else nullcontext():
+    ledger, folder, elapsed = run.ledger, run.session.writes, run.session.elapsed
+    with run.stage(REPORT) if run.session.folder else nullcontext():
         result = replace(
             result,
             seconds=ledger.seconds,
@@ -94,13 +94,13 @@ def finished(run: Run, result: Result) -> Result:
             network=network(run.inputs, result) if folder else None,
         )
         warnings = tuple(warnings_of(result, run.config, run.inputs.data))
-        result = accounted(run, replace(result, html=notebook(result), warnings=warnings))
+        result = accounted(run, replace(result, html=notebook(result), warnings=warnings), elapsed)
         if folder:
             _write(folder, result)
             write_report(folder.report, result, run.config, run.inputs.data)
             swept(folder)
-    result = accounted(run, result)  # with the page's own time, which the page cannot know
-    if folder:
+    if folder and result.account:
+        result = replace(result, account=result.account.reported(ledger.seconds[REPORT]))
         _write(folder, result)
     run.session.wait()
     return result
@@ -110,10 +110,8 @@ def _write(folder: RunFolder, result: Result) -> None:
     write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
 
 
-def accounted(run: Run, result: Result) -> Result:
-    """With where the time has gone so far."""
+def accounted(run: Run, result: Result, elapsed: float) -> Result:
+    """With where the time of the run has gone up to its report."""
     control = result.finalist(UNTOUCHED) or (None if result.changed else result.finalist(SEARCHED))
     ledger, untouched = run.ledger, row_of(control.stage) if control else None
-    return replace(
-        result, account=account(ledger.seconds, ledger.parts, ledger.history, run.session.elapsed, untouched)
-    )
+    return replace(result, account=account(ledger.seconds, ledger.parts, ledger.history, elapsed, untouched))

@@ -69,6 +69,12 @@ def test_an_account_comes_back_from_json() -> None:
     assert Account.from_dict(json.loads(json.dumps(Account().to_dict()))) == Account()
 
 
+def test_what_the_report_took_is_added_and_a_page_goes_without() -> None:
+    whole = found().reported(1.25)
+    assert whole.total == found().total + 1.25 and whole.without("report") == found()
+    assert found(elapsed=20.00049) == found() and found(elapsed=20.0006) != found()  # as many digits as files have
+
+
 def test_the_table_and_the_page_show_the_longest_stage_first() -> None:
     table = cost_tables.account(found())
     assert list(table.columns[0].cells)[:2] == ["control", "import"] and list(table.columns[-1].cells)[-1] == "26.0"
