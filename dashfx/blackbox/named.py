@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dashfx.blackbox.base import Optimiser
+from dashfx.blackbox.controllers.reinforce import Reinforce
 from dashfx.blackbox.differential import Differential
 from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.graphs.bowl import Bowl
 from dashfx.blackbox.hyperband import Bohb
 from dashfx.blackbox.local import LocalSearch
 from dashfx.blackbox.random import RandomSearch
 from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
+from dashfx.blackbox.surrogates.ascent import Ascent
 from dashfx.blackbox.surrogates.linas import Linas
+from dashfx.blackbox.surrogates.pretrained import Pretrained
+from dashfx.blackbox.surrogates.progressive import Progressive
 from dashfx.blackbox.surrogates.surrogate import BySurrogate
+from dashfx.blackbox.trees.latent_actions import LatentActions
+from dashfx.blackbox.trees.mcts import TreeSearch
 
 OPTIMISERS: dict[str, type[Optimiser]] = {
     "evolution": Evolution,
@@ -23,4 +30,11 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "surrogate": BySurrogate,
     "linas": Linas,
     "bohb": Bohb,
+    "bowl": Bowl,
+    "ascent": Ascent,
+    "pretrained": Pretrained,
+    "progressive": Progressive,
+    "reinforce": Reinforce,
+    "mcts": TreeSearch,
+    "lanas": LatentActions,
 }

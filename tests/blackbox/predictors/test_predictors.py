@@ -9,10 +9,24 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.linear_model import LinearRegression
 
-from dashfx.blackbox.predictors import PREDICTORS, Best, Boosting, GaussianProcess, Predictor, Ridge, SupportVectors
+from dashfx.blackbox.predictors import (
+    PREDICTORS,
+    Best,
+    Boosting,
+    Ensemble,
+    GaussianProcess,
+    Predictor,
+    Ranking,
+    Ridge,
+    SupportVectors,
+)
 from dashfx.blackbox.predictors.best import held_out_error
 
-LIGHT: dict[str, Predictor] = {name: made() for name, made in PREDICTORS.items()} | {"boosting": Boosting(trees=40)}
+LIGHT: dict[str, Predictor] = {name: made() for name, made in PREDICTORS.items()} | {
+    "boosting": Boosting(trees=40),
+    "ensemble": Ensemble(networks=2, hidden=8, steps=60),
+    "ranking": Ranking(hidden=8, steps=60),
+}
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(60, 4)), RNG.normal(size=(40, 4))
 WEIGHTS = np.array([3.0, -2.0, 1.0, 0.0])
