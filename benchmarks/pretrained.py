@@ -28,7 +28,7 @@ from dashfx.stages.compare import metric_of
 from dashfx.stages.export import onnx_metric
 from dashfx.stages.reopen import lowered_of
 from dashfx.stages.rewrite import probe_gains, rewritten
-from dashfx.strategies.probe import left_alone
+from dashfx.strategies.start.probe import left_alone
 
 STATES = ("checkpoint", "grown", "searched", "lowered", "fine-tuned", "ONNX")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashfx.cli import render, tables
+from dashfx.cli import render
+from dashfx.cli.tables import shared as tables
 from dashfx.space import size_text
 
 if TYPE_CHECKING:

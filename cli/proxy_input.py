@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dashfx.cli import options, render
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dashfx.cli import tables
+from dashfx.cli.tables import shared as tables
 from dashfx.train.pace import Pace
 from dashfx.train.progress import Epoch, Observer
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dashfx.blackbox.evolution import Evolution as Evolution
+    from dashfx.blackbox.optimisers.evolution import Evolution as Evolution
     from dashfx.config.run import RunConfig as RunConfig
     from dashfx.data import Data as Data
     from dashfx.data import load_data as load_data
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dashfx.space import Shared as Shared
     from dashfx.stages.evaluators import ByProxy as ByProxy
     from dashfx.strategies.base import Control as Control
-    from dashfx.strategies.blackbox import BlackBox as BlackBox
+    from dashfx.strategies.evaluated.blackbox import BlackBox as BlackBox
     from dashfx.strategies.gradient import DASH as DASH
     from dashfx.strategies.gradient import Gradient as Gradient
     from dashfx.strategies.ladder import Ladder as Ladder
@@ -49,14 +49,14 @@ except PackageNotFoundError:  # a checkout that was never installed
 _HOME = {
     "AggConv": "ops",
     "Argmax": "strategies.rules",
-    "BlackBox": "strategies.blackbox",
+    "BlackBox": "strategies.evaluated.blackbox",
     "ByProxy": "stages.evaluators",
     "Candidate": "space",
     "Control": "strategies.base",
     "DASH": "strategies.gradient",
     "DashfxError": "errors",
     "Data": "data",
-    "Evolution": "blackbox.evolution",
+    "Evolution": "blackbox.optimisers.evolution",
     "Genotype": "genotype",
     "Gradient": "strategies.gradient",
     "Ladder": "strategies.ladder",

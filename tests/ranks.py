@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -120,6 +121,7 @@ def command(arguments: Sequence[str], errors: str, largest_file: int | None = No
         errors: the file that stderr goes to.
         largest_file: the bytes after which a file can take no more, as if the disk were full.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     with open(errors, "w") as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
     if largest_file is not None:

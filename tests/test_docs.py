@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from dashfx.cli.main import VERBS, app, separate_values
-from dashfx.cli.options import KEYS
+from dashfx.cli.options.shared import KEYS
 from dashfx.config.presets import PRESETS as TASK_PRESETS
 from dashfx.config.run import RunConfig
 from dashfx.config.search import FitConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.config.run import RunConfig
 from dashfx.config.search import FitConfig, SearchConfig
 from dashfx.cost.counts import Span
@@ -17,7 +17,7 @@ from dashfx.ops.relaxations import SoftGumbel, Softmax
 from dashfx.plugins import HOMES, find, name_of, names_of, split
 from dashfx.stages.evaluators import BySupernet, ByTable
 from dashfx.strategies.base import Control
-from dashfx.strategies.blackbox import BlackBox
+from dashfx.strategies.evaluated.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
 from dashfx.strategies.named import STRATEGIES, strategy_of, text_of

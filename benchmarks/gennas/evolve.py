@@ -3,7 +3,7 @@ r"""Regularised evolution over NAS-Bench-201 with GenNAS as its only guide; the 
     python -m benchmarks.gennas.evolve --known nasbench201_test_accuracy.json --images cifar10_train20k.npz \
         --cells 1 --out runs/gennas/evolution-cells1.jsonl
 
-Every seed runs the evolution of `dashfx.blackbox.evolution`; the seeds share the scores of `--out`, which
+Every seed runs the evolution of `dashfx.blackbox.optimisers.evolution`; the seeds share the scores of `--out`, which
 `benchmarks.gennas.score` may have filled before, so that no network is scored twice and an interrupted call continues.
 With `--finalists N` the N best of a seed are scored once more at the benchmark's own five cells; with `--refine M` they
 are the first members of a second evolution, of M evaluations at five cells. The best at five cells is what the seed
@@ -23,8 +23,8 @@ import torch
 from benchmarks.gennas import nb201
 from benchmarks.gennas.score import BENCHMARKS, ROWS, built, images, proxy, scored
 from dashfx.blackbox.base import Row, fitness, optimise
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import Positions
+from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.train.progress import read_log
 
 FULL = 5  # cells a stage, as published

@@ -18,10 +18,10 @@ import torch
 from benchmarks.kd.load import first_seed, load
 from benchmarks.kd.train import CONVS, SPACE
 from dashfx.blackbox.base import Optimiser, best_of, optimise
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, kernels_apart
-from dashfx.blackbox.local import LocalSearch
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.evolution import Evolution
+from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.genotype import Genotype
 
 STRATEGIES: dict[str, Optimiser] = {

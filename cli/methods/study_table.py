@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from dashfx.cli import tables
+from dashfx.cli.tables import shared as tables
 
 if TYPE_CHECKING:
     from dashfx.study import Plan, Summary

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import check_data, cost_options, options, render, space_options, tables
+from dashfx.cli import check_data, render
+from dashfx.cli.options import costs as cost_options
+from dashfx.cli.options import shared as options
+from dashfx.cli.options import space as space_options
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
 from dashfx.space import Candidate

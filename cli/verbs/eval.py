@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import DataError, ExportError, TaskError
 from dashfx.space import size_text
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import export_options, options, render
+from dashfx.cli import render
+from dashfx.cli.options import files as export_options
+from dashfx.cli.options import shared as options
 from dashfx.cli.verbs.eval import sizes
 from dashfx.errors import ConfigError, DashfxError, ExportError
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import RunFolderError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import render, tables
+from dashfx.cli import render
 from dashfx.cli.methods import tables as method_tables
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError, did_you_mean
 
 Kind = Annotated[

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import render
 from dashfx.cli.naming import folders
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 from dashfx.cli.verbs.lower import new_folder, write_model
 from dashfx.errors import ConfigError
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashfx.cli import options, ranking_tables, render
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
 from dashfx.cli.proxy_input import proxy_input
+from dashfx.cli.tables import rankings as ranking_tables
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:

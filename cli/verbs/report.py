@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import options, render
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
 from dashfx.errors import ConfigError, RunFolderError, did_you_mean
 
 METHODS = ("strategy", "folder")
@@ -44,7 +45,7 @@ def rebuilt(folder: Path, data: str | None = None) -> None:
 
 
 def profiles(runs: list[Path], method: str, out: Path) -> None:
-    from dashfx.cli.tables import standings as shown
+    from dashfx.cli.tables.shared import standings as shown
     from dashfx.report.profiles import standings
     from dashfx.report.profiles_page import write_profiles
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import export_options, finalist_options, options, render
+from dashfx.cli import render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.naming import folders
+from dashfx.cli.options import files as export_options
+from dashfx.cli.options import finalists as finalist_options
+from dashfx.cli.options import shared as options
 from dashfx.cli.verbs.search import show_result, writers
 from dashfx.train.progress import Observers
 

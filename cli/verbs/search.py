@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dashfx.cli import (
-    blackbox_options,
-    cost_options,
-    cost_tables,
-    export_options,
-    file_tables,
-    finalist_options,
-    finalist_tables,
-    front_tables,
-    options,
-    render,
-    space_options,
-    tables,
-)
+from dashfx.cli import render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.methods import options as method_options
 from dashfx.cli.naming import folders
+from dashfx.cli.options import blackbox as blackbox_options
+from dashfx.cli.options import costs as cost_options
+from dashfx.cli.options import files as export_options
+from dashfx.cli.options import finalists as finalist_options
+from dashfx.cli.options import shared as options
+from dashfx.cli.options import space as space_options
+from dashfx.cli.tables import costs as cost_tables
+from dashfx.cli.tables import files as file_tables
+from dashfx.cli.tables import finalists as finalist_tables
+from dashfx.cli.tables import fronts as front_tables
+from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError
 from dashfx.train.progress import Observer, Observers
 

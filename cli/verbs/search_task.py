@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from dashfx.cli import options, ranking_tables, render
+from dashfx.cli import render
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.options import shared as options
 from dashfx.cli.proxy_input import proxy_input
+from dashfx.cli.tables import rankings as ranking_tables
 from dashfx.errors import ConfigError
 
 KnownNetworks = Annotated[

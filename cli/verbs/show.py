@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from dashfx.cli import finalist_tables, render, tables
+from dashfx.cli import render
+from dashfx.cli.tables import finalists as finalist_tables
+from dashfx.cli.tables import shared as tables
 from dashfx.cli.verbs.tune import show_trials
 from dashfx.errors import GenotypeError, RunFolderError
 from dashfx.genotype import Genotype

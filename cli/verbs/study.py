@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dashfx.cli import options, render
+from dashfx.cli import render
 from dashfx.cli.interrupt import interruptible
 from dashfx.cli.methods import study_table
 from dashfx.cli.naming import folders
+from dashfx.cli.options import shared as options
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:

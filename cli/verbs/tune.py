@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli import options, render, tables
+from dashfx.cli import render
 from dashfx.cli.interrupt import interruptible
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables import shared as tables
 
 TRIALS = 24  # where no limit is given: as many as the paper's grid has
 TOGETHER = 8  # trials of a batch with --workers, whatever their number, so that any number comes to the same

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.blackbox.genomes import GenotypeSpace
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.errors import ModelError, ProxyError, RunFolderError, did_you_mean
 from dashfx.frontend.model import ModelSource, build, load_model
 from dashfx.genotype import Genotype

@@ -41,7 +41,7 @@ from dashfx.stages.tune import tune_run
 from dashfx.strategies.agreement import Agreement
 from dashfx.strategies.named import strategy_told_by
 from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
-from dashfx.strategies.probe import left_alone
+from dashfx.strategies.start.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.task import ClassScores, OutputError, Task, load_task
 from dashfx.train.checkpoints import read_state

@@ -26,7 +26,7 @@ from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
-from dashfx.strategies.probe import batches_of, gains, left_alone
+from dashfx.strategies.start.probe import batches_of, gains, left_alone
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 from dashfx.train.recipe import dropouts

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
 from dashfx.cost.budgets import Limits
@@ -24,16 +24,16 @@ from dashfx.ops import decisions_of, drop_residuals
 from dashfx.ops.relaxations import Relaxation, SoftGumbel
 from dashfx.plugins import split
 from dashfx.strategies.base import Context, Strategy, evaluator_of
-from dashfx.strategies.blackbox import evaluated
 from dashfx.strategies.edits import Edit
 from dashfx.strategies.engine import Engine
+from dashfx.strategies.evaluated.blackbox import evaluated
 from dashfx.strategies.judge import Judge
 from dashfx.strategies.monitors import Monitor
 from dashfx.strategies.one_by_one import STAGE, OneByOne, undecided
 from dashfx.strategies.rules import Argmax, SelectionRule
+from dashfx.strategies.start.warmstart import favour_original, marginal_logits
 from dashfx.strategies.terms import Term
 from dashfx.strategies.updates import OF_SIMPLEX, OneLevel, Update
-from dashfx.strategies.warmstart import favour_original, marginal_logits
 from dashfx.task import Task
 
 

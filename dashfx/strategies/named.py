@@ -13,11 +13,11 @@ from dashfx.errors import ConfigError, DashfxError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find
 from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
-from dashfx.strategies.blackbox import BlackBox
+from dashfx.strategies.evaluated.blackbox import BlackBox
+from dashfx.strategies.evaluated.joint import JointSearch
+from dashfx.strategies.evaluated.robust import Robust
 from dashfx.strategies.gradient import DASH, Gradient
-from dashfx.strategies.joint import JointSearch
 from dashfx.strategies.ladder import Ladder
-from dashfx.strategies.robust import Robust
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
 
 STRATEGIES: dict[str, Any] = {

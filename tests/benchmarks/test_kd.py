@@ -16,7 +16,7 @@ from benchmarks.kd import rank, strategies, train
 from benchmarks.kd.load import between_seeds, first_seed, load
 from dashfx.backbones import WRN1d
 from dashfx.blackbox.base import best_of, optimise
-from dashfx.blackbox.evolution import Evolution
+from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.ops import sites_of
 from dashfx.stages.evaluators import ByTable
 from dashfx.supernet import rewrite

@@ -21,7 +21,7 @@ from benchmarks.nas import blackbox, gradient, report
 from benchmarks.nas.spaces import Tabled, of_benchmarks, of_table
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions
 from dashfx.blackbox.named import OPTIMISERS
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.config.methods import METHODS
 from dashfx.errors import ConfigError
 from dashfx.plugins import find

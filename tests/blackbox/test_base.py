@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from dashfx.blackbox.base import History, Optimiser, Row, best_of, optimise
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import Positions
-from dashfx.blackbox.local import LocalSearch
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.evolution import Evolution
+from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.errors import ConfigError, RunFolderError
 
 SPACE = Positions((6,) * 8)

@@ -13,19 +13,19 @@ import torch
 from dashfx import Candidate
 from dashfx.blackbox.base import History, Optimiser, Row, best_of, optimise
 from dashfx.blackbox.controllers.reinforce import Reinforce
-from dashfx.blackbox.differential import Differential
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions, Space, kernels_apart
 from dashfx.blackbox.graphs.bowl import Bowl
-from dashfx.blackbox.hyperband import Bohb
 from dashfx.blackbox.joint import Joint, Recipes
-from dashfx.blackbox.local import LocalSearch
 from dashfx.blackbox.named import OPTIMISERS
 from dashfx.blackbox.objectives import Objective
+from dashfx.blackbox.optimisers.differential import Differential
+from dashfx.blackbox.optimisers.evolution import Evolution
+from dashfx.blackbox.optimisers.hyperband import Bohb
+from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
+from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
+from dashfx.blackbox.optimisers.started import Started
 from dashfx.blackbox.predictors import Boosting, Ensemble
-from dashfx.blackbox.random import RandomSearch
-from dashfx.blackbox.samplers import ByOptuna, Nsga2, Tpe
-from dashfx.blackbox.started import Started
 from dashfx.blackbox.surrogates.ascent import Ascent
 from dashfx.blackbox.surrogates.linas import Linas
 from dashfx.blackbox.surrogates.pretrained import Pretrained

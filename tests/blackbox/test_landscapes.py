@@ -14,8 +14,8 @@ from landscapes import Landscape, additive, deceptive, nk
 from scipy.stats import ttest_rel
 
 from dashfx.blackbox.base import Optimiser, best_of, optimise
-from dashfx.blackbox.local import LocalSearch
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 
 
 @cache

@@ -210,6 +210,6 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(place: Path, monkeyp
     def broken(*_: object) -> Callable[..., object]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("dashfx.cli.options.configuration", broken)
+    monkeypatch.setattr("dashfx.cli.options.shared.configuration", broken)
     with pytest.raises(ZeroDivisionError):
         run(search())

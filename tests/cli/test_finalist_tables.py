@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from dashfx.cli import finalist_tables, tables
+from dashfx.cli.tables import finalists as finalist_tables
+from dashfx.cli.tables import shared as tables
 
 
 def printed(*parts: Any) -> list[str]:

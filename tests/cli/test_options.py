@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dashfx.cli import options
 from dashfx.cli.main import separate_values
 from dashfx.cli.naming import folders
+from dashfx.cli.options import shared as options
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 

@@ -8,8 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from dashfx.cli import render, tables
-from dashfx.cli.drawing import common_scale, drawings, support
+from dashfx.cli import render
+from dashfx.cli.tables import shared as tables
+from dashfx.cli.tables.drawing import common_scale, drawings, support
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
 from dashfx.space import Candidate

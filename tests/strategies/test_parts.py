@@ -20,9 +20,9 @@ from dashfx.ops import sites_of
 from dashfx.ops.relaxations import Progress, Relaxation, SoftGumbel
 from dashfx.run.folder import existing_folder
 from dashfx.stages.reopen import lowered_of
-from dashfx.strategies.blackbox import BlackBox
 from dashfx.strategies.edits import Within
 from dashfx.strategies.engine import Engine
+from dashfx.strategies.evaluated.blackbox import BlackBox
 from dashfx.strategies.monitors import Action, Context, Drop, Monitor, Rollback, Set
 from dashfx.strategies.rules import Energy
 from dashfx.strategies.terms import Moment, Term

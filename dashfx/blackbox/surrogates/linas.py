@@ -18,7 +18,7 @@ import torch
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row, optimise
 from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.objectives import Objective, crowding, layers
-from dashfx.blackbox.samplers import Nsga2
+from dashfx.blackbox.optimisers.samplers import Nsga2
 from dashfx.blackbox.surrogates.surrogate import FEWEST, check_enough, drawn, fit
 from dashfx.errors import ConfigError
 from dashfx.plugins import Count, find

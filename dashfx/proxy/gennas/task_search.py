@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from dashfx.blackbox.base import History, Row, best_of, optimise
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.genomes import Space
+from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.errors import ProxyError
 from dashfx.proxy.base import Batch
 from dashfx.proxy.correlation import LEAST, Correlation, correlate

@@ -12,7 +12,7 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.cost.budgets import TRIES, Limits, first_held
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
-from dashfx.strategies.limited import Limited
+from dashfx.strategies.evaluated.limited import Limited
 from dashfx.strategies.rules.base import SelectionRule
 
 if TYPE_CHECKING:

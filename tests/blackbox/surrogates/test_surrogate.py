@@ -18,11 +18,11 @@ from dashfx.blackbox.base import Optimiser, Row, best_of, optimise
 from dashfx.blackbox.front import Front, fittest_first
 from dashfx.blackbox.genomes import Positions
 from dashfx.blackbox.objectives import Objective, dominates
+from dashfx.blackbox.optimisers.random import RandomSearch
+from dashfx.blackbox.optimisers.samplers import Nsga2
+from dashfx.blackbox.optimisers.started import Started
 from dashfx.blackbox.predictors import Boosting, Ridge
 from dashfx.blackbox.predictors.base import Fitted, Predicted
-from dashfx.blackbox.random import RandomSearch
-from dashfx.blackbox.samplers import Nsga2
-from dashfx.blackbox.started import Started
 from dashfx.blackbox.surrogates.acquire import ACQUIRE
 from dashfx.blackbox.surrogates.importance import effects, harmful
 from dashfx.blackbox.surrogates.linas import Linas

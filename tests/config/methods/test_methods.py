@@ -12,7 +12,7 @@ from dashfx.config.methods import METHODS, kind_of, over
 from dashfx.config.run import LADDER, RunConfig
 from dashfx.errors import ConfigError
 from dashfx.run.preflight import check_search
-from dashfx.strategies.blackbox import BlackBox
+from dashfx.strategies.evaluated.blackbox import BlackBox
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.named import strategy_of
 from dashfx.strategies.rules import Argmax

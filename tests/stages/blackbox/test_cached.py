@@ -13,7 +13,7 @@ import dashfx
 from dashfx.errors import ConfigError, DashfxError
 from dashfx.run.result import Result
 from dashfx.stages import evaluators
-from dashfx.strategies.cached import Store
+from dashfx.strategies.evaluated.cached import Store
 
 DATA = toy_data()
 

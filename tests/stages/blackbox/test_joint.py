@@ -14,7 +14,7 @@ from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError
 from dashfx.run.result import Result
 from dashfx.stages import search as stage
-from dashfx.strategies.joint import recipes_of
+from dashfx.strategies.evaluated.joint import recipes_of
 from dashfx.train.progress import Observer
 
 DATA = toy_data()

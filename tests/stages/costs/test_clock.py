@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from toys import FAST, ToyNet, toy_data
 
+import dashfx
 from dashfx.config.run import RunConfig
 from dashfx.run.prepare import prepare
 from dashfx.run.run import Run
 from dashfx.stages.costs.clock import CLOSING, Decision, by_clock, decided, files_of, kept_back
+from dashfx.stages.finalists import decision
+from dashfx.stages.finalists.decision import _epochs_left
+from dashfx.stages.finalists.lengths import LONGER_STAGE
 
 DATA = toy_data()
 
@@ -59,13 +65,23 @@ def test_every_file_has_its_time_kept_back() -> None:
     assert kept_back(60, 2) == 2 * CLOSING and kept_back(3600, 2) == 360
 
 
-@pytest.mark.parametrize("left", [0.0, 15.0, 50.0])
-def test_the_longer_control_gets_what_the_clock_has_left(left: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dashfx
-    from dashfx.stages.finalists import decision
+@pytest.mark.parametrize(
+    ("elapsed", "epochs"),
+    [(0.0, 25), (49.0, 0), (58.0, 0)],
+    ids=["all of it", "less than an epoch after the files", "nothing"],
+)
+def test_the_longer_control_gets_what_the_clock_has_left(
+    elapsed: float, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, history = begun(tmp_path / "run"), [SimpleNamespace(seconds=2.0)] * 4
+    at(monkeypatch, elapsed)
+    untouched = SimpleNamespace(seeds=[SimpleNamespace(history=history)])
+    assert _epochs_left(run, untouched) == epochs  # type: ignore[arg-type]
+    assert _epochs_left(begun(None, budget=None), untouched) == math.inf  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decision, "by_clock", lambda run, what, decide: min(3, decide(left)))
-    options = {"finalists": {"longer": True}, "control": True, "budget": "10m"}
-    result = dashfx.search(ToyNet, DATA, config={**FAST, **options, "search": {**FAST["search"], "epochs": 2}})
-    epochs = sum(epoch.stage == "control-longer" for epoch in result.history)
-    assert epochs <= 3 and (left == 50.0 or epochs == 0 or left > CLOSING)
+
+def test_a_longer_control_without_time_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "_epochs_left", lambda run, untouched: 0)
+    options = {"finalists": {"longer": True}, "control": True}
+    result = dashfx.search(ToyNet, DATA, config={**FAST, **options, "search": {**FAST["search"], "epochs": 1}})
+    assert not [epoch for epoch in result.history if epoch.stage == LONGER_STAGE]

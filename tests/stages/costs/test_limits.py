@@ -28,8 +28,8 @@ from dashfx.run.prepare import prepare
 from dashfx.run.result import Result
 from dashfx.stages.costs.limits import budgets_of, choices_of, limited, times_of, unsteady
 from dashfx.stages.rewrite import rewritten
-from dashfx.strategies.blackbox import fittest_held
-from dashfx.strategies.limited import Limited
+from dashfx.strategies.evaluated.blackbox import fittest_held
+from dashfx.strategies.evaluated.limited import Limited
 from dashfx.strategies.rules import Argmax, Energy, RandomChoice, SelectionRule
 
 DATA = toy_data()
@@ -214,7 +214,7 @@ def test_chance_draws_among_all_that_holds() -> None:
 
 def test_draws_that_hardly_ever_hold_are_solved_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sites, limits = supernet()
-    monkeypatch.setattr("dashfx.strategies.limited.TRIES", 0)
+    monkeypatch.setattr("dashfx.strategies.evaluated.limited.TRIES", 0)
     space = Limited(dashfx.blackbox.genomes.GenotypeSpace.of(sites), limits)
     generator = torch.Generator().manual_seed(0)
     found = {space.mutate(space.sample(generator), generator) for _ in range(30)}

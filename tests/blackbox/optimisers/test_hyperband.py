@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from dashfx.blackbox import hyperband
 from dashfx.blackbox.base import Proposal, Row, best_of, optimise
 from dashfx.blackbox.genomes import Positions
-from dashfx.blackbox.hyperband import Bohb, brackets
+from dashfx.blackbox.optimisers import hyperband
+from dashfx.blackbox.optimisers.hyperband import Bohb, brackets
 from dashfx.errors import ConfigError
 
 SPACE = Positions((5,) * 4)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from dashfx.cli import cost_options
-from dashfx.cli.finalist_options import wider_values
-from dashfx.cli.space_options import family_names
+from dashfx.cli.options import costs as cost_options
+from dashfx.cli.options.finalists import wider_values
+from dashfx.cli.options.space import family_names
 from dashfx.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dashfx.cli.tables import table
+from dashfx.cli.tables.shared import table
 
 if TYPE_CHECKING:
     from dashfx.cost.files import Percentiles

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dashfx.cli.options import SEARCH
+from dashfx.cli.options.shared import SEARCH
 
 Evaluator = Annotated[
     str | None,

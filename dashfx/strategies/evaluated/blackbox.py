@@ -9,12 +9,12 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from dashfx.blackbox.base import Optimiser, Row, best_of, optimise
-from dashfx.blackbox.evolution import Evolution
 from dashfx.blackbox.front import Front
 from dashfx.blackbox.genomes import Space
 from dashfx.blackbox.genotype_table import GenotypeTable, best_first, bound_to
 from dashfx.blackbox.objectives import Objective
-from dashfx.blackbox.started import Started
+from dashfx.blackbox.optimisers.evolution import Evolution
+from dashfx.blackbox.optimisers.started import Started
 from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import TRIES, Limit, Limits, first_held
 from dashfx.cost.named import total_of
@@ -22,8 +22,8 @@ from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find, name_of
 from dashfx.strategies.base import Context, Evaluating, Evaluator, Strategy, Training
-from dashfx.strategies.cached import Cached
-from dashfx.strategies.limited import limited
+from dashfx.strategies.evaluated.cached import Cached
+from dashfx.strategies.evaluated.limited import limited
 from dashfx.train.fit import derive_seed
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dashfx.cli import tables
+from dashfx.cli.tables import shared as tables
 
 LARGE = 1e6  # as losses are where a training goes astray; from here on four decimals only take room
 

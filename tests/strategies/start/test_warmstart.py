@@ -18,7 +18,7 @@ from dashfx.config.search import SearchConfig
 from dashfx.ops import sites_of
 from dashfx.strategies.base import Context
 from dashfx.strategies.gradient import favour
-from dashfx.strategies.warmstart import favour_original, leading_logits, marginal_logits
+from dashfx.strategies.start.warmstart import favour_original, leading_logits, marginal_logits
 
 CHOICES = SearchSpace.product([3, 5], [1, 2]).candidates
 

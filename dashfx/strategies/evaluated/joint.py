@@ -20,7 +20,7 @@ from dashfx.errors import ConfigError, TrainingError
 from dashfx.genotype import Genotype
 from dashfx.plugins import Count, find, name_of
 from dashfx.strategies.base import Context, Evaluator, Strategy
-from dashfx.strategies.limited import limited
+from dashfx.strategies.evaluated.limited import limited
 from dashfx.train.fit import derive_seed
 
 LEVELS = 5  # values that stand for a range

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.samplers import Tpe
+from dashfx.blackbox.optimisers.samplers import Tpe
 from dashfx.errors import ConfigError
 from dashfx.plugins import Share
 

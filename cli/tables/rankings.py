@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dashfx.cli.tables import short, table
+from dashfx.cli.tables.shared import short, table
 from dashfx.genotype import Genotype
 
 if TYPE_CHECKING:

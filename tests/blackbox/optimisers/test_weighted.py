@@ -11,7 +11,7 @@ import torch
 
 from dashfx.blackbox.base import Row, best_of, optimise
 from dashfx.blackbox.genomes import Positions
-from dashfx.blackbox.weighted import Floats, Weighing, Weighted, scaled
+from dashfx.blackbox.optimisers.weighted import Floats, Weighing, Weighted, scaled
 
 SPACE, POOL, BUDGET = Positions((4,) * 8), 100, 10
 Genome = tuple[int, ...]

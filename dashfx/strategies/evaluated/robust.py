@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 from accelerate.utils import broadcast_object_list
 
-from dashfx.blackbox.weighted import Floats, Weighted
+from dashfx.blackbox.optimisers.weighted import Floats, Weighted
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.plugins import Count, Positive, find
 from dashfx.strategies.base import Context, Evaluator, Strategy, Training, evaluator_of
-from dashfx.strategies.blackbox import BlackBox
+from dashfx.strategies.evaluated.blackbox import BlackBox
 
 SCORES = ("grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov")  # those of the paper
 
@@ -24,7 +24,7 @@ SCORES = ("grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov")  # tho
 class Robust(Strategy):
     """Of a pool of random genotypes, those are evaluated that a weighted sum of proxies prefers; weights are learned.
 
-    See `dashfx.blackbox.weighted`. All but one of `blackbox.evaluations` may go into the weights.
+    See `dashfx.blackbox.optimisers.weighted`. All but one of `blackbox.evaluations` may go into the weights.
 
     Args:
         evaluator: what the genotypes are worth.

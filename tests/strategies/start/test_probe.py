@@ -16,7 +16,7 @@ from dashfx import SearchSpace
 from dashfx.config.run import RetrainConfig
 from dashfx.data import Data, load_data
 from dashfx.ops import sites_of
-from dashfx.strategies.probe import _NewTaps, batches_of, gains, left_alone
+from dashfx.strategies.start.probe import _NewTaps, batches_of, gains, left_alone
 from dashfx.task import Task, load_task
 from dashfx.train.fit import Supervised, fit, make_accelerator
 

@@ -9,8 +9,8 @@ import torch
 from landscapes import additive
 
 from dashfx.blackbox.base import best_of, optimise
-from dashfx.blackbox.differential import Differential, binned, centre
 from dashfx.blackbox.genomes import Positions
+from dashfx.blackbox.optimisers.differential import Differential, binned, centre
 from dashfx.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.random import RandomSearch
+from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.plugins import Count, Positive
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from landscapes import additive
 from dashfx.blackbox.base import Row, optimise
 from dashfx.blackbox.genomes import Positions
 from dashfx.blackbox.objectives import Objective
-from dashfx.blackbox.samplers import NEEDS, SAMPLERS, ByOptuna, Nsga2, Sampling, Tpe
+from dashfx.blackbox.optimisers.samplers import NEEDS, SAMPLERS, ByOptuna, Nsga2, Sampling, Tpe
 from dashfx.errors import ConfigError
 
 SPACE = Positions((3, 1, 4))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dashfx.cli import options, render
-from dashfx.cli.tables import table
+from dashfx.cli import render
+from dashfx.cli.options import shared as options
+from dashfx.cli.tables.shared import table
 
 if TYPE_CHECKING:
     from torch import nn

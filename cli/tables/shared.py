@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dashfx.cli.drawing import TAP, common_scale, drawings
+from dashfx.cli.tables.drawing import TAP, common_scale, drawings
 from dashfx.genotype import Genotype
 from dashfx.site import Site, Skip
 from dashfx.space import DENSE, READ, Candidate, Padding, axis_text, size_text

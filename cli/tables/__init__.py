@@ -1,0 +1,1 @@
+"""Tables that verbs show, one file a topic; nothing is printed here."""

@@ -1,0 +1,1 @@
+"""Strategies that evaluate genotypes one by one, with their cache and their limits."""
