@@ -24,10 +24,10 @@ from dashfx.plugins import Count
 
 @dataclass(frozen=True)
 class Bowl(Learning):
-    """After `start` random genomes a Gaussian process on counts of motifs picks the `top` of a pool, half of it mutants.
+    """After `start` random genomes a Gaussian process on counts of motifs picks the `top` of a pool.
 
-    How deep motifs look, from 0 to `depth`, is what makes the rows likeliest. The graph is the one of `Space.graph`: of
-    a network its decisions in their order, without what joins branches.
+    Half of the pool is mutants. How deep motifs look, from 0 to `depth`, is what makes the rows likeliest. The graph is
+    the one of `Space.graph`: of a network its decisions in their order, without what joins branches.
 
     Args:
         acquire: what is picked by: "mean", "ucb", "ei" or "thompson".

@@ -28,8 +28,8 @@ FINER = 0.3  # the rate of the second training over that of the first
 class Pretrained(Learning):
     """After `start` random genomes, a network picks the `top` of a pool, half of it mutants.
 
-    It is trained first to tell `Space.facts`, such as the number of taps, of `unlabelled` random genomes, which costs no
-    evaluation; then, with a head of its own, to tell the values. Budgets hold, since all genomes of the space hold them.
+    It is trained first to tell `Space.facts`, such as the number of taps, of `unlabelled` random genomes, which costs
+    no evaluation; then, with a head of its own, to tell the values. Budgets hold, since all genomes of a space do.
     In a joint search a recipe is part of a genome. The paper has FLOPs and parameters as facts, and ends with an
     evolution on the predictor; here the pool is one generation of it.
 
@@ -48,8 +48,8 @@ class Pretrained(Learning):
     networks: Count = 3
     hidden: Count = 32
     steps: Count = 150
+    acquire: Literal["mean"] = "mean"
 
-    acquire: ClassVar[Literal["mean"]] = "mean"
     name: ClassVar[str] = "pretrained"
     paper: ClassVar[str] = "Dai et al., FBNetV3: Joint Architecture-Recipe Search, CVPR 2021"
     row: ClassVar[str] = "75"

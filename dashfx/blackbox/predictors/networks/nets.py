@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Nets(nn.Module):
         self.generator, self.dropout = generator, dropout
         self.weights = nn.ParameterList(
             torch.randn(count, a, b, generator=generator, dtype=torch.float64) * max(1, a) ** -0.5
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(count, 1, b, dtype=torch.float64) for b in sizes[1:])
 

@@ -1,7 +1,7 @@
 """ParZC's predictor: a network that learns the order of values, with dropout that stays on for its spread.
 
-Dong et al., "ParZC: Parametric Zero-Cost Proxies for Efficient NAS", 2024; the spread after Gal and Ghahramani, "Dropout
-as a Bayesian Approximation", ICML 2016.
+Dong et al., "ParZC: Parametric Zero-Cost Proxies for Efficient NAS", 2024; the spread after Gal and Ghahramani,
+"Dropout as a Bayesian Approximation", ICML 2016.
 """
 
 from __future__ import annotations
