@@ -15,6 +15,7 @@ from dashfx.plugins import find
 from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
 from dashfx.strategies.evaluated.blackbox import BlackBox
 from dashfx.strategies.evaluated.joint import JointSearch
+from dashfx.strategies.evaluated.parametric import Parametric
 from dashfx.strategies.evaluated.robust import Robust
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, Any] = {
     **OPTIMISERS,
     "joint": JointSearch,
     "robust": Robust,
+    "parametric": Parametric,
     "random": RandomChoice,
     "untouched": Untouched,
 }
@@ -45,7 +47,7 @@ def strategy_of(config: RunConfig) -> Strategy:
     found = find("strategy", search.strategy, seed=config.seed, epochs=options.epochs, **sizes, **parts)
     if isinstance(found, Optimiser):
         return BlackBox(found, evaluator_of(options.evaluator, config, training=training_of(config)))
-    if isinstance(found, Robust):
+    if isinstance(found, Robust | Parametric):
         return replace(found, evaluator=evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, SelectionRule):
         return Control(found)

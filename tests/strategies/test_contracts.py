@@ -33,6 +33,7 @@ def test_a_term_is_a_scalar_with_gradient_whose_state_comes_back(name: str) -> N
     again = find("term", text)
     again.begin(made)
     term.after_epoch(made)
+    made.model.eval()  # in training each pass moves what batch norm remembers
     again.load_state_dict(term.state_dict())
     values = [each(Moment(made, BATCH, made.answer(BATCH[0], coef), coef, "both")).detach() for each in (term, again)]
     assert torch.equal(*values)

@@ -39,6 +39,13 @@ BLACK_BOX: dict[str, Method] = {
         "He et al., Robustifying and Boosting Training-Free Neural Architecture Search, ICLR 2024",
         "20 trainings of 3 epochs, which --workers share, and six proxies of 100 choices",
     ),
+    "parzc": Method(
+        "A network learns from short trainings which conv's share of a proxy tells, and picks what is trained next.",
+        {"search": {"strategy": "parametric"}, "blackbox": {**SHORT, "evaluations": 30}},
+        "Dong et al., ParZC: Parametric Zero-Cost Proxies for Efficient NAS, 2024",
+        "30 trainings of 3 epochs, which --workers share, and three proxies of 100 choices",
+        "two hidden layers in place of a mixer",
+    ),
     "instatune": Method(
         "All choices learn from the model's answers while it is fine-tuned; LINAS picks one by the shared weights.",
         {
