@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
+from dashfx.blackbox.surrogates.surrogate import drawn
 from dashfx.blackbox.trees.bounds import Scale, largest, ucb1
 
 TRIES = 20  # walks until one ends at a genome that is new
@@ -107,11 +108,15 @@ class Walking(Asking[G]):
         return State(done, 0, self._levels[len(done)] if len(done) < len(self._levels) else 0)
 
     def _walk(self) -> G:
+        """A new genome; a random one where the walks, which the bound may send the same way, end at known ones."""
         for _ in range(TRIES):
             path = self._down()
             genome = self.space.at(path[-1].decided)
             if genome not in self._seen:
                 break
+        else:
+            genome = drawn(self.space, self.generator, self._seen)
+            path = self._path(self.space.places(genome))
         self._seen.add(genome)
         self._take(path)
         return genome
