@@ -2,11 +2,15 @@
 
 import copy
 import json
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import PRECISE, Genotype
+from dashfx.genotype import WIDER, Genotype
+from dashfx.option import KINDS
 from dashfx.space import Candidate
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
@@ -60,6 +64,34 @@ def test_plain_files_are_byte_for_byte_those_of_version_1():
     assert Genotype(CHOICES, "argmax").to_json() == expected
 
 
+@dataclass(frozen=True)
+class Width:
+    kind: ClassVar[str] = "test-width"
+    channels: int = 1
+
+    def to_dict(self):
+        return {"channels": self.channels}
+
+    def features(self):
+        return {"width": math.log(self.channels)}
+
+
+def test_options_of_other_kinds_stand_beside_the_kernels_and_count_for_equality(monkeypatch):
+    with pytest.raises(GenotypeError, match=r"put its kind 'test-width' into dashfx\.option\.KINDS"):
+        Genotype(CHOICES, others={"stem:width": Width(4)})
+    monkeypatch.setitem(KINDS, Width.kind, lambda facts: Width(**facts))
+    narrow = Genotype(CHOICES, "argmax", {"stem": 8}, {"stem:width": Width(4)})
+    text = narrow.to_json()
+    assert '"dashfx_genotype": 5,' in text and '"stem:width": {"kind": "test-width", "channels": 4}' in text
+    again = Genotype.from_json(text)
+    assert again == narrow and again.to_json() == text and again.bits == {"stem": 8} and dict(again) == CHOICES
+    assert hash(again) == hash(copy.deepcopy(again)) and "stem:width Width(channels=4)" in again.listed
+    assert narrow != Genotype(CHOICES) and Genotype(CHOICES) != narrow and narrow != CHOICES
+    assert narrow != Genotype(CHOICES, others={"stem:width": Width(3)}) and Genotype(CHOICES) == CHOICES
+    with pytest.raises(TypeError):
+        narrow.others["stem:width"] = Width(2)
+
+
 def broken(**changes):
     return json.dumps({**json.loads(Genotype(CHOICES).to_json()), **changes})
 
@@ -70,12 +102,19 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=PRECISE + 1), "reads versions 1, 2, 3 and 4"),
+        (broken(dashfx_genotype=WIDER + 1), "reads versions 1, 2, 3, 4 and 5"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),
         (broken(bits={"stem": 4}), "4 bits at 'stem'"),
-        (broken(bits=[1]), "'sites' or 'bits'"),
+        (broken(others={"stem:width": {"kind": "widht"}}), "the kind 'widht' are not known.*upgrade"),
+        (broken(others={"stem:width": {"channels": 4}}), "kind"),
+        (broken(others={"stem": {"kind": "conv", "kernel": [3]}}), "dilation"),
+        (
+            broken(others={"stem": {"kind": "conv", "kernel": [3], "dilation": [1]}}),
+            "k3 d1 at 'stem' among other options",
+        ),
+        (broken(bits=[1]), "'sites', 'bits' or 'others'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (
             broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}, {"kernel": [5]}], "how": "sum"}}),

@@ -45,7 +45,8 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     genotype.save(folder / "genotype.json")
     copy_model(source, folder)
     reference = build(source, settings.seed)
-    write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype)
+    where, grown = folder / "load_model.py", bool(genotype.others)
+    write_loader(where, model, reference, source.spec, source.args, names=genotype, grown=grown)
 
 
 def new_folder(path: Path) -> Path:

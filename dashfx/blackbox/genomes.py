@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from dashfx.blackbox.features import of_choice, of_choices
+from dashfx.blackbox.features import of_choices
 from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of
@@ -76,6 +76,10 @@ class Space(ABC, Generic[G]):
     def places(self, genome: G) -> tuple[int, ...]:
         """The choices that the genome has; `at` of them is the genome."""
         raise SpaceError(f"{type(self).__name__} has no positions")
+
+    def below(self, genome: G, other: G) -> bool:
+        """Whether the genome is another one that is at most this other in every choice that has an order."""
+        return False
 
     def holds(self, genome: G) -> bool:
         """Whether the genome is one of this space."""
@@ -159,6 +163,9 @@ class Positions(Space[tuple[int, ...]]):
     def places(self, genome: tuple[int, ...]) -> tuple[int, ...]:
         return genome
 
+    def below(self, genome: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        return genome != other and all(a <= b for a, b in zip(genome, other, strict=True))
+
 
 class GenotypeSpace(Space[Genotype]):
     """One candidate per site.
@@ -201,6 +208,10 @@ class GenotypeSpace(Space[Genotype]):
     def places(self, genome: Genotype) -> tuple[int, ...]:
         return tuple(self.choices[group[0]].index(genome[group[0]]) for group in self.alike)
 
+    def below(self, genome: Genotype, other: Genotype) -> bool:
+        """A candidate is at most another one that has all of its taps."""
+        return genome != other and all(choice.is_within(other[name]) for name, choice in genome.items())
+
     def features(self, genome: Genotype) -> np.ndarray:
         """Of each decision, and a summary of all: see `dashfx.blackbox.features`."""
         return of_choices([genome[group[0]] for group in self.alike])
@@ -211,7 +222,7 @@ class GenotypeSpace(Space[Genotype]):
 
     def facts(self, genome: Genotype) -> np.ndarray:
         """The logarithm of all taps, the mean logarithms of dilation and span, the share of families but dense."""
-        rows = np.array([of_choice(choice) for choice in genome.values()])
+        rows = np.array([list(choice.features().values()) for choice in genome.values()])
         others = np.mean([choice.family != DENSE for choice in genome.values()])
         return np.array([np.log(np.exp(rows[:, 0]).sum()), rows[:, 1].mean(), rows[:, 2].mean(), others])
 
@@ -269,6 +280,9 @@ class Listed(Space[G]):
 
     def places(self, genome: G) -> tuple[int, ...]:
         return self._inner.places(genome)
+
+    def below(self, genome: G, other: G) -> bool:
+        return self._inner.below(genome, other)
 
     def features(self, genome: G) -> np.ndarray:
         return self._inner.features(genome)

@@ -9,6 +9,7 @@ from dashfx.blackbox.optimisers.differential import Differential
 from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.blackbox.optimisers.hyperband import Bohb
 from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.surrogates.ascent import Ascent
@@ -37,4 +38,5 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "reinforce": Reinforce,
     "mcts": TreeSearch,
     "lanas": LatentActions,
+    "partial-order": PartialOrder,
 }

@@ -140,7 +140,7 @@ def trace(model: nn.Module, example_input: Any) -> Program:
         _require_equal(own, model, example)
         recording = record(model, example)
         sites, skips = classify(model, recording)
-        graph_module, opaque = _graph(model, example, recording.output)
+        graph_module, opaque = graph_of(model, example, recording.output)
         if "" in opaque:
             _require_stable(model, example, recording.output)
     graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
@@ -224,6 +224,15 @@ def copy_model(model: nn.Module) -> nn.Module:
     return twin
 
 
+def copy_program(program: Program) -> Program:
+    """A program of its own that stands where this one does."""
+    model, meta = copy_model(program.model), program.graph_module.meta
+    root: Any = {"model": model} if "" in program.opaque else model
+    graph_module = fx.GraphModule(root, program.graph_module.graph, type(model).__name__)
+    graph_module.meta.update({**meta, "model": model, "sites": dict(program.sites), "skips": list(program.skips)})
+    return Program(graph_module)
+
+
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module's own flag and the random state come back afterwards."""
@@ -294,18 +303,42 @@ def _has_tensor(value: Any) -> bool:
     return next(tensors_in(value), None) is not None
 
 
+class FineTracer(SiteTracer):
+    """Goes through every module but torch.nn's own layers, as `torch.fx.Tracer` does."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        own = not m.__module__.startswith("torch.nn") or isinstance(m, nn.Sequential)
+        return module_qualified_name in self._opaque or is_searchable(m) or _is_conv(m) or not own
+
+
+def fine_graph(model: nn.Module, example: tuple[Any, ...]) -> fx.GraphModule:
+    """The graph of every layer of a model, shapes included; modules that torch.fx cannot go through stay whole."""
+    with evaluation(model):
+        return graph_of(model, example, model(*example), FineTracer)[0]
+
+
 def _is_conv(module: nn.Module) -> bool:
     """A conv with spatial support, one with an adapter, or one that an earlier rewrite has made searchable."""
     spatial = isinstance(module, _ConvNd) and max(module.kernel_size) > 1
     return spatial or is_searchable(module) or adapter_of(module) is not None
 
 
-def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[fx.GraphModule, dict[str, str]]:
-    """Trace with retries; a graph whose answer differs from the model's own is not used."""
+def graph_of(
+    model: nn.Module, example: tuple[Any, ...], expected: Any, kind: type[SiteTracer] = SiteTracer
+) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Trace with retries; a graph whose answer differs from the model's own is not used.
+
+    Args:
+        expected: what the model answers to the example, in the mode that it is in.
+        kind: the tracer, which says how deep to go.
+
+    Returns:
+        The graph with every tensor's shape in `node.meta["shape"]`, and what could not be traced with the reason.
+    """
     opaque: dict[str, str] = {}
     while "" not in opaque:
         # A forward that stores something on `self` would store proxies: trace a throw-away copy.
-        tracer = SiteTracer(opaque, example)
+        tracer = kind(opaque, example)
         try:
             graph = tracer.trace(copy_model(model))
             graph_module = fx.GraphModule(model, graph, type(model).__name__)

@@ -19,6 +19,7 @@ from dashfx.strategies.evaluated.parametric import Parametric
 from dashfx.strategies.evaluated.robust import Robust
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
+from dashfx.strategies.morphing import Morphing
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
 
 STRATEGIES: dict[str, Any] = {
@@ -46,7 +47,9 @@ def strategy_of(config: RunConfig) -> Strategy:
     sizes = {"population": options.population, "tournament": options.tournament}
     found = find("strategy", search.strategy, seed=config.seed, epochs=options.epochs, **sizes, **parts)
     if isinstance(found, Optimiser):
-        return BlackBox(found, evaluator_of(options.evaluator, config, training=training_of(config)))
+        evaluator = evaluator_of(options.evaluator, config, training=training_of(config))
+        space = config.space
+        return BlackBox(found, Morphing(evaluator, space.morph, space.morphs) if space.morph else evaluator)
     if isinstance(found, Robust | Parametric):
         return replace(found, evaluator=evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, SelectionRule):

@@ -22,6 +22,7 @@ from dashfx.blackbox.optimisers.differential import Differential
 from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.blackbox.optimisers.hyperband import Bohb
 from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.optimisers.started import Started
@@ -58,6 +59,7 @@ ALL: dict[str, Optimiser] = {
     "mcts": TreeSearch(),
     "mcts one by one": TreeSearch(bisect=False),
     "lanas": LatentActions(start=8, leaf=2),
+    "partial-order": PartialOrder(Evolution(population=8, tournament=3)),
     "started": Started(BySurrogate(start=8, top=3, pool=20), ((0,) * 5, (1, 0, 2, 2, 1))),
 }
 SPACE = Positions((3,) * 5)

@@ -18,12 +18,12 @@ from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.graphs.linear_process import LinearProcess
 from dashfx.blackbox.graphs.subtrees import Motif, Vocabulary, motifs
 from dashfx.blackbox.predictors.base import Fitted, Predicted
-from dashfx.blackbox.surrogates.surrogate import Learned, Learning
+from dashfx.blackbox.surrogates.surrogate import ByLearning, Learned
 from dashfx.plugins import Count
 
 
 @dataclass(frozen=True)
-class Bowl(Learning):
+class Bowl(ByLearning):
     """After `start` random genomes a Gaussian process on counts of motifs picks the `top` of a pool.
 
     Half of the pool is mutants. How deep motifs look, from 0 to `depth`, is what makes the rows likeliest. The graph is

@@ -16,7 +16,7 @@ from torch import Tensor
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.predictors.networks.ensemble import Disagreeing, Ensemble
-from dashfx.blackbox.surrogates.surrogate import FEWEST, TRIES, check_enough, drawn, fit
+from dashfx.blackbox.surrogates.base import FEWEST, TRIES, check_enough, drawn, fit
 from dashfx.plugins import Count, Positive
 
 NEAR = 2.0  # logit of a known genome's own options where a climb begins at it

@@ -18,14 +18,14 @@ from dashfx.blackbox.base import Row
 from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.predictors.base import Fitted, Predicted, standardised
 from dashfx.blackbox.predictors.networks.nets import Nets, trained
-from dashfx.blackbox.surrogates.surrogate import Learned, Learning
+from dashfx.blackbox.surrogates.surrogate import ByLearning, Learned
 from dashfx.plugins import Count
 
 FINER = 0.3  # the rate of the second training over that of the first
 
 
 @dataclass(frozen=True)
-class Pretrained(Learning):
+class Pretrained(ByLearning):
     """After `start` random genomes, a network picks the `top` of a pool, half of it mutants.
 
     It is trained first to tell `Space.facts`, such as the number of taps, of `unlabelled` random genomes, which costs

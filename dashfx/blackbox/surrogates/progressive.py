@@ -15,7 +15,7 @@ import torch
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row, best_of
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.surrogates.surrogate import FEWEST, check_enough, drawn, fit
+from dashfx.blackbox.surrogates.base import FEWEST, check_enough, drawn, fit
 from dashfx.plugins import Count, Positive, find
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.surrogates.surrogate import FEWEST, check_enough, drawn
+from dashfx.blackbox.surrogates.base import FEWEST, check_enough, drawn
 from dashfx.blackbox.trees.bounds import Scale, ucb1
 from dashfx.plugins import Count
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.surrogates.surrogate import drawn
+from dashfx.blackbox.surrogates.base import drawn
 from dashfx.blackbox.trees.bounds import Scale, largest, ucb1
 
 TRIES = 20  # walks until one ends at a genome that is new

@@ -22,6 +22,7 @@ class Part:
     spec: str | None
     args: Mapping[str, Any]
     names: Sequence[str]
+    grown: bool = False
 
 
 def write_ensemble(path: Path, folder: Path, parts: Iterable[Part], average: str) -> None:
@@ -42,7 +43,15 @@ def write_ensemble(path: Path, folder: Path, parts: Iterable[Part], average: str
         save_weights(part.plain, weights)
         inside = f"{folder.name}/{weights.name}"
         write_loader(
-            loader, part.plain, part.reference, part.spec, part.args, names=part.names, weights=inside, inside=True
+            loader,
+            part.plain,
+            part.reference,
+            part.spec,
+            part.args,
+            names=part.names,
+            weights=inside,
+            inside=True,
+            grown=part.grown,
         )
         given = given or part.spec is None
     source = Path(averaged.__file__).read_text(encoding="utf-8")

@@ -18,7 +18,8 @@ from dashfx.blackbox.genomes import G, Listed, Space
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.predictors.base import Predictor
 from dashfx.blackbox.predictors.networks.ranking import Ranking
-from dashfx.blackbox.surrogates.surrogate import Learned, Learning, Predicting, fit
+from dashfx.blackbox.surrogates.base import fit
+from dashfx.blackbox.surrogates.surrogate import ByLearning, Learned, Predicting
 from dashfx.config.run import RunConfig
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model
@@ -32,7 +33,7 @@ Vectors = Callable[[Sequence[Any]], np.ndarray]  # genomes -> (n, n_features)
 
 
 @dataclass(frozen=True)
-class Measured(Learning):
+class Measured(ByLearning):
     """A surrogate search of a fixed pool, by vectors that are measured of each genome in it once."""
 
     vectors: Vectors

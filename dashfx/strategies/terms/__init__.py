@@ -2,9 +2,8 @@
 
 from dashfx.strategies.terms.adversarial import Adversarial
 from dashfx.strategies.terms.base import Moment, Part, Term
-from dashfx.strategies.terms.cost_log import CostLog
-from dashfx.strategies.terms.cost_power import CostPower
 from dashfx.strategies.terms.expected_cost import ExpectedCost
+from dashfx.strategies.terms.fbnet import CostLog, CostPower
 from dashfx.strategies.terms.learned_cost import LearnedCost
 from dashfx.strategies.terms.self_distillation import SelfDistillation
 from dashfx.strategies.terms.separation import Separation
