@@ -16,9 +16,27 @@ from dashfx.errors import SpaceError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, decisions_of
 from dashfx.ops.ties import alive
-from dashfx.space import Candidate
+from dashfx.space import DENSE, Candidate
 
 G = TypeVar("G", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A genome as nodes and edges.
+
+    Attributes:
+        labels: of each node, what was chosen there.
+        edges: pairs of places in `labels`, from producer to consumer.
+    """
+
+    labels: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def chain(cls, labels: Sequence[str]) -> Graph:
+        """Each node reads the one before."""
+        return cls(tuple(labels), tuple((i, i + 1) for i in range(len(labels) - 1)))
 
 
 class Space(ABC, Generic[G]):
@@ -84,6 +102,18 @@ class Space(ABC, Generic[G]):
     def features(self, genome: G) -> np.ndarray:
         """(n_features,): what a predictor of values sees of the genome; `one_hot` where nothing better is known."""
         return self.one_hot(genome)
+
+    def graph(self, genome: G) -> Graph:
+        """The genome as a graph; a chain of its choices, by their places, where nothing better is known."""
+        return Graph.chain([str(place) for place in self.places(genome)])
+
+    def facts(self, genome: G) -> np.ndarray:
+        """(n_facts,): what of its size is known without an evaluation, such as the number of its taps.
+
+        Where nothing better is known, the mean place among the options.
+        """
+        shares = [place / max(1, n - 1) for place, n in zip(self.places(genome), self.levels(), strict=True)]
+        return np.array([np.mean(shares)])
 
 
 @dataclass(frozen=True)
@@ -186,6 +216,16 @@ class GenotypeSpace(Space[Genotype]):
         """Of each decision, and a summary of all: see `dashfx.blackbox.features`."""
         return of_choices([genome[group[0]] for group in self.alike])
 
+    def graph(self, genome: Genotype) -> Graph:
+        """A chain of the decisions, in the order of the sites."""
+        return Graph.chain([str(genome[group[0]]) for group in self.alike])
+
+    def facts(self, genome: Genotype) -> np.ndarray:
+        """The logarithm of all taps, the mean logarithms of dilation and span, the share of families but dense."""
+        rows = np.array([list(choice.features().values()) for choice in genome.values()])
+        others = np.mean([choice.family != DENSE for choice in genome.values()])
+        return np.array([np.log(np.exp(rows[:, 0]).sum()), rows[:, 1].mean(), rows[:, 2].mean(), others])
+
     def _genotype(self, places: tuple[int, ...]) -> Genotype:
         pairs = zip(self.alike, places, strict=True)
         chosen = {name: self.choices[group[0]][place] for group, place in pairs for name in group}
@@ -246,6 +286,12 @@ class Listed(Space[G]):
 
     def features(self, genome: G) -> np.ndarray:
         return self._inner.features(genome)
+
+    def graph(self, genome: G) -> Graph:
+        return self._inner.graph(genome)
+
+    def facts(self, genome: G) -> np.ndarray:
+        return self._inner.facts(genome)
 
 
 def kernels_apart(a: Genotype, b: Genotype) -> float:

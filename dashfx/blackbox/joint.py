@@ -52,6 +52,9 @@ class Joint(Space[tuple[Any, ...]]):
     def features(self, genome: tuple[Any, ...]) -> np.ndarray:
         return np.concatenate([space.features(part) for space, part in zip(self.spaces, genome, strict=True)])
 
+    def facts(self, genome: tuple[Any, ...]) -> np.ndarray:
+        return np.concatenate([space.facts(part) for space, part in zip(self.spaces, genome, strict=True)])
+
 
 Recipe = tuple[tuple[str, Any], ...]  # options of a training, each with its value
 

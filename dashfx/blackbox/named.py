@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dashfx.blackbox.base import Optimiser
+from dashfx.blackbox.controllers.reinforce import Reinforce
+from dashfx.blackbox.graphs.bowl import Bowl
 from dashfx.blackbox.optimisers.differential import Differential
 from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.blackbox.optimisers.hyperband import Bohb
@@ -10,8 +12,13 @@ from dashfx.blackbox.optimisers.local import LocalSearch
 from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
+from dashfx.blackbox.surrogates.ascent import Ascent
 from dashfx.blackbox.surrogates.linas import Linas
+from dashfx.blackbox.surrogates.pretrained import Pretrained
+from dashfx.blackbox.surrogates.progressive import Progressive
 from dashfx.blackbox.surrogates.surrogate import BySurrogate
+from dashfx.blackbox.trees.latent_actions import LatentActions
+from dashfx.blackbox.trees.mcts import TreeSearch
 
 OPTIMISERS: dict[str, type[Optimiser]] = {
     "evolution": Evolution,
@@ -24,5 +31,12 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "surrogate": BySurrogate,
     "linas": Linas,
     "bohb": Bohb,
+    "bowl": Bowl,
+    "ascent": Ascent,
+    "pretrained": Pretrained,
+    "progressive": Progressive,
+    "reinforce": Reinforce,
+    "mcts": TreeSearch,
+    "lanas": LatentActions,
     "partial-order": PartialOrder,
 }

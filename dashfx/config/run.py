@@ -206,7 +206,11 @@ class RunConfig(Strict):
     @property
     def trains_supernet(self) -> bool:
         """Whether the search leaves weights that the lowered model can inherit, as far as the options' names tell."""
-        asked = self.search.strategy if self.search.kind in ("BlackBox", "Robust") else self.blackbox.evaluator
+        asked = (
+            self.search.strategy
+            if self.search.kind in ("BlackBox", "Robust", "Parametric")
+            else self.blackbox.evaluator
+        )
         by_supernet = not self.search.asks_nobody and ("BySupernet(" in asked or asked.startswith("supernet"))
         return self.search.judges_mixtures or by_supernet
 

@@ -26,16 +26,21 @@ def sampled(site: AggConv, x: Tensor, one: Sampled) -> Tensor:
         return _grown(site, x, one)
     family, i, theta = site.families[one.index], one.index, site.theta(one.index)
     bias: Tensor | None = site.bias if family.biased else None
-    if one.gate is not None and theta:  # a conv is linear in its kernel: the gate is cheaper there than at the result
-        theta = [theta[0] * one.gate.to(theta[0].dtype), *theta[1:]]
+    at_kernel = one.gate is not None and theta and family.linear
+    if one.gate is not None and theta:
+        if at_kernel:  # a conv is linear in its kernel: the gate is cheaper there than at the result
+            theta = [theta[0] * one.gate.to(theta[0].dtype), *theta[1:]]
         if bias is not None and not all(each.biased for each in site.families):
             bias = bias * one.gate.to(bias.dtype)  # of which only this candidate's coefficient counts
     spec = replace(site.spec, candidates=site.candidates[i : i + 1], paddings=site.spec.paddings[i : i + 1])
     if family.exact:  # any kernel: the way of computing it is free
         kernel = family.kernel(theta, site.facts, site.candidates[i], x)
         return lone(x, kernel, spec, bias, site.algorithm)
-    y = family.run(x, theta, site.facts, spec, bias)
-    return y * one.gate.to(y.dtype) if one.gate is not None and not theta else y
+    if one.gate is None or at_kernel:
+        return family.run(x, theta, site.facts, spec, bias)
+    y = family.run(x, theta, site.facts, spec)
+    y = y * one.gate.to(y.dtype)
+    return y if bias is None else y + bias.reshape(-1, *[1] * spec.ndim)
 
 
 def _grown(site: AggConv, x: Tensor, one: Sampled) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dashfx.drawing.html import Html, section, table, tag
 from dashfx.task import ClassScores, OutputError
+from dashfx.task.calibration import Trust
 
 MOST = 20  # classes whose confusions are shown as a matrix
 
@@ -24,7 +25,22 @@ def by_class(found: ClassScores | None) -> Html:
         "probability is from the share of answers that are right (15 bins; 0 is best)."
     )
     scores = tag("div", table(rows, ("class", "rows", "precision", "recall", "F1")), class_="numbers")
-    return section("Class by class", tag("p", text, class_="soft"), scores, *_confusion(found))
+    return section("Class by class", tag("p", text, class_="soft"), scores, *_trust(found.trust), *_confusion(found))
+
+
+def _trust(found: Trust | None) -> list[Html]:
+    if found is None:
+        return []
+    text = (
+        f"How far probabilities can be trusted: as they are, and with scores divided by {found.temperature:.3g}, the "
+        "temperature that suits the validation part best. Smaller is better in all columns."
+    )
+    head = ("probabilities", "calibration error", "class by class", "NLL", "Brier score")
+    rows = [
+        (name, *(f"{value:.4f}" for value in (each.error, each.by_class, each.nll, each.brier)))
+        for name, each in (("as they are", found.plain), (f"at temperature {found.temperature:.3g}", found.scaled))
+    ]
+    return [tag("h3", "Calibration"), tag("p", text, class_="soft"), tag("div", table(rows, head), class_="numbers")]
 
 
 def _confusion(found: ClassScores) -> list[Html]:

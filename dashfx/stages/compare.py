@@ -97,9 +97,9 @@ def metric_of(run: Run, plain: nn.Module, part: str) -> float:
 def details(run: Run, plain: nn.Module) -> dict[str, Any]:
     """How a model does on each class, or with each output, of the test part: `classes` and `outputs` of a Result."""
     task, data = run.inputs.task, run.inputs.data
-    loader = data.loader("test", 4 * run.config.retrain.batch_size)
+    loader, held = (data.loader(part, 4 * run.config.retrain.batch_size) for part in ("test", "valid"))
     with answering(run.session.accelerator, plain) as predict:
         return {
-            "classes": scores_by_class(predict, loader, task, data),
+            "classes": scores_by_class(predict, loader, task, data, held),
             "outputs": output_errors(predict, loader, task, data),
         }

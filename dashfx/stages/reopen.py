@@ -45,6 +45,7 @@ from dashfx.strategies.one_by_one import STAGE as ONE_BY_ONE
 from dashfx.strategies.start.probe import left_alone
 from dashfx.supernet import lower
 from dashfx.task import ClassScores, OutputError, Task, load_task
+from dashfx.task.calibration import Calibration, Trust
 from dashfx.train.checkpoints import read_state
 from dashfx.train.progress import QUIET, Epoch, Observer, epochs_in, read_log
 from dashfx.tune import Tuned
@@ -168,11 +169,15 @@ def _finalists(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> t
 
 
 def _classes(facts: dict[str, Any] | None) -> ClassScores | None:
-    """JSON knows lists only."""
+    """JSON knows lists only; runs of earlier versions say less of probabilities."""
     if facts is None:
         return None
+    told = facts.get("trust")
+    known = told and Trust(told["temperature"], *(Calibration(**told[name]) for name in ("plain", "scaled")))
     named = {name: tuple(facts[name]) for name in ("names", "counts", "precision", "recall")}
-    return ClassScores(**named, confusion=tuple(map(tuple, facts["confusion"])), calibration=facts["calibration"])
+    return ClassScores(
+        **named, confusion=tuple(map(tuple, facts["confusion"])), calibration=facts["calibration"], trust=known or None
+    )
 
 
 def _history(log: Path) -> list[Epoch]:

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.blackbox.genotype_table import GenotypeTable, bound_to
+from dashfx.blackbox.graphs.autobuild import worths
 from dashfx.blackbox.objectives import layers
 from dashfx.blackbox.surrogates.importance import effects, harmful
 from dashfx.errors import ConfigError
@@ -62,15 +65,14 @@ class Within(Edit):
 
 
 @dataclass(frozen=True)
-class PruneByImportance(Edit):
-    """Candidates leave that do most harm in what was evaluated before, by the mean effect that a predictor gives them.
+class Pruning(Edit):
+    """Candidates leave that do most harm in what was evaluated before; subclasses say what each one is worth.
 
     A conv's own kernel stays, and so does the best candidate of each decision.
 
     Args:
         rows: the `evaluations.jsonl` of an earlier run, or a table of genotypes of these sites.
         drop: how many candidates leave, of all sites together; tied sites count once.
-        predictor: "boosting", "ridge", "gp", "svr", "best" or a Predictor; it sees a one-hot code.
 
     Raises:
         ConfigError: rows of other sites, or too few of these candidates.
@@ -78,26 +80,26 @@ class PruneByImportance(Edit):
 
     rows: str
     drop: Count = 1
-    predictor: Any = field(default="boosting")
 
-    paper: ClassVar[str] = "Luo et al., Accuracy Prediction with Non-neural Model for Neural Architecture Search, 2020"
-    row: ClassVar[str] = "94"
+    name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "predictor", find("predictor", self.predictor))
         GenotypeTable.load(self.rows)
+
+    @abstractmethod
+    def worths(self, space: GenotypeSpace, known: Mapping[Genotype, float]) -> list[np.ndarray]:
+        """One array a decision: how far above their mean each option is, by genotypes with their fitness."""
 
     def apply(self, sites: Mapping[str, AggConv]) -> str:
         space, known = GenotypeSpace.of(sites), self._known(sites)
-        found = effects(space, list(known), list(known.values()), self.predictor)
         gone: list[str] = []
-        for place, option in harmful(found):
+        for place, option in harmful(self.worths(space, known)):
             names, choice = space.alike[place], space.choices[space.alike[place][0]][option]
             if len(gone) < self.drop and all(choice != sites[name].original for name in names):
                 gone.append(f"{names[0]} {choice}")
                 for name in names:
                     sites[name].keep([i for i, c in enumerate(sites[name].candidates) if c != choice])
-        return f"prune-by-importance: {', '.join(gone)} leave" if gone else ""
+        return f"{self.name}: {', '.join(gone)} leave" if gone else ""
 
     def _known(self, sites: Mapping[str, AggConv]) -> dict[Genotype, float]:
         """The genotypes of these sites and candidates, each with its fitness."""
@@ -109,10 +111,49 @@ class PruneByImportance(Edit):
                 found[bound] = value if table.maximise else -value
         if len(found) < FEWEST:
             raise ConfigError(
-                f"edit prune-by-importance: {self.rows} has {len(found)} genotypes of these sites and candidates, and "
+                f"edit {self.name}: {self.rows} has {len(found)} genotypes of these sites and candidates, and "
                 f"effects take {FEWEST}; give the evaluations of this model in this space"
             )
         return found
+
+
+@dataclass(frozen=True)
+class PruneByImportance(Pruning):
+    """Candidates leave that do most harm in what was evaluated before, by the mean effect that a predictor gives them.
+
+    Args:
+        predictor: "boosting", "ridge", "gp", "svr", "best" or a Predictor; it sees a one-hot code.
+    """
+
+    predictor: Any = field(default="boosting")
+
+    name: ClassVar[str] = "prune-by-importance"
+    paper: ClassVar[str] = "Luo et al., Accuracy Prediction with Non-neural Model for Neural Architecture Search, 2020"
+    row: ClassVar[str] = "94"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predictor", find("predictor", self.predictor))
+        super().__post_init__()
+
+    def worths(self, space: GenotypeSpace, known: Mapping[Genotype, float]) -> list[np.ndarray]:
+        return effects(space, list(known), list(known.values()), self.predictor)
+
+
+@dataclass(frozen=True)
+class PruneByNorms(Pruning):
+    """Candidates leave whose norms are the smallest in a network of messages that orders what was evaluated before.
+
+    See `dashfx.blackbox.graphs.autobuild`.
+    """
+
+    name: ClassVar[str] = "prune-by-norms"
+    paper: ClassVar[str] = (
+        "Mills et al., Building Optimal Neural Architectures using Interpretable Knowledge, CVPR 2024"
+    )
+    row: ClassVar[str] = "48"
+
+    def worths(self, space: GenotypeSpace, known: Mapping[Genotype, float]) -> list[np.ndarray]:
+        return worths(space, list(known), list(known.values()))
 
 
 @dataclass(frozen=True)
@@ -184,4 +225,9 @@ class Friendly(Edit):
         return evaluator_of(self.evaluator, context.config) if isinstance(self.evaluator, str) else self.evaluator
 
 
-EDITS: dict[str, type[Edit]] = {"within": Within, "prune-by-importance": PruneByImportance, "friendly": Friendly}
+EDITS: dict[str, type[Edit]] = {
+    "within": Within,
+    "prune-by-importance": PruneByImportance,
+    "prune-by-norms": PruneByNorms,
+    "friendly": Friendly,
+}

@@ -15,6 +15,7 @@ from dashfx.plugins import find
 from dashfx.strategies.base import Context, Control, Strategy, evaluator_of
 from dashfx.strategies.evaluated.blackbox import BlackBox
 from dashfx.strategies.evaluated.joint import JointSearch
+from dashfx.strategies.evaluated.parametric import Parametric
 from dashfx.strategies.evaluated.robust import Robust
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
@@ -27,6 +28,7 @@ STRATEGIES: dict[str, Any] = {
     **OPTIMISERS,
     "joint": JointSearch,
     "robust": Robust,
+    "parametric": Parametric,
     "random": RandomChoice,
     "untouched": Untouched,
 }
@@ -48,7 +50,7 @@ def strategy_of(config: RunConfig) -> Strategy:
         evaluator = evaluator_of(options.evaluator, config, training=training_of(config))
         space = config.space
         return BlackBox(found, Morphing(evaluator, space.morph, space.morphs) if space.morph else evaluator)
-    if isinstance(found, Robust):
+    if isinstance(found, Robust | Parametric):
         return replace(found, evaluator=evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, SelectionRule):
         return Control(found)

@@ -11,8 +11,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from dashfx.data.base import IGNORED, Data
 from dashfx.task.base import Task
+from dashfx.task.calibration import BINS, Trust, trust
 
-BINS = 15  # of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 MOST_POSITIONS = 2_000_000  # whose probabilities are kept for the calibration error; of more the first ones
 
 
@@ -25,6 +25,7 @@ class ClassScores:
         precision, recall: of each; None where nothing was taken for it, or where there is none of it.
         confusion: confusion[truth][answer], counts.
         calibration: the expected calibration error of the largest softmax probability, from 0 to 1.
+        trust: more on its probabilities; None where no rows were held for a temperature, or none are known.
     """
 
     names: tuple[str, ...]
@@ -33,26 +34,31 @@ class ClassScores:
     recall: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
     calibration: float
+    trust: Trust | None = None
 
 
 def scores_by_class(
-    predict: Callable[[Tensor], Tensor], loader: Iterable[tuple[Tensor, Tensor]], task: Task, data: Data
+    predict: Callable[[Tensor], Tensor],
+    loader: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    data: Data,
+    held: Iterable[tuple[Tensor, Tensor]] | None = None,
 ) -> ClassScores | None:
-    """Those over everything that `loader` gives; None where the task does not name one class a row or position."""
+    """Those over everything that `loader` gives; None where the task does not name one class a row or position.
+
+    Args:
+        held: other rows, by which a temperature is found.
+    """
     if task.kind not in ("classes", "dense-classes"):
         return None
     n = data.n_outputs
-    confusion, kept, room = torch.zeros(n, n, dtype=torch.long), [], MOST_POSITIONS
-    with torch.no_grad():
-        for x, y in loader:
-            scores = predict(x).float().cpu().movedim(1, -1).reshape(-1, n)
-            truth = y.flatten()
-            scores, truth = scores[truth != IGNORED], truth[truth != IGNORED]
-            confusion += torch.bincount(truth * n + scores.argmax(1), minlength=n * n).view(n, n)
-            kept.append((scores[:room].softmax(1), truth[:room]))
-            room = max(0, room - len(truth))
-    probabilities, truths = (torch.cat(each) for each in zip(*kept, strict=True))
-    error = multiclass_calibration_error(probabilities, truths, n, n_bins=BINS) if len(truths) else torch.tensor(0.0)
+    confusion = torch.zeros(n, n, dtype=torch.long)
+    scores, truths = _answers(predict, loader, n, confusion)
+    error = (
+        multiclass_calibration_error(scores.softmax(1), truths, n, n_bins=BINS) if len(truths) else torch.tensor(0.0)
+    )
+    others = None if held is None else _answers(predict, held, n)
+    known = others is not None and len(others[1]) > 0 and len(truths) > 0
     right, taken, there = confusion.diagonal().double(), confusion.sum(0), confusion.sum(1)
     return ClassScores(
         data.labels or tuple(map(str, range(n))),
@@ -61,7 +67,29 @@ def scores_by_class(
         _shares(right, there),
         tuple(tuple(row) for row in confusion.tolist()),
         float(error),
+        trust(others, (scores, truths)) if known and others is not None else None,
     )
+
+
+def _answers(
+    predict: Callable[[Tensor], Tensor],
+    loader: Iterable[tuple[Tensor, Tensor]],
+    n: int,
+    confusion: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The first `MOST_POSITIONS` scores (rows, n) with their class numbers; all are counted in `confusion`."""
+    kept, room = [], MOST_POSITIONS
+    with torch.no_grad():
+        for x, y in loader:
+            scores = predict(x).float().cpu().movedim(1, -1).reshape(-1, n)
+            truth = y.flatten()
+            scores, truth = scores[truth != IGNORED], truth[truth != IGNORED]
+            if confusion is not None:
+                confusion += torch.bincount(truth * n + scores.argmax(1), minlength=n * n).view(n, n)
+            kept.append((scores[:room], truth[:room]))
+            room = max(0, room - len(truth))
+    found, truths = (torch.cat(each) for each in zip(*kept, strict=True))
+    return found, truths
 
 
 def _shares(right: Tensor, of: Tensor) -> tuple[float | None, ...]:

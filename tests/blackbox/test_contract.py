@@ -12,7 +12,9 @@ import torch
 
 from dashfx import Candidate
 from dashfx.blackbox.base import History, Optimiser, Row, best_of, optimise
+from dashfx.blackbox.controllers.reinforce import Reinforce
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions, Space, kernels_apart
+from dashfx.blackbox.graphs.bowl import Bowl
 from dashfx.blackbox.joint import Joint, Recipes
 from dashfx.blackbox.named import OPTIMISERS
 from dashfx.blackbox.objectives import Objective
@@ -24,9 +26,14 @@ from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.optimisers.started import Started
-from dashfx.blackbox.predictors import Boosting
+from dashfx.blackbox.predictors import Boosting, Ensemble
+from dashfx.blackbox.surrogates.ascent import Ascent
 from dashfx.blackbox.surrogates.linas import Linas
+from dashfx.blackbox.surrogates.pretrained import Pretrained
+from dashfx.blackbox.surrogates.progressive import Progressive
 from dashfx.blackbox.surrogates.surrogate import BySurrogate
+from dashfx.blackbox.trees.latent_actions import LatentActions
+from dashfx.blackbox.trees.mcts import TreeSearch
 from dashfx.errors import RunFolderError
 
 ALL: dict[str, Optimiser] = {
@@ -43,6 +50,15 @@ ALL: dict[str, Optimiser] = {
     "surrogate thompson": BySurrogate("ridge", "thompson", start=8, top=3, pool=20, features="one-hot"),
     "linas": Linas(population=8, predicted=24, predictor="ridge"),
     "bohb": Bohb(),
+    "bananas": BySurrogate(Ensemble(2, 4, 2), "thompson", start=10, top=8, pool=20, features="one-hot"),
+    "bowl": Bowl(start=8, top=4, pool=20, depth=1),
+    "ascent": Ascent(start=10, top=8, climbs=4, steps=2, networks=2, fitting=2),
+    "pretrained": Pretrained(start=10, top=8, pool=20, unlabelled=20, networks=2, hidden=4, steps=2),
+    "progressive": Progressive(stages=2, each=5, pool=20),
+    "reinforce": Reinforce(),
+    "mcts": TreeSearch(),
+    "mcts one by one": TreeSearch(bisect=False),
+    "lanas": LatentActions(start=8, leaf=2),
     "partial-order": PartialOrder(Evolution(population=8, tournament=3)),
     "started": Started(BySurrogate(start=8, top=3, pool=20), ((0,) * 5, (1, 0, 2, 2, 1))),
 }

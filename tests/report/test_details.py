@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from finished import Balance
 
 from dashfx.report.details import MOST, by_class, by_output, f1
 from dashfx.task import ClassScores, OutputError
+from dashfx.task.calibration import Calibration, Trust
 
 FOUND = ClassScores(("cat", "dog"), (3, 2), (0.75, None), (1.0, 0.0), ((3, 0), (2, 0)), 0.25)
 
@@ -35,3 +38,9 @@ def test_outputs_have_their_errors() -> None:
 @pytest.mark.parametrize(("precision", "recall", "expected"), [(0.5, 1.0, 2 / 3), (None, 0.0, 0.0), (None, None, None)])
 def test_f1(precision: float | None, recall: float | None, expected: float | None) -> None:
     assert f1(precision, recall) == (None if expected is None else pytest.approx(expected))
+
+
+def test_how_far_probabilities_can_be_trusted() -> None:
+    told = Trust(1.7, Calibration(0.12, 0.11, 0.9, 0.4), Calibration(0.02, 0.03, 0.7, 0.35))
+    page = Balance(by_class(replace(FOUND, trust=told))).text
+    assert "Calibration" in page and "0.1200" in page and "at temperature 1.7" in page and "0.7000" in page

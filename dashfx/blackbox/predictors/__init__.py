@@ -6,6 +6,8 @@ from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.predictors.best import Best
 from dashfx.blackbox.predictors.boosting import Boosting
 from dashfx.blackbox.predictors.gp import GaussianProcess
+from dashfx.blackbox.predictors.networks.ensemble import Ensemble
+from dashfx.blackbox.predictors.networks.ranking import Ranking
 from dashfx.blackbox.predictors.ridge import Ridge
 from dashfx.blackbox.predictors.svr import SupportVectors
 
@@ -15,6 +17,19 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "boosting": Boosting,
     "svr": SupportVectors,
     "best": Best,
+    "ensemble": Ensemble,
+    "ranking": Ranking,
 }
 
-__all__ = ["PREDICTORS", "Best", "Boosting", "Fitted", "GaussianProcess", "Predictor", "Ridge", "SupportVectors"]
+__all__ = [
+    "PREDICTORS",
+    "Best",
+    "Boosting",
+    "Ensemble",
+    "Fitted",
+    "GaussianProcess",
+    "Predictor",
+    "Ranking",
+    "Ridge",
+    "SupportVectors",
+]

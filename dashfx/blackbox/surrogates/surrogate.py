@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from dashfx.blackbox.base import Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
+from dashfx.blackbox.predictors.base import Fitted
 from dashfx.blackbox.surrogates.acquire import ACQUIRE
 from dashfx.blackbox.surrogates.base import Learning, check_enough, fit
 from dashfx.errors import ConfigError
 from dashfx.plugins import Count, find
 
 
+class Learned(NamedTuple):
+    """What a predictor has made of rows, and what it sees of a genome, (n_features,)."""
+
+    features: Callable[[Any], np.ndarray]
+    fitted: Fitted
+
+
+class ByLearning(Optimiser):
+    """An optimiser that learns from random genomes, and picks the `top` of a pool by an acquisition, again and again.
+
+    Attributes:
+        name: in error messages.
+        acquire: a name in `ACQUIRE`.
+        start, top, pool, parents: as of `BySurrogate`.
+    """
+
+    name: ClassVar[str]
+    acquire: Any
+    start: int
+    top: int
+    pool: int
+    parents: int
+
+    @abstractmethod
+    def learn(self, space: Space[G], rows: Sequence[Row[G]], seed: int) -> Learned:
+        """What rows that have a value tell; a function of its arguments alone."""
+
+    def check(self, evaluations: int, objectives: int = 1) -> None:
+        check_enough(self.name, "start", self.start, evaluations)
+
+    def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Predicting[G]:
+        return Predicting(self, space, generator, start)
+
+
 @dataclass(frozen=True)
-class BySurrogate(Optimiser):
+class BySurrogate(ByLearning):
     """After `start` random genomes a predictor of all so far picks the `top` of a pool, half of it mutants of the best.
 
     Args:
@@ -40,6 +76,7 @@ class BySurrogate(Optimiser):
     parents: Count = 5
     features: Literal["sizes", "one-hot"] = "sizes"
 
+    name: ClassVar[str] = "surrogate"
     paper: ClassVar[str] = "Wen et al., Neural Predictor for Neural Architecture Search, ECCV 2020"
     row: ClassVar[str] = "34"
 
@@ -51,18 +88,16 @@ class BySurrogate(Optimiser):
                 "tell; take predictor gp, ridge or boosting, or acquire=mean"
             )
 
-    def check(self, evaluations: int, objectives: int = 1) -> None:
-        check_enough("surrogate", "start", self.start, evaluations)
-
-    def begin(self, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]] = ()) -> Predicting[G]:
-        return Predicting(self, space, generator, start)
+    def learn(self, space: Space[G], rows: Sequence[Row[G]], seed: int) -> Learned:
+        features = space.features if self.features == "sizes" else space.one_hot
+        return Learned(features, fit(self.predictor, features, rows, seed))
 
 
 class Predicting(Learning[G]):
     """The `top` of a pool, again and again."""
 
     def __init__(
-        self, settings: BySurrogate, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]
+        self, settings: ByLearning, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]
     ) -> None:
         super().__init__(settings.start, space, generator, start)
         self._settings = settings
@@ -71,8 +106,8 @@ class Predicting(Learning[G]):
         pool = self._pool()
         if not pool:
             return []
-        fitted = fit(self._settings.predictor, self._features, self._rows, self._seed)
-        x, best = np.array([self._features(genome) for genome in pool]), max(row.fitness for row in self._rows)
+        features, fitted = self._settings.learn(self._space, self._rows, self._seed)
+        x, best = np.array([features(genome) for genome in pool]), max(row.fitness for row in self._rows)
         worth = ACQUIRE[self._settings.acquire](fitted, x, best, self._generator)
         order = np.argsort(-worth, kind="stable")[: self._settings.top]
         genomes = list(pool)
@@ -89,6 +124,3 @@ class Predicting(Learning[G]):
         for _ in range(self._settings.pool - half):
             found.setdefault(self._space.sample(self._generator), None)
         return {genome: parent for genome, parent in found.items() if genome not in self._seen}
-
-    def _features(self, genome: G) -> np.ndarray:
-        return self._space.features(genome) if self._settings.features == "sizes" else self._space.one_hot(genome)

@@ -39,6 +39,13 @@ BLACK_BOX: dict[str, Method] = {
         "He et al., Robustifying and Boosting Training-Free Neural Architecture Search, ICLR 2024",
         "20 trainings of 3 epochs, which --workers share, and six proxies of 100 choices",
     ),
+    "parzc": Method(
+        "A network learns from short trainings which conv's share of a proxy tells, and picks what is trained next.",
+        {"search": {"strategy": "parametric"}, "blackbox": {**SHORT, "evaluations": 30}},
+        "Dong et al., ParZC: Parametric Zero-Cost Proxies for Efficient NAS, 2024",
+        "30 trainings of 3 epochs, which --workers share, and three proxies of 100 choices",
+        "two hidden layers in place of a mixer",
+    ),
     "instatune": Method(
         "All choices learn from the model's answers while it is fine-tuned; LINAS picks one by the shared weights.",
         {
@@ -79,6 +86,67 @@ BLACK_BOX: dict[str, Method] = {
         "Luo et al., Neural Architecture Search with GBDT, 2020",
         TRAININGS,
         "candidates by their sizes, not one by one",
+    ),
+    "bananas": Method(
+        "Draws from networks that disagree pick what is trained next, among mutants and random choices.",
+        {
+            "search": {
+                "strategy": "surrogate:predictor=ensemble,acquire=thompson,start=10,top=10,parents=5,features=one-hot"
+            },
+            "blackbox": SHORT,
+        },
+        "White et al., BANANAS: Bayesian Optimization with Neural Architectures for NAS, AAAI 2021",
+        TRAININGS,
+        "one code a conv in place of paths, since all choices have the same paths; half of the pool is random",
+    ),
+    "nas-bowl": Method(
+        "A Gaussian process on how often motifs of choices stand in the network picks what is trained next.",
+        {"search": {"strategy": "bowl:start=20"}, "blackbox": SHORT},
+        "Ru et al., Interpretable NAS via BO with Weisfeiler-Lehman Kernels, ICLR 2021",
+        TRAININGS,
+        "the graph is the chain of the searched convs, without what joins branches",
+    ),
+    "optiproxy": Method(
+        "Points between the choices climb the gradient of networks that were fitted to short trainings.",
+        {"search": {"strategy": "ascent"}, "blackbox": SHORT},
+        "OptiProxy-NAS: Optimization Proxy based End-to-End Neural Architecture Search, 2025",
+        TRAININGS,
+        "the form of networks and climbs, from the paper's abstract alone",
+    ),
+    "fbnetv3": Method(
+        "A predictor that knows sizes before it sees a value picks what is trained next.",
+        {"search": {"strategy": "pretrained"}, "blackbox": SHORT},
+        "Dai et al., FBNetV3: Joint Architecture-Recipe Search using Predictor Pretraining, CVPR 2021",
+        TRAININGS,
+        "taps, spans and dilations in place of FLOPs and parameters; the convs alone, without the recipe",
+    ),
+    "epnas": Method(
+        "Convs open from the first to the last, and a surrogate's scores are probabilities of what is trained next.",
+        {"search": {"strategy": "progressive"}, "blackbox": SHORT},
+        "Perez-Rua et al., Efficient Progressive Neural Architecture Search, BMVC 2018",
+        TRAININGS,
+        "ridge regression in place of a recurrent network, each choice trained by itself",
+    ),
+    "lanas": Method(
+        "Linear models halve what is known again and again, and the next is drawn from the most promising part.",
+        {"search": {"strategy": "lanas"}, "blackbox": SHORT},
+        "Wang et al., Sample-Efficient Neural Architecture Search by Learning Action Space, 2019",
+        TRAININGS,
+        "a tree of depth 3, learned anew at each draw",
+    ),
+    "mcts": Method(
+        "Conv after conv is decided by how well the choices below have done, then at random.",
+        {"search": {"strategy": "mcts"}, "blackbox": SHORT},
+        "Negrinho and Gordon, DeepArchitect: Automatically Designing and Training Deep Architectures, 2017",
+        TRAININGS,
+        "the weight of the bound's width",
+    ),
+    "reinforce": Method(
+        "A distribution a conv moves towards what did better than usual in a short training.",
+        {"search": {"strategy": "reinforce"}, "blackbox": SHORT},
+        "Dong et al., AutoHAS: Efficient Hyperparameter and Architecture Search, 2020",
+        TRAININGS,
+        "the controller alone, by trainings of their own in place of shared weights",
     ),
     "differential": Method(
         "Differences of choices challenge others; what one is worth a short training tells.",

@@ -135,6 +135,50 @@ GRADIENT: dict[str, Method] = {
         "a fifth of the training rows, which the weights do not see; a minute in which candidates are timed",
         "latency is counted in thousandths of the untouched model's",
     ),
+    "proxylessnas": Method(
+        "Weights learn on one drawn path; of two drawn candidates a conv, mixtures learn which would be better.",
+        {
+            "search": {
+                **BILEVEL,
+                "relaxation": "categorical",
+                "update": "two-path",
+                "alpha_optimizer": "adam:beta1=0",
+                "held_out": 0.2,
+                "warmup": 0.2,
+            }
+        },
+        "Cai et al., ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware, ICLR 2019",
+        "a fifth of the training rows, which the weights do not see",
+        "no latency in the loss; add search.terms=[cost-power:cost=latency]",
+    ),
+    "manas": Method(
+        "A bandit at each conv hears the held-out loss of what all of them drew, without a gradient.",
+        {"search": {**BILEVEL, "relaxation": "categorical", "update": "agents"}},
+        "Lopes et al., MANAS: Multi-Agent Neural Architecture Search, 2019",
+        HALF,
+        "losses are shares of the largest so far",
+    ),
+    "autohas": Method(
+        "Candidates and factors of the learning rate are drawn together and judged by a step that is taken back.",
+        {"search": {**BILEVEL, "relaxation": "categorical", "update": "autohas", "warmup": 0.1}},
+        "Dong et al., AutoHAS: Efficient Hyperparameter and Architecture Search, 2020",
+        HALF,
+        "of the recipe the learning rate alone",
+    ),
+    "d-darts": Method(
+        "Each candidate has a gate of its own, which a term drives to 0 or to 1.",
+        {"search": {**BILEVEL, "relaxation": "gates", "terms": ["separation"]}},
+        "Heuillet et al., D-DARTS: Distributed Differentiable Architecture Search, 2021",
+        HALF,
+        "marginal contributions, which have no gradient in the paper's code, are left out",
+    ),
+    "sd-darts": Method(
+        "First-order DARTS whose supernet stays near the mean answer of its last three epochs.",
+        {"search": {**BILEVEL, "terms": ["self-distillation"]}},
+        "Improving Differentiable Architecture Search via Self-Distillation, 2023",
+        f"{HALF}; three copies of the weights, and a pass of each a step",
+        "weight and temperature, both 1",
+    ),
     "hardcore": Method(
         "Frank-Wolfe steps keep mixtures within the budgets at any time.",
         {"search": {**BILEVEL, "relaxation": "simplex", "alpha_optimizer": "frank-wolfe"}},

@@ -11,6 +11,7 @@ from dashfx.data.nb360 import READERS
 from dashfx.data.parts import PARTS
 from dashfx.data.sets.darcy import darcy
 from dashfx.data.sets.planted import planted
+from dashfx.data.sets.unreal import unreal
 from dashfx.data.source import Pair, Source
 from dashfx.errors import DataError
 
@@ -65,6 +66,19 @@ NAMED: dict[str, Callable[[str], Source]] = {
     "darcy": darcy_named,
     "planted": planted_named,
 }
+
+
+def unreal_named(parameter: str) -> Source:
+    """`unreal:KIND/SET` of another named set, as `unreal:labels/digits`."""
+    kind, _, rest = parameter.partition("/")
+    name, _, own = rest.partition(":")
+    if name not in NAMED or name == "unreal":
+        known = ", ".join(each for each in NAMED if each != "unreal")
+        raise DataError(f"unreal:{parameter}: give a kind and a set, as in unreal:labels/digits; there are {known}")
+    return unreal(NAMED[name](own), kind)
+
+
+NAMED["unreal"] = unreal_named
 
 
 def _mnist(shape: tuple[int, ...]) -> Pair:

@@ -14,6 +14,9 @@ from dashfx.ops.families.base import Family, fill
 from dashfx.ops.families.beside import Beside
 from dashfx.ops.families.dense import Dense
 from dashfx.ops.families.grouped import Depthwise, Grouped
+from dashfx.ops.families.masked.binary import Binary
+from dashfx.ops.families.masked.partial import Partial
+from dashfx.ops.families.masked.sparse import Sparse
 from dashfx.ops.families.nested import Nested
 from dashfx.ops.families.pool import Pool
 from dashfx.ops.families.separable import Separable
@@ -32,6 +35,9 @@ FAMILIES: dict[str, type[Family]] = {
     "zero": Zero,
     "pool": Pool,
     "nested": Nested,
+    "sparse": Sparse,
+    "binary": Binary,
+    "partial": Partial,
     "beside": Beside,
 }
 

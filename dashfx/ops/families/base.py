@@ -34,11 +34,13 @@ class Family(ABC):
     Attributes:
         biased: whether the conv's bias is part of it.
         exact: whether any kernel of the candidate's size is one of its own.
+        linear: whether its kernel is so in its first parameter, so that a factor may stand there.
         shares: whether all candidates of a bound family have the same parameters.
     """
 
     biased: ClassVar[bool] = True
     exact: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
     shares: ClassVar[bool] = False
 
     @abstractmethod

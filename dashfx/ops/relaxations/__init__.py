@@ -1,6 +1,8 @@
 """Relaxations, one a file: how architecture logits become mixing coefficients. Imports errors and plug-ins alone."""
 
 from dashfx.ops.relaxations.base import Progress, Relaxation
+from dashfx.ops.relaxations.categorical import Categorical
+from dashfx.ops.relaxations.gates import Gates
 from dashfx.ops.relaxations.gdas import GDAS
 from dashfx.ops.relaxations.grouped_drop import GroupedDrop
 from dashfx.ops.relaxations.max_w import MaxW
@@ -18,11 +20,15 @@ RELAXATIONS: dict[str, type[Relaxation]] = {
     "max-w": MaxW,
     "grouped-drop": GroupedDrop,
     "gdas": GDAS,
+    "categorical": Categorical,
+    "gates": Gates,
 }
 
 __all__ = [
     "GDAS",
     "RELAXATIONS",
+    "Categorical",
+    "Gates",
     "GroupedDrop",
     "MaxW",
     "Progress",

@@ -26,12 +26,26 @@ from dashfx.proxy.layers import (
 )
 
 
-class SynFlow(Proxy):
+class ByLayer(Proxy):
+    """A sum over layers, each of which can be asked for by itself."""
+
+    def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
+        return float(sum(self.by_layer(module, inputs, labels).values()))
+
+    @abstractmethod
+    def by_layer(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> dict[str, float]:
+        """Name of a conv or linear layer -> its part of the score; what the output does not depend on is left out.
+
+        The module may be changed at will, under this proxy's seed.
+        """
+
+
+class SynFlow(ByLayer):
     """sum |theta dR/dtheta|, R the sum of the outputs on ones, with absolute weights and without batch norm."""
 
     name = "synflow"
 
-    def measure(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> float:
+    def by_layer(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> dict[str, float]:
         module = with_plain_weights(module).double().eval()
         bypass_batch_norm(module)
         with torch.no_grad():
@@ -39,7 +53,7 @@ class SynFlow(Proxy):
                 parameter.abs_()
         ones = torch.ones_like(inputs[:1], dtype=torch.float64 if inputs.is_floating_point() else inputs.dtype)
         total = forward(module, ones).sum()
-        return _total([(w * g).abs() for w, g in _with_gradients(total, weights(module))])
+        return _of_layers(module, [(w, (w * g).abs()) for w, g in _with_gradients(total, weights(module))])
 
 
 class _OfTheLoss(Proxy):
@@ -55,22 +69,35 @@ class _OfTheLoss(Proxy):
         """The score."""
 
 
-class Snip(_OfTheLoss):
+class _OfTheLossByLayer(ByLayer):
+    """A number a layer, of its weight and of the loss's gradient there."""
+
+    def by_layer(self, module: nn.Module, inputs: Tensor, labels: Tensor | None) -> dict[str, float]:
+        module = with_plain_weights(module).train()
+        loss = cross_entropy(forward(module, inputs), labels, self.seed)
+        return _of_layers(module, [(w, self.of(w, g)) for w, g in _with_gradients(loss, weights(module))])
+
+    @abstractmethod
+    def of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """The numbers that a layer's part is the sum of."""
+
+
+class Snip(_OfTheLossByLayer):
     """sum |theta dL/dtheta|: what cutting each weight would change."""
 
     name = "snip"
 
-    def of(self, loss: Tensor, weights: Sequence[Tensor]) -> float:
-        return _total([(w * g).abs() for w, g in _with_gradients(loss, weights)])
+    def of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        return (weight * gradient).abs()
 
 
-class GradNorm(_OfTheLoss):
+class GradNorm(_OfTheLossByLayer):
     """The sum over layers of the norm of the weight's gradient."""
 
     name = "grad_norm"
 
-    def of(self, loss: Tensor, weights: Sequence[Tensor]) -> float:
-        return _total([g.norm() for _, g in _with_gradients(loss, weights)])
+    def of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.norm()
 
 
 class Grasp(_OfTheLoss):
@@ -109,6 +136,12 @@ def _with_gradients(
     """The tensors that `value` depends on, each with its gradient."""
     gradients = torch.autograd.grad(value, list(tensors), create_graph=create_graph, allow_unused=True)
     return [(t, g) for t, g in zip(tensors, cast(Sequence[Tensor | None], gradients), strict=True) if g is not None]
+
+
+def _of_layers(module: nn.Module, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Name of the first layer that has a weight -> the sum of the weight's part in float64, in the order of parts."""
+    names = {id(layer.weight): name for name, layer in reversed([*module.named_modules()]) if hasattr(layer, "weight")}
+    return {names[id(weight)]: float(part.detach().double().sum()) for weight, part in parts}
 
 
 def _total(parts: Sequence[Tensor]) -> float:

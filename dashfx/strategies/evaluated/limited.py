@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
+from dashfx.blackbox.genomes import GenotypeSpace, Graph, Listed, Space, kernels_apart
 from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
@@ -65,6 +65,12 @@ class Limited(Space[Genotype]):
 
     def features(self, genome: Genotype) -> np.ndarray:
         return self._inner.features(genome)
+
+    def graph(self, genome: Genotype) -> Graph:
+        return self._inner.graph(genome)
+
+    def facts(self, genome: Genotype) -> np.ndarray:
+        return self._inner.facts(genome)
 
 
 def limited(space: Space[Genotype], limits: Limits | None) -> Space[Genotype]:

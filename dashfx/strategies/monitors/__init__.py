@@ -7,6 +7,7 @@ from dashfx.strategies.monitors.curvature import Curvature
 from dashfx.strategies.monitors.patience import Patience
 from dashfx.strategies.monitors.rank_stable import RankStable
 from dashfx.strategies.monitors.shrink import Shrink
+from dashfx.strategies.monitors.spectrum import Spectrum
 
 MONITORS: dict[str, type[Monitor]] = {
     "patience": Patience,
@@ -14,6 +15,7 @@ MONITORS: dict[str, type[Monitor]] = {
     "rank-stable": RankStable,
     "count": CountSites,
     "curvature": Curvature,
+    "spectrum": Spectrum,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Rollback",
     "Set",
     "Shrink",
+    "Spectrum",
     "Stop",
     "monitors_of",
 ]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from torch.optim import Optimizer
 
+from dashfx.strategies.updates.agents import Agents
 from dashfx.strategies.updates.alpha_optimisers import adam, sgd
 from dashfx.strategies.updates.amended import Amended
+from dashfx.strategies.updates.autohas import AutoHas
 from dashfx.strategies.updates.base import Update
 from dashfx.strategies.updates.expgrad import expgrad
 from dashfx.strategies.updates.first_order import FirstOrder
@@ -15,6 +17,7 @@ from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.projected import Projected
 from dashfx.strategies.updates.relaxed import Relaxed
 from dashfx.strategies.updates.sandwich import Sandwich
+from dashfx.strategies.updates.two_path import TwoPath
 from dashfx.strategies.updates.unrolled import Unrolled
 
 UPDATES: dict[str, type[Update]] = {
@@ -26,6 +29,9 @@ UPDATES: dict[str, type[Update]] = {
     "normalised": Normalised,
     "projected": Projected,
     "sandwich": Sandwich,
+    "two-path": TwoPath,
+    "agents": Agents,
+    "autohas": AutoHas,
 }
 ALPHA_OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
@@ -39,13 +45,16 @@ __all__ = [
     "ALPHA_OPTIMISERS",
     "OF_SIMPLEX",
     "UPDATES",
+    "Agents",
     "Amended",
+    "AutoHas",
     "FirstOrder",
     "Normalised",
     "OneLevel",
     "Projected",
     "Relaxed",
     "Sandwich",
+    "TwoPath",
     "Unrolled",
     "Update",
     "adam",

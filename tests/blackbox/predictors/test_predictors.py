@@ -6,13 +6,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 from sklearn.linear_model import LinearRegression
 
-from dashfx.blackbox.predictors import PREDICTORS, Best, Boosting, GaussianProcess, Predictor, Ridge, SupportVectors
+from dashfx.blackbox.predictors import (
+    PREDICTORS,
+    Best,
+    Boosting,
+    Ensemble,
+    GaussianProcess,
+    Predictor,
+    Ranking,
+    Ridge,
+    SupportVectors,
+)
 from dashfx.blackbox.predictors.best import held_out_error
+from dashfx.blackbox.predictors.networks.ranking import diff_kendall
 
-LIGHT: dict[str, Predictor] = {name: made() for name, made in PREDICTORS.items()} | {"boosting": Boosting(trees=40)}
+LIGHT: dict[str, Predictor] = {name: made() for name, made in PREDICTORS.items()} | {
+    "boosting": Boosting(trees=40),
+    "ensemble": Ensemble(networks=2, hidden=8, steps=60),
+    "ranking": Ranking(hidden=8, steps=60),
+}
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(60, 4)), RNG.normal(size=(40, 4))
 WEIGHTS = np.array([3.0, -2.0, 1.0, 0.0])
@@ -79,3 +95,27 @@ def test_best_is_the_one_that_errs_less_on_held_out_rows(target: Any, better: Pr
     assert min(errors, key=errors.__getitem__) == better
     expected = better.fit(X, target(X), 0).predict(NEW).mean
     assert np.array_equal(Best().fit(X, target(X), 0).predict(NEW).mean, expected)
+
+
+def test_networks_disagree_more_where_they_have_not_been() -> None:
+    fitted = Ensemble(networks=3, hidden=16, steps=80).fit(X, linear(X), 0)
+    assert fitted.predict(X).spread.mean() < 0.5 * fitted.predict(5 * NEW).spread.mean()
+
+
+def test_the_soft_tau_tends_to_kendalls_and_has_a_gradient() -> None:
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randperm(30, generator=draw).double() / 30 for _ in range(2))
+    exact = kendalltau(a.numpy(), b.numpy()).statistic
+    assert float(diff_kendall(a, b, 1e4)) == pytest.approx(exact, abs=1e-3)
+    assert abs(float(diff_kendall(a, b, 1.0))) < abs(exact)
+    (slope,) = torch.autograd.grad(diff_kendall(a.requires_grad_(), b, 2.0), a)
+    assert (slope != 0).all()
+
+
+def test_a_network_finds_the_one_column_that_matters() -> None:
+    """Of proxies site by site only one tells: better than their sum, from 30 labels."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(130, 6))
+    y = x[:, 2] + 0.2 * draw.normal(size=130)
+    found = Ranking(hidden=16, steps=80).fit(x[:30], y[:30], 0).predict(x[30:]).mean
+    assert kendalltau(found, y[30:]).statistic >= kendalltau(x[30:].sum(1), y[30:]).statistic + 0.2

@@ -223,6 +223,7 @@ MISFITS = [
     ("pool", {"out_channels": 4}, "as many output as input channels, the conv 8 -> 4"),
     ("grouped:groups=3", {}, "8 -> 8 channels cannot be divided into 3 groups"),
     ("grouped:groups=1", {}, "one group is the conv as it is"),
+    ("partial:parts=3", {}, "8 input channels cannot be divided into 3 parts"),
     ("depthwise", {"out_channels": 12}, "12 output channels are no multiple of 8 input channels"),
     ("depthwise", {"groups": 8}, "reads one input channel already"),
     ("separable", {"groups": 8}, "reads one input channel already"),

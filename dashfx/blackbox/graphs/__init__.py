@@ -1,0 +1,1 @@
+"""Genomes as graphs: labelled nodes and edges, what their neighbourhoods tell, and searches that learn from it."""
