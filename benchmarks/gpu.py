@@ -44,7 +44,8 @@ from dashfx.ops.autotune.table import machine
 from dashfx.ops.autotune.timing import peak_bytes
 from dashfx.strategies.gradient import DASH
 from dashfx.task import Task
-from dashfx.train.fit import Learner, Supervised, make_accelerator
+from dashfx.train.fit import Learner, Supervised
+from dashfx.train.processes import make_accelerator
 from dashfx.train.progress import end_last_line, read_log
 
 Step = Callable[[], object]

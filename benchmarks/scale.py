@@ -28,7 +28,8 @@ from dashfx.space import preset_lists
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import OneLevel
 from dashfx.task import load_task
-from dashfx.train.fit import Learner, Supervised, make_accelerator
+from dashfx.train.fit import Learner, Supervised
+from dashfx.train.processes import make_accelerator
 
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "WRN-16-1": (lambda: WRN(16, 1), (3, 32, 32), "dash2d"),

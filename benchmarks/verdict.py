@@ -40,7 +40,8 @@ from dashfx.ops import sites_of
 from dashfx.strategies.gradient import DASH
 from dashfx.task import Task, load_task
 from dashfx.task.losses import LossOptions
-from dashfx.train.fit import Supervised, fit, make_accelerator
+from dashfx.train.fit import Supervised, fit
+from dashfx.train.processes import make_accelerator
 from dashfx.train.progress import Epoch
 
 WINNER = "winner"

@@ -18,7 +18,7 @@ from dashfx.ops import sites_of
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.named import training_of
 from dashfx.task import load_task
-from dashfx.train.fit import make_accelerator
+from dashfx.train.processes import make_accelerator
 from dashfx.train.progress import Epoch, Observer
 
 DATA = toy_data()

@@ -25,7 +25,8 @@ from dashfx.config.run import RetrainConfig
 from dashfx.run.prepare import prepare
 from dashfx.task import load_task
 from dashfx.train import length
-from dashfx.train.fit import Supervised, fit, make_accelerator, metric_over
+from dashfx.train.fit import Supervised, fit, metric_over
+from dashfx.train.processes import make_accelerator
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["dashfx.pipeline", "dashfx.cli.main", "dashfx.export", "dashfx.deploy.verify"])

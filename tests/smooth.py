@@ -15,7 +15,8 @@ from dashfx.config.search import SearchConfig
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import OneLevel, Update
 from dashfx.task import load_task
-from dashfx.train.fit import Batch, make_accelerator
+from dashfx.train.fit import Batch
+from dashfx.train.processes import make_accelerator
 
 
 class SmoothNet(nn.Module):

@@ -21,7 +21,8 @@ from dashfx.config.search import SearchConfig
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.updates import FirstOrder
 from dashfx.task import load_task
-from dashfx.train.fit import Learner, Supervised, make_accelerator
+from dashfx.train.fit import Learner, Supervised
+from dashfx.train.processes import make_accelerator
 
 DATA = toy_data()
 TASK = load_task(None, DATA)

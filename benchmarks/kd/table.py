@@ -18,7 +18,8 @@ from dashfx.config.run import RetrainConfig
 from dashfx.data import Data, load_data
 from dashfx.supernet import specialise
 from dashfx.task import load_task
-from dashfx.train.fit import Supervised, derive_seed, fit, make_accelerator, validate
+from dashfx.train.fit import Supervised, derive_seed, fit, validate
+from dashfx.train.processes import make_accelerator
 
 VALID_FRACTION = 0.25
 

@@ -42,7 +42,7 @@ def bench_ops(
         raise ConfigError(f"--out {out}: give a .png file in a folder that exists")
     from dashfx.ops.autotune.suite import COMPARED, PLAIN, SUITE, WAYS, compare
     from dashfx.ops.autotune.table import machine
-    from dashfx.train.fit import make_accelerator
+    from dashfx.train.processes import make_accelerator
 
     chosen = [layer for layer in SUITE if not layers or any(fnmatchcase(layer.name, glob) for glob in layers)]
     if not chosen:

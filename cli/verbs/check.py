@@ -257,7 +257,7 @@ def tuned(supernet: Any, example: torch.Tensor, settings: RunConfig) -> Tuning:
 
     from dashfx.ops import tune
     from dashfx.ops.autotune.table import cache_file
-    from dashfx.train.fit import make_accelerator
+    from dashfx.train.processes import make_accelerator
 
     accelerator = make_accelerator(settings.device, settings.amp)
     supernet.to(accelerator.device)

@@ -23,8 +23,7 @@ from dashfx.run.folder import (
     other_packages,
     remove_folder,
 )
-from dashfx.train.fit import make_accelerator
-from dashfx.train.processes import first_does
+from dashfx.train.processes import first_does, make_accelerator
 from dashfx.train.progress import QUIET, Epoch, JsonlLog, Observer, Observers
 from dashfx.workers import Workers
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, convert_to_fp32
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -29,12 +28,9 @@ from dashfx.train.length import Plan, length_of
 from dashfx.train.pace import of_supernet
 from dashfx.train.paths import DropPaths, residual_paths
 from dashfx.train.processes import (
-    DDP,
     check_agreement,
-    check_device,
     check_rows,
     finite,
-    launched,
     share_buffers,
     spread,
     stepping,
@@ -390,16 +386,3 @@ def metric_over(
 def derive_seed(*parts: object) -> int:
     """A seed of its own for every stage, epoch and use."""
     return zlib.crc32("/".join(map(str, parts)).encode())
-
-
-def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
-    """The accelerator for "auto" (a GPU when there is one), "cpu" or "cuda".
-
-    Raises:
-        ConfigError: a device that is not here, or unknown, or fewer GPUs than processes.
-    """
-    check_device(device, amp)
-    cpu = device == "cpu" or not torch.cuda.is_available()
-    AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
-    # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
-    return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -52,6 +53,19 @@ def check_device(device: str, amp: str) -> None:
     if amp == "fp16" and not gpus:
         raise ConfigError("amp 'fp16' needs a GPU; use --amp bf16 or --amp no")
     check_gpus(gpus)
+
+
+def make_accelerator(device: str = "auto", amp: str = "no") -> Accelerator:
+    """The accelerator for "auto" (a GPU when there is one), "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a device that is not here, or unknown, or fewer GPUs than processes.
+    """
+    check_device(device, amp)
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process may choose otherwise
+    # Without a word about the CPU, accelerate lets processes without a GPU run each by itself.
+    return Accelerator(mixed_precision=amp, cpu=cpu if launched() > 1 else device == "cpu", kwargs_handlers=[DDP])
 
 
 def check_gpus(count: int) -> None:

@@ -19,7 +19,8 @@ from dashfx.ops import AggConv
 from dashfx.ops.mixture import Sampled
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.named import training_of
-from dashfx.train.fit import fit, make_accelerator
+from dashfx.train.fit import fit
+from dashfx.train.processes import make_accelerator
 
 FAMILIES = ["dense", "separable", "skip", "pool"]
 

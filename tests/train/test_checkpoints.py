@@ -14,7 +14,8 @@ from dashfx.config.run import RetrainConfig
 from dashfx.errors import RunFolderError
 from dashfx.task import load_task
 from dashfx.train.checkpoints import Checkpoint, Fitted, write_atomically
-from dashfx.train.fit import Supervised, fit, make_accelerator
+from dashfx.train.fit import Supervised, fit
+from dashfx.train.processes import make_accelerator
 from dashfx.train.progress import Epoch, Observer
 
 DATA = toy_data()

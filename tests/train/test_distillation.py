@@ -15,7 +15,8 @@ from dashfx.data import Data, load_data
 from dashfx.task import Task, classify, dense_classify, load_task, multilabel, regress
 from dashfx.task.losses import LossOptions
 from dashfx.train.distillation import Distilled, disagreement
-from dashfx.train.fit import Supervised, make_accelerator
+from dashfx.train.fit import Supervised
+from dashfx.train.processes import make_accelerator
 
 RNG = np.random.default_rng(0)
 ROWS = 40

@@ -19,14 +19,8 @@ from dashfx.errors import ConfigError, RunFolderError, TrainingError
 from dashfx.task import evaluate, load_task
 from dashfx.train.averaging import Average
 from dashfx.train.checkpoints import Fitted, write_atomically
-from dashfx.train.fit import (
-    Supervised,
-    derive_seed,
-    fit,
-    make_accelerator,
-    validate,
-)
-from dashfx.train.processes import finite
+from dashfx.train.fit import Supervised, derive_seed, fit, validate
+from dashfx.train.processes import finite, make_accelerator
 from dashfx.train.progress import Epoch, Observer
 from dashfx.train.recipe import OPTIMISERS, make_optimiser, prepared
 

@@ -17,8 +17,9 @@ from dashfx.errors import ConfigError
 from dashfx.task import load_task
 from dashfx.train import length
 from dashfx.train.checkpoints import Fitted
-from dashfx.train.fit import Supervised, fit, make_accelerator
+from dashfx.train.fit import Supervised, fit
 from dashfx.train.length import Bounds, Plan, UntilPlateau, bounds_of, length_of, steps_of
+from dashfx.train.processes import make_accelerator
 from dashfx.train.progress import Epoch, Observer
 
 DATA = toy_data()

@@ -97,15 +97,12 @@ class Walking(Asking[G]):
         if high - low > 2 and self.settings.bisect:
             middle = (low + high) // 2
             halves = (low, middle), (middle, high)
-            return [
-                State(decided, *half) if half[1] - half[0] > 1 else self._below(decided, half[0]) for half in halves
-            ]
+            return [State(decided, a, b) if b - a > 1 else self._below(decided, a) for a, b in halves]
         return [self._below(decided, option) for option in range(low, high)]
 
     def _below(self, decided: tuple[int, ...], option: int) -> State:
         """The place where a position is decided."""
-        done = *decided, option
-        return State(done, 0, self._levels[len(done)] if len(done) < len(self._levels) else 0)
+        return State((*decided, option), 0, (*self._levels, 0)[len(decided) + 1])
 
     def _walk(self) -> G:
         """A new genome; a random one where the walks, which the bound may send the same way, end at known ones."""
@@ -125,7 +122,8 @@ class Walking(Asking[G]):
         """From the root to a whole genome."""
         path = [State((), 0, self._levels[0])]
         while below := self.children(path[-1]):
-            path.append(below[largest([self._bound(each, path[-1]) for each in below], self._draw())])
+            draw = float(torch.rand((), generator=self.generator, dtype=torch.float64))
+            path.append(below[largest([self._bound(each, path[-1]) for each in below], draw)])
         return path
 
     def _bound(self, state: State, above: State) -> float:
@@ -143,13 +141,10 @@ class Walking(Asking[G]):
         """The walk to a genome."""
         path = [State((), 0, self._levels[0])]
         while below := self.children(path[-1]):
-            position = len(path[-1].decided)
-            path.append(next(each for each in below if self._leads(each, position, places[position])))
+            path.append(next(each for each in below if self._leads(each, places)))
         return path
 
-    def _leads(self, state: State, position: int, option: int) -> bool:
-        decided = state.decided
-        return decided[position] == option if len(decided) > position else state.low <= option < state.high
-
-    def _draw(self) -> float:
-        return float(torch.rand((), generator=self.generator, dtype=torch.float64))
+    def _leads(self, state: State, places: Sequence[int]) -> bool:
+        known = len(state.decided)
+        within = known == len(places) or state.low <= places[known] < state.high
+        return within and state.decided == tuple(places[:known])

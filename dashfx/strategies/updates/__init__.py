@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 from torch.optim import Optimizer
 
-from dashfx.strategies.updates.agents import Agents
 from dashfx.strategies.updates.alpha_optimisers import adam, sgd
 from dashfx.strategies.updates.amended import Amended
-from dashfx.strategies.updates.autohas import AutoHas
 from dashfx.strategies.updates.base import Update
 from dashfx.strategies.updates.expgrad import expgrad
 from dashfx.strategies.updates.first_order import FirstOrder
@@ -16,8 +14,10 @@ from dashfx.strategies.updates.normalised import Normalised
 from dashfx.strategies.updates.one_level import OneLevel
 from dashfx.strategies.updates.projected import Projected
 from dashfx.strategies.updates.relaxed import Relaxed
-from dashfx.strategies.updates.sandwich import Sandwich
-from dashfx.strategies.updates.two_path import TwoPath
+from dashfx.strategies.updates.sampled.agents import Agents
+from dashfx.strategies.updates.sampled.autohas import AutoHas
+from dashfx.strategies.updates.sampled.sandwich import Sandwich
+from dashfx.strategies.updates.sampled.two_path import TwoPath
 from dashfx.strategies.updates.unrolled import Unrolled
 
 UPDATES: dict[str, type[Update]] = {

@@ -18,7 +18,8 @@ from dashfx.data import Data, load_data
 from dashfx.ops import sites_of
 from dashfx.strategies.start.probe import _NewTaps, batches_of, gains, left_alone
 from dashfx.task import Task, load_task
-from dashfx.train.fit import Supervised, fit, make_accelerator
+from dashfx.train.fit import Supervised, fit
+from dashfx.train.processes import make_accelerator
 
 CPU = torch.device("cpu")
 

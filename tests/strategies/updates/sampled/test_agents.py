@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from dashfx.strategies.updates.agents import Agents, least_squares
+from dashfx.strategies.updates.sampled.agents import Agents, least_squares
 
 
 class Arms(nn.Module):

@@ -19,7 +19,7 @@ from dashfx.ops import AggConv
 from dashfx.ops.ties import tie
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.updates import Sandwich
-from dashfx.strategies.updates.sandwich import drawn, full, smallest
+from dashfx.strategies.updates.sampled.sandwich import drawn, full, smallest
 
 X = BATCH[0]
 

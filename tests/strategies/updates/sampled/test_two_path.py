@@ -7,7 +7,7 @@ from itertools import permutations
 import torch
 from engines import DATA, engine
 
-from dashfx.strategies.updates.two_path import drawn_pairs, restore
+from dashfx.strategies.updates.sampled.two_path import drawn_pairs, restore
 
 
 def test_pairs_are_drawn_by_their_probabilities() -> None:

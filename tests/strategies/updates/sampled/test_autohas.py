@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from engines import BATCH, DATA, engine, same, state
 
-from dashfx.strategies.updates.autohas import AutoHas, looked_at
+from dashfx.strategies.updates.sampled.autohas import AutoHas, looked_at
 
 
 def test_the_temporary_step_leaves_the_weights_bit_for_bit() -> None:
