@@ -12,16 +12,16 @@ from dashfx.errors import SpaceError
 from dashfx.frontend.shared import conv_for
 from dashfx.ops.families.base import Family, fill
 from dashfx.ops.families.beside import Beside
+from dashfx.ops.families.constant.pool import Pool
+from dashfx.ops.families.constant.skip import Skip
+from dashfx.ops.families.constant.zero import Zero
 from dashfx.ops.families.dense import Dense
 from dashfx.ops.families.grouped import Depthwise, Grouped
 from dashfx.ops.families.masked.binary import Binary
 from dashfx.ops.families.masked.partial import Partial
 from dashfx.ops.families.masked.sparse import Sparse
 from dashfx.ops.families.nested import Nested
-from dashfx.ops.families.pool import Pool
 from dashfx.ops.families.separable import Separable
-from dashfx.ops.families.skip import Skip
-from dashfx.ops.families.zero import Zero
 from dashfx.plugins import find
 from dashfx.site import Site
 from dashfx.space import DENSE, NESTED, Candidate, Shared

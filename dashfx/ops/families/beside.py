@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dashfx.errors import SpaceError
 from dashfx.frontend.shared import SharedConv
 from dashfx.ops.families.base import Family, conv_module
-from dashfx.ops.families.constant import Constant
+from dashfx.ops.families.constant.base import Constant
 from dashfx.ops.families.grouped import Grouped
 from dashfx.site import Site
 from dashfx.space import Candidate

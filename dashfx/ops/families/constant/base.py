@@ -1,4 +1,4 @@
-"""Families without parameters: the base of skip, zero and average pool, whose kernels are constant."""
+"""Families without parameters, the base: their kernels are constant."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dashfx.ops.families.constant import Constant, channels_differ, diagonal
+from dashfx.ops.families.constant.base import Constant, channels_differ, diagonal
 from dashfx.ops.geometry import ConvSpec
 from dashfx.site import Site
 from dashfx.space import Candidate

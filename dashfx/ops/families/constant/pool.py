@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.ops.families.alone import alone
-from dashfx.ops.families.constant import Constant, channels_differ, diagonal
+from dashfx.ops.families.constant.base import Constant, channels_differ, diagonal
 from dashfx.ops.geometry import ConvSpec
 from dashfx.site import Site
 from dashfx.space import Candidate, Padding

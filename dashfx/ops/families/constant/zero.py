@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dashfx.ops.families.base import conv_module
-from dashfx.ops.families.constant import Constant
+from dashfx.ops.families.constant.base import Constant
 from dashfx.ops.geometry import ConvSpec
 from dashfx.site import Site
 from dashfx.space import Candidate

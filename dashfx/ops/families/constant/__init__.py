@@ -1,0 +1,1 @@
+"""Families without parameters, whose kernels are constant: skips, zeros and average pools."""
