@@ -43,6 +43,7 @@ HOMES: dict[str, Home] = {
     "strategy": Home("dashfx.strategies.named", "STRATEGIES"),
     "family": Home("dashfx.ops.families", "FAMILIES", "Family"),
     "relaxation": Home("dashfx.ops.relaxations", "RELAXATIONS", "Relaxation"),
+    "gate": Home("dashfx.ops.gates", "GATES", "Gate"),
     "update": Home("dashfx.strategies.updates", "UPDATES", "Update"),
     "rule": Home("dashfx.strategies.rules", "RULES", "SelectionRule"),
     "monitor": Home("dashfx.strategies.monitors", "MONITORS", "Monitor"),

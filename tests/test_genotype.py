@@ -2,11 +2,12 @@
 
 import copy
 import json
+import math
 
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import PRECISE, Genotype
+from dashfx.genotype import NARROWER, Genotype, Width
 from dashfx.space import Candidate
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
@@ -54,6 +55,19 @@ def test_bits_stand_in_a_version_of_their_own_and_are_no_part_of_equality(tmp_pa
         plain.with_bits({"stem": 4})
 
 
+def test_widths_stand_in_a_version_of_their_own_and_are_part_of_equality():
+    plain = Genotype(CHOICES, "argmax")
+    narrow = Genotype(CHOICES, "argmax", widths={"stem": Width(6, (0, 2, 5))})
+    assert narrow != plain and plain != narrow and narrow != CHOICES and plain == CHOICES
+    assert len({narrow, plain, copy.deepcopy(narrow)}) == 2
+    text = narrow.to_json()
+    assert '"dashfx_genotype": 5,' in text and '"widths": {\n    "stem": {"of": 6, "channels": [0, 2, 5]}\n  }' in text
+    again = Genotype.from_json(text)
+    assert again == narrow and again.to_json() == text and again.listed.endswith("; stem 3 of 6 channels")
+    assert again.widths["stem"].features() == {"log width": math.log(3)}
+    assert narrow.with_bits({"stem": 8}).widths == narrow.widths
+
+
 def test_plain_files_are_byte_for_byte_those_of_version_1():
     sites = '"stem": {"kernel": [3, 5], "dilation": [1, 2]},\n    "layer1.0": {"kernel": [7], "dilation": [1]}'
     expected = f'{{\n  "dashfx_genotype": 1,\n  "rule": "argmax",\n  "sites": {{\n    {sites}\n  }}\n}}\n'
@@ -70,12 +84,16 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=PRECISE + 1), "reads versions 1, 2, 3 and 4"),
+        (broken(dashfx_genotype=NARROWER + 1), "reads versions 1, 2, 3, 4 and 5"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),
         (broken(bits={"stem": 4}), "4 bits at 'stem'"),
-        (broken(bits=[1]), "'sites' or 'bits'"),
+        (broken(bits=[1]), "'sites', 'bits' or 'widths'"),
+        (broken(widths={"stem": {"of": 4, "channels": [4]}}), r"width \(4,\) of 4"),
+        (broken(widths={"stem": {"of": 4, "channels": []}}), "at least one"),
+        (broken(widths={"stem": {"channels": [0]}}), "of"),
+        (broken(widths=[1]), "'widths'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (
             broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}, {"kernel": [5]}], "how": "sum"}}),

@@ -44,8 +44,8 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     save_weights(model, folder / "model.safetensors")
     genotype.save(folder / "genotype.json")
     copy_model(source, folder)
-    reference = build(source, settings.seed)
-    write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype)
+    reference, widths = build(source, settings.seed), bool(genotype.widths)
+    write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype, widths=widths)
 
 
 def new_folder(path: Path) -> Path:

@@ -14,7 +14,7 @@ from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.finalists import FinalistsConfig
-from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
+from dashfx.config.search import AUTO, WIDTHS, BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
 
@@ -184,6 +184,8 @@ class RunConfig(Strict):
         if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
         named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
+        if search.get("widths") and not named:
+            return {**options, "search": {**search, "strategy": WIDTHS}}
         if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}
         average = {"count": AUTO, **ensemble} if isinstance(ensemble, Mapping) else ensemble

@@ -140,7 +140,7 @@ def trace(model: nn.Module, example_input: Any) -> Program:
         _require_equal(own, model, example)
         recording = record(model, example)
         sites, skips = classify(model, recording)
-        graph_module, opaque = _graph(model, example, recording.output)
+        graph_module, opaque = graph_of(model, example, recording.output)
         if "" in opaque:
             _require_stable(model, example, recording.output)
     graph_module.meta.update(model=model, example=example, sites=sites, skips=skips, opaque=opaque)
@@ -300,12 +300,22 @@ def _is_conv(module: nn.Module) -> bool:
     return spatial or is_searchable(module) or adapter_of(module) is not None
 
 
-def _graph(model: nn.Module, example: tuple[Any, ...], expected: Any) -> tuple[fx.GraphModule, dict[str, str]]:
-    """Trace with retries; a graph whose answer differs from the model's own is not used."""
+def graph_of(
+    model: nn.Module, example: tuple[Any, ...], expected: Any, kind: type[SiteTracer] = SiteTracer
+) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Trace with retries; a graph whose answer differs from the model's own is not used.
+
+    Args:
+        expected: what the model answers to the example, in the mode that it is in.
+        kind: the tracer, which says how deep to go.
+
+    Returns:
+        The graph with every tensor's shape in `node.meta["shape"]`, and what could not be traced with the reason.
+    """
     opaque: dict[str, str] = {}
     while "" not in opaque:
         # A forward that stores something on `self` would store proxies: trace a throw-away copy.
-        tracer = SiteTracer(opaque, example)
+        tracer = kind(opaque, example)
         try:
             graph = tracer.trace(copy_model(model))
             graph_module = fx.GraphModule(model, graph, type(model).__name__)

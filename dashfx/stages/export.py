@@ -187,7 +187,8 @@ def exported(
         write_text(folder.genotype, genotype.to_json())
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
-        write_loader(folder.loader, model, inputs.fresh_model(), source.spec, source.args, names=names)
+        reference, narrower = inputs.fresh_model(), bool(genotype.widths)
+        write_loader(folder.loader, model, reference, source.spec, source.args, names=names, widths=narrower)
         if not is_users(folder.predict):
             write_text(folder.predict, PROGRAM.read_text(encoding="utf-8"))
         report, valid = write_onnx(inputs, model, metadata(inputs.data, inputs.task, genotype), folder.onnx, valid)
