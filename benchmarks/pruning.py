@@ -228,9 +228,9 @@ def weight_sizes(model: nn.Module, channels: Channels) -> Tensor:
     return total / count.clamp_min(1)
 
 
-def torch_pruning(kind: str) -> Callable[..., tuple[float | None, nn.Module]]:
+def torch_pruning(kind: str, everywhere: bool = False) -> Callable[..., tuple[float | None, nn.Module]]:
     def found(model: nn.Module, parts: Parts, seed: int, options: argparse.Namespace) -> tuple[float | None, nn.Module]:
-        """Torch-Pruning's global pruning in steps, until so few multiply-adds are left."""
+        """Torch-Pruning in steps, over all layers or the same share of each, until so few multiply-adds are left."""
         import torch_pruning as tp
 
         example, whole = parts[0][0][:2], macs(model, parts[0][0][:2])
@@ -243,7 +243,7 @@ def torch_pruning(kind: str) -> Callable[..., tuple[float | None, nn.Module]]:
             model,
             example,
             importance[kind](),
-            global_pruning=True,
+            global_pruning=not everywhere,
             pruning_ratio=0.9,
             max_pruning_ratio=0.9,
             iterative_steps=100,
@@ -265,6 +265,7 @@ def torch_pruning(kind: str) -> Callable[..., tuple[float | None, nn.Module]]:
 METHODS: dict[str, Callable[..., tuple[float | None, nn.Module]]] = {
     "dashfx": ours("taylor"),
     "torch-pruning": torch_pruning("magnitude"),
+    "torch-pruning-uniform": torch_pruning("magnitude", everywhere=True),
     "torch-pruning-taylor": torch_pruning("taylor"),
     "magnitude": magnitude,
     "dashfx-trainable": ours("trainable"),
