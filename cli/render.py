@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dashfx.cli import BEGAN
 from dashfx.cli.tables import shared as tables
 from dashfx.train.pace import Pace
 from dashfx.train.progress import Epoch, Observer
@@ -98,6 +99,7 @@ class Progress(Observer):
     """A line per stage; within a training stage a live display on a terminal, and a line per epoch elsewhere."""
 
     def __init__(self) -> None:
+        self.began = BEGAN
         self._stage, self._outcome = "loading", ""
         self._pace = Pace()
         self._epoch: Epoch | None = None

@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from dashfx.config.json import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
+from dashfx.option import KINDS, Option, read, written
 from dashfx.space import DENSE, Candidate
+from dashfx.width import Width
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
 FAMILIES = 3  # of those with a choice of another family than dense
 PRECISE = 4  # of those that say which convs are in int8
-NARROWER = 5  # of those that say how many channels layers keep
-KNOWN = (VERSION, SHARED, FAMILIES, PRECISE, NARROWER)
+WIDER = 5  # of those with choices of other kinds than convs
+KNOWN = (VERSION, SHARED, FAMILIES, PRECISE, WIDER)
 INT8 = 8  # bits of a conv's weights and inputs
-
-
-@dataclass(frozen=True)
-class Width:
-    """How many channels a layer keeps, the option of kind `width`.
-
-    Args:
-        of: how many it has.
-        channels: the places of those that stay, in order.
-
-    Raises:
-        GenotypeError: places that are not there, or none.
-    """
-
-    of: int
-    channels: tuple[int, ...]
-    kind: ClassVar[str] = "width"
-
-    def __post_init__(self) -> None:
-        numbers = all(isinstance(each, int) and not isinstance(each, bool) for each in (self.of, *self.channels))
-        ordered = numbers and list(self.channels) == sorted(set(self.channels))
-        if not ordered or not self.channels or not 0 <= self.channels[0] <= self.channels[-1] < self.of:
-            raise GenotypeError(
-                f"width {self.channels!r} of {self.of!r}: name places from 0 on, in order, at least one"
-            )
-
-    def __str__(self) -> str:
-        return f"{len(self.channels)} of {self.of} channels"
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"of": self.of, "channels": list(self.channels)}
-
-    @staticmethod
-    def from_dict(facts: Mapping[str, Any]) -> Width:
-        return Width(facts["of"], tuple(facts["channels"]))
-
-    def features(self) -> Mapping[str, float]:
-        """In order of size."""
-        return {"log width": math.log(len(self.channels))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +35,25 @@ class Genotype(Mapping[str, Candidate]):
         rule: how it was chosen, such as "argmax"; a note, not part of equality.
         bits: conv -> 8 for one that the int8 file computes in int8; all others stay in float32. The float model is the
             same whatever it says, so it is no part of equality either.
-        widths: layer -> how many of its channels stay, with what else has these channels; a part of equality.
+        others: decision -> option, for what is chosen beside the convs' kernels, such as widths; see `dashfx.option`.
 
     Raises:
-        GenotypeError: another number of bits than 8.
+        GenotypeError: another number of bits than 8, or another option that is a conv's or that no file can hold.
     """
 
     choices: Mapping[str, Candidate] = field(default_factory=dict)
     rule: str = ""
     bits: Mapping[str, int] = field(default_factory=dict)
-    widths: Mapping[str, Width] = field(default_factory=dict)
+    others: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
-        object.__setattr__(self, "bits", MappingProxyType(dict(self.bits)))
-        object.__setattr__(self, "widths", MappingProxyType(dict(self.widths)))
+        for name in ("choices", "bits", "others"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for name, option in self.others.items():
+            if option.kind == Candidate.kind:
+                raise GenotypeError(f"{option} at {name!r} among other options: what a conv becomes stands in 'sites'")
+            if option.kind not in KINDS:
+                raise GenotypeError(f"{option} at {name!r}: put its kind {option.kind!r} into dashfx.option.KINDS")
         for name, bits in self.bits.items():
             if bits != INT8:
                 raise GenotypeError(f"{bits!r} bits at {name!r}: a conv is in {INT8} bits, or is left out for float32")
@@ -101,20 +67,17 @@ class Genotype(Mapping[str, Candidate]):
     def __len__(self) -> int:
         return len(self.choices)
 
-    def __hash__(self) -> int:
-        return hash((frozenset(self.choices.items()), *sorted(self.widths)))
-
     def __eq__(self, other: object) -> bool:
-        widths = other.widths if isinstance(other, Genotype) else {}
-        return isinstance(other, Mapping) and dict(self.items()) == dict(other.items()) and self.widths == widths
+        """The same choices; a plain mapping of candidates is equal where there are no others."""
+        same = super().__eq__(other)
+        return same if same is NotImplemented else same and self.others == getattr(other, "others", {})
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.choices.items()), frozenset(self.others.items())))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Genotype, (
-            dict(self.choices),
-            self.rule,
-            dict(self.bits),
-            dict(self.widths),
-        )  # a mapping proxy cannot be copied
+        parts = dict(self.choices), self.rule, dict(self.bits), dict(self.others)
+        return Genotype, parts  # a mapping proxy cannot be copied
 
     def _repr_html_(self) -> str:
         """The choices with their taps to scale, for a notebook."""
@@ -129,13 +92,24 @@ class Genotype(Mapping[str, Candidate]):
         """All choices in one line, with what is in int8."""
         bits = {name: f" int{bits}" for name, bits in self.bits.items()}
         kernels = [f"{name} {choice}{bits.get(name, '')}" for name, choice in self.items()]
-        return "; ".join([*kernels, *(f"{name} {width}" for name, width in self.widths.items())])
+        return "; ".join([*kernels, *(f"{name} {option}" for name, option in self.others.items())])
+
+    @property
+    def widths(self) -> dict[str, Width]:
+        """Layer -> how many of its channels stay, among the other options."""
+        found = {name: option for name, option in self.others.items() if isinstance(option, Width)}
+        return {name.removesuffix(f":{Width.kind}"): width for name, width in found.items()}
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether there are other options than widths, which make other layers."""
+        return len(self.others) > len(self.widths)
 
     @property
     def version(self) -> int:
         """The least version of a file that can hold it."""
-        if self.widths:
-            return NARROWER
+        if self.others:
+            return WIDER
         if self.bits:
             return PRECISE
         if any(choice.family != DENSE for choice in self.choices.values()):
@@ -143,15 +117,12 @@ class Genotype(Mapping[str, Candidate]):
         return SHARED if any(len(choice.parts) > 1 for choice in self.choices.values()) else VERSION
 
     def to_json(self) -> str:
-        sites = {name: choice.to_dict() for name, choice in self.choices.items()}
-        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sites.items())
-        body = f"{{\n{lines}\n  }}" if sites else "{}"
+        sites = _lines({name: choice.to_dict() for name, choice in self.choices.items()})
+        others = _lines({name: written(option) for name, option in self.others.items()})
+        rest = f',\n  "others": {others}' if self.others else ""
         bits = f',\n  "bits": {json.dumps(dict(self.bits))}' if self.bits else ""
-        widths = {name: width.to_dict() for name, width in self.widths.items()}
-        rows = ",\n".join(f"    {json.dumps(name)}: {json.dumps(facts)}" for name, facts in widths.items())
-        bits += f',\n  "widths": {{\n{rows}\n  }}' if rows else ""
         head = f'"dashfx_genotype": {self.version},\n  "rule": {json.dumps(self.rule)}'
-        return f'{{\n  {head},\n  "sites": {body}{bits}\n}}\n'
+        return f'{{\n  {head},\n  "sites": {sites}{bits}{rest}\n}}\n'
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
@@ -174,10 +145,10 @@ class Genotype(Mapping[str, Candidate]):
             )
         try:
             choices = {name: Candidate.from_dict(choice) for name, choice in facts["sites"].items()}
-            widths = {name: Width.from_dict(width) for name, width in facts.get("widths", {}).items()}
-            return cls(choices, str(facts.get("rule", "")), dict(facts.get("bits", {})), widths)
+            others = {name: read(option) for name, option in facts.get("others", {}).items()}
+            return cls(choices, str(facts.get("rule", "")), dict(facts.get("bits", {})), others)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, DashfxError) as error:
-            raise GenotypeError(f"broken genotype: {first_line(error)} in 'sites', 'bits' or 'widths'") from None
+            raise GenotypeError(f"broken genotype: {first_line(error)} (in 'sites', 'bits' or 'others')") from None
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:
@@ -195,3 +166,9 @@ class Genotype(Mapping[str, Candidate]):
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(self.to_json(), encoding="utf-8")
+
+
+def _lines(facts: Mapping[str, Any]) -> str:
+    """A JSON object with one entry a line."""
+    lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in facts.items())
+    return f"{{\n{lines}\n  }}" if facts else "{}"

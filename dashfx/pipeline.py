@@ -50,7 +50,7 @@ from dashfx.stages.finalists import (
 )
 from dashfx.stages.finalists.refit import refitted
 from dashfx.stages.finalists.widths import check_wider
-from dashfx.stages.retrain import epochs_of, specialised
+from dashfx.stages.retrain import check_paths, epochs_of, specialised
 from dashfx.stages.rewrite import probed, retrained_sites, rewritten
 from dashfx.stages.search import check_strategy, proposed, searched
 from dashfx.stages.tune import check_space, tuned
@@ -189,6 +189,7 @@ def check_options(run: Run, program: Program, supernet: nn.Module) -> None:
     check_folds(run.inputs.data, run.config.finalists.folds, run.config.seed)
     check_ensemble(run)
     check_complete(run.inputs)
+    check_paths(run)
 
 
 def kept(run: Run, genotype: Genotype) -> Genotype:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import product as cartesian
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dashfx.errors import SpaceError, did_you_mean
 
@@ -15,7 +15,7 @@ Size = int | Sequence[int]
 Padding = tuple[tuple[int, int], ...]  # (left, right) per spatial axis; negative means crop
 
 
-DENSE, NESTED = "dense", "nested"
+DENSE, NESTED, BESIDE = "dense", "nested", "beside"
 # Of the families that do not read both a kernel size and a dilation, which they read: the other stays 1. What a family
 # computes is the matter of `dashfx.ops.families`.
 READ: Mapping[str, tuple[str, ...]] = {"skip": (), "zero": (), "pool": ("kernel",)}
@@ -42,6 +42,7 @@ class Candidate:
         SpaceError: a size below 1, kernel and dilation with different numbers of axes, or no text for a family.
     """
 
+    kind: ClassVar[str] = "conv"  # of option, see `dashfx.option`
     kernel: tuple[int, ...]
     dilation: tuple[int, ...] = (1,)
     family: str = field(default=DENSE, repr=False)  # tables of earlier runs are kept by what a dense one's repr is
@@ -77,6 +78,17 @@ class Candidate:
     def taps(self) -> int:
         return math.prod(self.kernel)
 
+    def is_within(self, other: Candidate) -> bool:
+        """Whether the other can compute all that it can: learned kernels of one family, and all of its taps.
+
+        Both are aligned as in `candidate_padding`, causal or not.
+        """
+        alike = len(self.parts) == len(other.parts) == 1 and self.ndim == other.ndim and self.family == other.family
+        if self == other or not alike or self.family in READ:
+            return self == other
+        axes = zip(self.kernel, self.dilation, self.extent, other.dilation, other.extent, strict=True)
+        return all(_taps_within(*axis) for axis in axes)
+
     def for_ndim(self, ndim: int) -> Candidate:
         """The same choice with `ndim` axes; a single axis is repeated.
 
@@ -102,6 +114,11 @@ class Candidate:
         """
         return ((self, out_channels),)
 
+    def features(self) -> dict[str, float]:
+        """The logarithms of its taps, its dilation and its span; the two latter are means over the axes."""
+        dilation, span = (sum(map(math.log, sizes)) / self.ndim for sizes in (self.dilation, self.span))
+        return {"taps": math.log(max(1, self.taps)), "dilation": dilation, "span": span}
+
     def to_dict(self) -> dict[str, Any]:
         family = {} if self.family == DENSE else {"family": self.family}
         return {"kernel": list(self.kernel), "dilation": list(self.dilation), **family}
@@ -117,6 +134,13 @@ class Candidate:
             return f"k{axis_text(self.kernel)} d{axis_text(self.dilation)}"
         sizes = {"kernel": f"k{axis_text(self.kernel)}", "dilation": f"d{axis_text(self.dilation)}"}
         return " ".join([self.family, *(sizes[name] for name in READ.get(self.family, sizes))])
+
+
+def _taps_within(kernel: int, dilation: int, extent: int, step: int, wide: int) -> bool:
+    """Whether all taps of one axis are among those of a larger extent that are `step` apart."""
+    before = wide - extent
+    starts = before // 2, before  # the first tap behind the other's first one: centred, and causal
+    return before >= 0 and all((start + dilation * tap) % step == 0 for start in starts for tap in range(kernel))
 
 
 @dataclass(frozen=True)
@@ -207,6 +231,11 @@ def candidate_padding(padding: Padding, original: Candidate, candidate: Candidat
     return tuple((left + D // 2, right + D - D // 2) for (left, right), D in zip(padding, growth, strict=True))
 
 
+def literal(name: str) -> str:
+    """A glob that matches `name` only."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
 def check_mixable(choice: Candidate) -> None:
     """Whether a mixture can hold the choice.
 
@@ -243,10 +272,14 @@ class SearchSpace:
                 raise SpaceError(f"{name}: no candidates; give at least one kernel size and one dilation")
             for choice in choices:
                 check_mixable(choice)
-            if {DENSE, NESTED} <= {choice.family for choice in choices}:
+            families = {choice.family for choice in choices}
+            if {DENSE, NESTED} <= families:
                 raise SpaceError(
                     f"{name}: nested convs are dense ones that share a kernel; give one of the two families"
                 )
+            if BESIDE in families and len(families) > 1:
+                others = ", ".join(sorted(families - {BESIDE}))
+                raise SpaceError(f"{name}: branches beside a conv's own kernel mix with their like only, not {others}")
 
     @classmethod
     def product(

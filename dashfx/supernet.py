@@ -24,7 +24,7 @@ from dashfx.passes.discretise import Weights
 from dashfx.passes.narrow import narrowed
 from dashfx.passes.substitute import Init
 from dashfx.plugins import find
-from dashfx.space import SearchSpace
+from dashfx.space import SearchSpace, literal
 from dashfx.strategies.rules import SelectionRule
 from dashfx.train.schedule import fade
 
@@ -223,7 +223,7 @@ def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: I
     Raises:
         GenotypeError: a site that the model does not have, or several kernels in a conv that cannot hold them.
     """
-    choices = tuple((_literal(name), choice.parts) for name, choice in genotype.items())
+    choices = tuple((literal(name), choice.parts) for name, choice in genotype.items())
     if not choices:
         raise SpaceError("an empty genotype changes nothing: search the model first")
     program = trace(model, example_input)
@@ -231,11 +231,6 @@ def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: I
     PassManager(rewriting_passes(space, init, globs, equal=True))(program.graph_module)
     # What has grown holds the model's own kernel, residual included, of which each choice inherits its taps.
     return _lowered(as_supernet(program), genotype, "inherit" if init == "grow" else "own")
-
-
-def _literal(name: str) -> str:
-    """A glob that matches `name` only."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def as_supernet(program: Program) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from torch import fx
@@ -27,12 +27,17 @@ class Edit:
 
 @dataclass(frozen=True)
 class PassResult:
-    """The graph after a pass, what was edited, and what was left alone with the reason."""
+    """The graph after a pass, what was edited, and what was left alone with the reason.
+
+    Attributes:
+        applied: the passes that were run, one, or of a combination all of them in order.
+    """
 
     graph_module: fx.GraphModule
     edits: tuple[Edit, ...] = ()
     skips: tuple[Skip, ...] = ()
     name: str = ""
+    applied: tuple[AbstractPass, ...] = ()
 
     @property
     def modified(self) -> bool:
@@ -45,13 +50,14 @@ class PassResult:
 
 
 class AbstractPass(ABC):
-    """One rewrite. Call it with a traced graph; the module tree in `graph_module.meta["model"]` is rewritten in place.
+    """One rewrite. Call it with a program or its graph; the module tree in `graph_module.meta["model"]` is rewritten.
 
     A pass is idempotent: a second run edits nothing. `preserves` says what holds for every input: "values" (same
     output) or "shapes" (same output shape, other values).
     """
 
     preserves: ClassVar[Literal["values", "shapes"]]
+    combines: ClassVar[bool] = False  # it runs other passes, which its record names
 
     @property
     def name(self) -> str:
@@ -67,13 +73,14 @@ class AbstractPass(ABC):
     def ensures(self, program: Program) -> None:
         """Raise PassError where the output is not what this pass promises."""
 
-    def __call__(self, graph_module: fx.GraphModule) -> PassResult:
-        program = Program(graph_module)
+    def __call__(self, given: fx.GraphModule | Program) -> PassResult:
+        program = given if isinstance(given, Program) else Program(given)
         self.requires(program)
         result = self.call(program)
+        program.graph_module = result.graph_module  # of a program that was given, where the pass has made another graph
         self.ensures(Program(result.graph_module))
         log.info("%s", result)
-        return result
+        return result if self.combines else replace(result, applied=(self,))
 
     def fail(self, message: str) -> PassError:
         return PassError(f"pass {self.name}: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ from dashfx.frontend.adapters import adapter_of, as_plain, refusal
 from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv
 from dashfx.ops.families import misfit as family_misfit
+from dashfx.ops.families.typed import mismatch
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site
-from dashfx.space import Candidate
+from dashfx.space import BESIDE, DENSE, Candidate
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,14 @@ class Prune(AbstractPass):
 
     1. Only taps that can meet the input count. Two candidates of a family with the same such taps compute the same
        functions: the one with the fewest taps stays, the original before others; with `equal=True` both do, as parts of
-       one choice.
+       one choice. A branch beside the own kernel whose such taps that kernel has coincides with it.
     2. A candidate without such a tap is dropped.
     3. A candidate is dropped whose padding the padding mode cannot give: reflect needs pad < size, circular pad <=
        size.
     4. A candidate is dropped that a forward of the user's own, or an adapter, cannot take, or whose family cannot stand
        at the site.
-    5. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
+    5. A candidate is dropped whose module, told by fake tensors, gives another shape than the conv.
+    6. Weights, coefficients and growth of the candidates that stay are kept. Dropping preserves shapes; after
        `init="grow"` it preserves values too, since there every mixture computes the same.
 
     Raises SpaceError where nothing would be left.
@@ -84,7 +87,9 @@ def survivors(
     for candidate in sorted(candidates, key=lambda c: (c != site.original, c.taps, c.span)):
         misfit, taps = family_misfit(site, candidate) or _misfit(site, candidate), reachable(site, candidate)
         misfit = misfit or (site.hosting.misfit(site.original, candidate) if site.hosting else None)
-        key = candidate.family, taps
+        misfit = misfit or mismatch(site, candidate)
+        own = candidate.family == BESIDE and site.original in candidates and _within(taps, site)
+        key = (DENSE, reachable(site, site.original)) if own else (candidate.family, taps)
         if misfit:
             why[candidate] = misfit
         elif any(not axis for axis in taps):
@@ -98,6 +103,11 @@ def survivors(
     return list(kept.values()), {c: why[c] for c in candidates if c in why}
 
 
+def _within(taps: tuple[frozenset[int], ...], site: Site) -> bool:
+    """Whether the own kernel has all these taps."""
+    return all(axis <= own for axis, own in zip(taps, reachable(site, site.original), strict=True))
+
+
 def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:
     """Offsets, per axis, of the taps that meet the input for some output position and some input size seen.
 
@@ -106,18 +116,22 @@ def reachable(site: Site, candidate: Candidate) -> tuple[frozenset[int], ...]:
     axes = []
     for axis, (left, _) in enumerate(site.padding_of(candidate)):
         k, d, stride = candidate.kernel[axis], candidate.dilation[axis], site.stride[axis]
-        offsets = {t * d - left for t in range(k)}
         if site.padding_mode == "zeros":
-            offsets = {o for o in offsets for size in site.input_sizes if _meets(site, axis, o, size, stride)}
-        axes.append(frozenset(offsets))
+            met = [_meeting(site, axis, size, range(-left, k * d - left, d), stride) for size in site.input_sizes]
+            axes.append(frozenset().union(*met))
+        else:
+            axes.append(frozenset(range(-left, k * d - left, d)))
     return tuple(axes)
 
 
-def _meets(site: Site, axis: int, offset: int, size: tuple[int, ...], stride: int) -> bool:
-    # Is there an output m in [0, M) with 0 <= stride m + offset < N?
-    first = max(0, -(offset // stride))
-    last = min(site.output_size(size)[axis] - 1, (size[axis] - 1 - offset) // stride)
-    return first <= last
+def _meeting(site: Site, axis: int, size: tuple[int, ...], offsets: range, stride: int) -> Iterator[int]:
+    """Those offsets for which there is an output m in [0, M) with 0 <= stride m + offset < N."""
+    n, m = size[axis], site.output_size(size)[axis]
+    # A kernel may have far more taps than the input has values: only those between its ends are looked at.
+    start, step = offsets.start, offsets.step
+    first, last = max(0, -((start + stride * (m - 1)) // step)), (n - 1 - start) // step
+    near = offsets[first : max(first, last + 1)]
+    return (o for o in near if max(0, -(o // stride)) <= min(m - 1, (n - 1 - o) // stride))
 
 
 def _misfit(site: Site, candidate: Candidate) -> str | None:

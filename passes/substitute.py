@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import ClassVar, Literal
 
 import psutil
 import torch
@@ -18,19 +19,20 @@ from dashfx.frontend.adapters import adapter_of, as_plain
 from dashfx.frontend.convs import unfold_weight_norm
 from dashfx.frontend.copies.members import carry, members_of
 from dashfx.frontend.tracing import Program, random_state_kept
-from dashfx.ops import AdaptedConv, AggConv, HostedConv
-from dashfx.ops.families import misfit
+from dashfx.ops import AdaptedConv, AggConv, BesideConv, HostedConv
+from dashfx.ops.families import family_named, misfit
 from dashfx.ops.hosted import settings_of
+from dashfx.option import Decision
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
-from dashfx.space import DENSE, NESTED, Candidate, SearchSpace
+from dashfx.space import BESIDE, DENSE, NESTED, Candidate, SearchSpace
 
 Init = Literal["grow", "fresh"]
 
 
 @dataclass(frozen=True)
 class Substitute(AbstractPass):
-    """Put an AggConv in the place of every site's conv.
+    """Put an AggConv in the place of every site's conv, a BesideConv where candidates are branches beside it.
 
     1. The AggConv has the site's channels, stride, groups, bias, padding and padding mode, and the candidates that the
        space gives the site; groups are never changed.
@@ -46,6 +48,7 @@ class Substitute(AbstractPass):
     their keys. Left alone silently: what is an AggConv already.
     """
 
+    kind: ClassVar[str] = Candidate.kind
     space: SearchSpace
     init: Init = "grow"
     include: Sequence[str] = ("*",)
@@ -57,6 +60,20 @@ class Substitute(AbstractPass):
     @property
     def preserves(self) -> Literal["values", "shapes"]:  # type: ignore[override]
         return "values" if self.init == "grow" else "shapes"
+
+    def decisions(self, program: Program) -> tuple[list[Decision[Candidate]], list[Skip]]:
+        """What each conv may become, as a `Finder` says it; one whose members clash with AggConv's only `call` sees.
+
+        Raises:
+            SpaceError: a site where no candidate can stand.
+        """
+        why = {name: self._excluded(name) for name in program.sites}
+        found = [
+            Decision(name, self._offered(site, program.model.get_submodule(name))[0], site.original)
+            for name, site in program.sites.items()
+            if why[name] is None
+        ]
+        return found, [*program.skips, *(Skip(name, reason) for name, reason in why.items() if reason is not None)]
 
     def requires(self, program: Program) -> None:
         for name, site in program.sites.items():
@@ -109,13 +126,15 @@ class Substitute(AbstractPass):
     def _built(self, site: Site, conv: nn.Module) -> tuple[AggConv, Tensor, Tensor | None]:
         """The searchable conv, and the weight and bias that it can grow from."""
         (candidates, _), adapter = self._offered(site, conv), adapter_of(conv)
-        _check_room(site, candidates)
+        check_room(site, candidates)
         if site.hosting:
             hosted = HostedConv(site, conv, [_as_dense(candidate) for candidate in candidates], self.algorithm)
             return hosted, conv.get_parameter(site.hosting.weight), None
         plain = as_plain(conv, adapter) if adapter else conv
         assert isinstance(plain, _ConvNd)
-        aggconv = self._plain(AdaptedConv if adapter else AggConv, site, plain, candidates)
+        beside = any(candidate.family == BESIDE for candidate in candidates)
+        kind = AdaptedConv if adapter else BesideConv if beside else AggConv
+        aggconv = self._plain(kind, site, plain, candidates)
         if isinstance(aggconv, AdaptedConv):
             aggconv.author = (conv,)
         return aggconv, plain.weight, plain.bias
@@ -127,7 +146,7 @@ class Substitute(AbstractPass):
             SpaceError: none can.
         """
         choices = self.space.for_site(site.name, site.original)
-        found = {choice: misfit(site, choice) or _clinging(site, conv, choice) for choice in choices}
+        found = {choice: misfit(site, choice) or clinging(site, conv, choice) for choice in choices}
         why = {choice: reason for choice, reason in found.items() if reason}
         if len(why) == len(choices):
             choice, reason = next(iter(why.items()))
@@ -152,27 +171,32 @@ def _as_dense(candidate: Candidate) -> Candidate:
     return Candidate(candidate.kernel, candidate.dilation)
 
 
-def _clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
+def clinging(site: Site, conv: nn.Module, candidate: Candidate) -> str | None:
     """Why what hangs on a conv keeps it from becoming another operation, or None."""
     if candidate.family in (DENSE, NESTED) or site.adapted or not isinstance(conv, _ConvNd):
         return None
     return f"the conv has members of its own, which only {DENSE} convs keep" if members_of(conv) else None
 
 
-def _check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:
+def check_room(site: Site, candidates: tuple[Candidate, ...]) -> None:
     """Whether the weights of all candidates could be held at all, asked before they are allocated.
 
     Raises:
         SpaceError: they could not.
     """
-    pairs = site.out_channels * site.in_channels // site.groups
-    size = 4 * pairs * sum(candidate.taps for candidate in candidates)
+    size = 4 * sum(_numbers(site, candidate) for candidate in candidates)
     room = psutil.virtual_memory().total
     if size > room:
         raise SpaceError(
             f"Site {site.name!r}: the weights of its {len(candidates)} candidates would take {gigabytes(size)}, this "
             f"machine has {gigabytes(room)}; give smaller kernels or exclude the site"
         )
+
+
+def _numbers(site: Site, candidate: Candidate) -> int:
+    if candidate.family == BESIDE:
+        return sum(math.prod(shape) for shape in family_named(BESIDE).shapes(site, candidate))
+    return site.out_channels * site.in_channels // site.groups * candidate.taps
 
 
 def _with_members(conv: nn.Module, aggconv: AggConv) -> AggConv | str:

@@ -17,7 +17,7 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     """Every tensor and number of a checkpoint by its place, but for times."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
     if pairs is None:
-        return {} if name.endswith(("seconds", "steps_per_second")) else {name: value}
+        return {} if name.endswith(("seconds", "steps_per_second")) or "/spent/" in name else {name: value}
     return {key: each for inner, part in pairs for key, each in flat(part, f"{name}/{inner}").items()}
 
 

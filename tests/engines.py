@@ -27,11 +27,11 @@ BATCH = DATA.train.__getitems__(range(16))
 X = torch.zeros(2, 2, SIZE)
 
 
-def engine(init: str = "fresh", budgets: Sequence[str] = (), **options: Any) -> Engine:
+def engine(init: str = "fresh", budgets: Sequence[str] = (), family: str = "dense", **options: Any) -> Engine:
     """The engine of a ToyNet with 4 candidates a site, as the first epoch begins."""
     config = SearchConfig.parse({"epochs": 10, "batch_size": 16, **options})
     torch.manual_seed(0)
-    supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2]), init)
+    supernet = dashfx.rewrite(ToyNet(dropout=0.0), X, SearchSpace.product([3, 5], [1, 2], families=[family]), init)
     parts = training_of(RunConfig(search=config))
     program = dashfx.trace(ToyNet(dropout=0.0), X)
     limits = limits_of(read_budgets(budgets), program, {name: s.candidates for name, s in sites_of(supernet).items()})

@@ -3,12 +3,17 @@
 import copy
 import json
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
 from dashfx.errors import GenotypeError
-from dashfx.genotype import NARROWER, Genotype, Width
+from dashfx.genotype import WIDER, Genotype
+from dashfx.option import KINDS
 from dashfx.space import Candidate
+from dashfx.width import Width as Kept
+from dashfx.width import placed
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
 
@@ -55,15 +60,16 @@ def test_bits_stand_in_a_version_of_their_own_and_are_no_part_of_equality(tmp_pa
         plain.with_bits({"stem": 4})
 
 
-def test_widths_stand_in_a_version_of_their_own_and_are_part_of_equality():
+def test_widths_are_options_beside_the_kernels():
     plain = Genotype(CHOICES, "argmax")
-    narrow = Genotype(CHOICES, "argmax", widths={"stem": Width(6, (0, 2, 5))})
-    assert narrow != plain and plain != narrow and narrow != CHOICES and plain == CHOICES
+    narrow = Genotype(CHOICES, "argmax", others=placed({"stem": Kept(6, (0, 2, 5))}))
+    assert narrow != plain and plain != narrow and narrow != CHOICES and plain == CHOICES and not narrow.is_grown
     assert len({narrow, plain, copy.deepcopy(narrow)}) == 2
     text = narrow.to_json()
-    assert '"dashfx_genotype": 5,' in text and '"widths": {\n    "stem": {"of": 6, "channels": [0, 2, 5]}\n  }' in text
+    assert '"stem:width": {"kind": "width", "of": 6, "channels": [0, 2, 5]}' in text
     again = Genotype.from_json(text)
-    assert again == narrow and again.to_json() == text and again.listed.endswith("; stem 3 of 6 channels")
+    assert again == narrow and again.to_json() == text and again.listed.endswith("; stem:width 3 of 6 channels")
+    assert again.widths == {"stem": Kept(6, (0, 2, 5))} and plain.widths == {}
     assert again.widths["stem"].features() == {"log width": math.log(3)}
     assert narrow.with_bits({"stem": 8}).widths == narrow.widths
 
@@ -72,6 +78,34 @@ def test_plain_files_are_byte_for_byte_those_of_version_1():
     sites = '"stem": {"kernel": [3, 5], "dilation": [1, 2]},\n    "layer1.0": {"kernel": [7], "dilation": [1]}'
     expected = f'{{\n  "dashfx_genotype": 1,\n  "rule": "argmax",\n  "sites": {{\n    {sites}\n  }}\n}}\n'
     assert Genotype(CHOICES, "argmax").to_json() == expected
+
+
+@dataclass(frozen=True)
+class Width:
+    kind: ClassVar[str] = "test-width"
+    channels: int = 1
+
+    def to_dict(self):
+        return {"channels": self.channels}
+
+    def features(self):
+        return {"width": math.log(self.channels)}
+
+
+def test_options_of_other_kinds_stand_beside_the_kernels_and_count_for_equality(monkeypatch):
+    with pytest.raises(GenotypeError, match=r"put its kind 'test-width' into dashfx\.option\.KINDS"):
+        Genotype(CHOICES, others={"stem:width": Width(4)})
+    monkeypatch.setitem(KINDS, Width.kind, lambda facts: Width(**facts))
+    narrow = Genotype(CHOICES, "argmax", {"stem": 8}, {"stem:width": Width(4)})
+    text = narrow.to_json()
+    assert '"dashfx_genotype": 5,' in text and '"stem:width": {"kind": "test-width", "channels": 4}' in text
+    again = Genotype.from_json(text)
+    assert again == narrow and again.to_json() == text and again.bits == {"stem": 8} and dict(again) == CHOICES
+    assert hash(again) == hash(copy.deepcopy(again)) and "stem:width Width(channels=4)" in again.listed
+    assert narrow != Genotype(CHOICES) and Genotype(CHOICES) != narrow and narrow != CHOICES
+    assert narrow != Genotype(CHOICES, others={"stem:width": Width(3)}) and Genotype(CHOICES) == CHOICES
+    with pytest.raises(TypeError):
+        narrow.others["stem:width"] = Width(2)
 
 
 def broken(**changes):
@@ -84,16 +118,22 @@ def broken(**changes):
         ("{", "not a genotype"),
         ("[]", "dashfx_genotype"),
         ('{"stem": 3}', "dashfx_genotype"),
-        (broken(dashfx_genotype=NARROWER + 1), "reads versions 1, 2, 3, 4 and 5"),
+        (broken(dashfx_genotype=WIDER + 1), "reads versions 1, 2, 3, 4 and 5"),
         (broken(sites={"stem": {"kernel": [3]}}), "dilation"),
         (broken(sites={"stem": {"kernel": [0], "dilation": [1]}}), "kernel"),
         (broken(sites=3), "sites"),
         (broken(bits={"stem": 4}), "4 bits at 'stem'"),
-        (broken(bits=[1]), "'sites', 'bits' or 'widths'"),
-        (broken(widths={"stem": {"of": 4, "channels": [4]}}), r"width \(4,\) of 4"),
-        (broken(widths={"stem": {"of": 4, "channels": []}}), "at least one"),
-        (broken(widths={"stem": {"channels": [0]}}), "of"),
-        (broken(widths=[1]), "'widths'"),
+        (broken(others={"stem:width": {"kind": "widht"}}), "the kind 'widht' are not known.*upgrade"),
+        (broken(others={"stem:width": {"channels": 4}}), "kind"),
+        (broken(others={"stem": {"kind": "conv", "kernel": [3]}}), "dilation"),
+        (
+            broken(others={"stem": {"kind": "conv", "kernel": [3], "dilation": [1]}}),
+            "k3 d1 at 'stem' among other options",
+        ),
+        (broken(others={"stem:width": {"kind": "width", "of": 4, "channels": [4]}}), r"width \(4,\) of 4"),
+        (broken(others={"stem:width": {"kind": "width", "of": 4, "channels": []}}), "at least one"),
+        (broken(others={"stem:width": {"kind": "width", "channels": [0]}}), "of"),
+        (broken(bits=[1]), "'sites', 'bits' or 'others'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (
             broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}, {"kernel": [5]}], "how": "sum"}}),

@@ -14,7 +14,8 @@ ORDER = """
 errors
 usercode workers
 space
-drawing site config
+drawing site config morph width
+option
 plugins
 genotype data
 task

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 
 from benchmarks.kd.load import Trained, between_seeds, first_seed, load
-from benchmarks.kd.train import RECIPE, SPACE, VALID_FRACTION, WIDTH, model_of, read
+from benchmarks.kd.table import VALID_FRACTION, read
+from benchmarks.kd.train import RECIPE, SPACE, WIDTH, model_of
 from dashfx.config.space import SpaceConfig
 from dashfx.data import Data
 from dashfx.genotype import Genotype

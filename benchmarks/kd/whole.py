@@ -19,9 +19,7 @@ import itertools
 import json
 import math
 import multiprocessing
-import platform
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
@@ -35,14 +33,11 @@ from torch import nn
 
 from benchmarks.kd.four import Four
 from benchmarks.kd.load import genotype_of
-from benchmarks.kd.train import flops, read, write
+from benchmarks.kd.table import fresh, headed, read, trained, write
 from dashfx import Candidate, Genotype
 from dashfx.config.run import RetrainConfig
 from dashfx.cost.latency import latencies
 from dashfx.data import Data
-from dashfx.supernet import specialise
-from dashfx.task import load_task
-from dashfx.train.fit import Supervised, derive_seed, fit, make_accelerator, validate
 
 CHOICES = [Candidate(kernel, dilation) for kernel in (3, 9) for dilation in (1, 4)]
 CONVS = ("conv1", "conv2", "conv3", "conv4")
@@ -94,19 +89,8 @@ def pilot_of(count: int) -> list[int]:
 
 
 def header(data: Data) -> dict[str, Any]:
-    return {
-        "task": data.name.removesuffix(".npz"),
-        "model": f"{MODEL} num_classes={data.n_outputs}",
-        "metric": "accuracy",
-        "parts": {part: len(data.part(part)) for part in ("train", "valid", "test")},
-        "recipe": RECIPE.model_dump(mode="json"),
-        "candidates": [text_of(choice) for choice in CHOICES],
-        "seconds": "wall time, beside other work",
-        "flops": "multiplications and additions of one row, counted apart",
-        "curve": "after each epoch: training loss, validation metric, validation loss",
-        "versions": f"torch {torch.__version__}, Python {platform.python_version()}",
-        "rows": [],
-    }
+    curve = "after each epoch: training loss, validation metric, validation loss"
+    return {**headed(data, MODEL, RECIPE, CHOICES), "curve": curve}
 
 
 def add_rows(jobs: list[Job], table: dict[str, Any], options: argparse.Namespace) -> None:
@@ -122,10 +106,10 @@ def add_rows(jobs: list[Job], table: dict[str, Any], options: argparse.Namespace
 def results(jobs: list[Job], options: argparse.Namespace) -> Iterator[tuple[Job, dict[str, Any]]]:
     """Each job with its facts, as they come."""
     if options.workers < 2:
-        yield from ((job, trained(options.data, *job)) for job in jobs)
+        yield from ((job, row_of(options.data, *job)) for job in jobs)
         return
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(trained, options.data, *job): job for job in jobs}
+        running = {pool.submit(row_of, options.data, *job): job for job in jobs}
         yield from ((running[each], each.result()) for each in as_completed(running))
 
 
@@ -133,34 +117,14 @@ loaded = cache(read)  # once a process
 
 
 def model_of(genotype: Genotype, data: Data, seed: int) -> nn.Module:
-    """The genotype's network with fresh weights, drawn by the seed alone."""
-    torch.manual_seed(derive_seed(seed, "weights"))
-    network = Four(data.n_outputs, data.input_shape[0])
-    return specialise(network, torch.zeros(2, *data.input_shape), genotype, "fresh")
+    """The genotype's network with fresh weights."""
+    return fresh(lambda: Four(data.n_outputs, data.input_shape[0]), genotype, data, seed)
 
 
-def trained(spec: str, number: int, seed: int) -> dict[str, Any]:
-    """A row's facts: the choices, size and work of the network, its metrics after the last epoch and its curve."""
+def row_of(spec: str, number: int, seed: int) -> dict[str, Any]:
+    """The facts of a training, in a process of one thread."""
     torch.set_num_threads(1)
-    data, genotype = loaded(spec), genotypes()[number]
-    started, model = time.perf_counter(), model_of(genotype, data, seed)
-    learner = Supervised(model, load_task(None, data), RECIPE, make_accelerator("cpu"))
-    fitted = fit(learner, data, stage="kd", seed=seed)
-    return {
-        "genotype": {name: text_of(choice) for name, choice in genotype.items()},
-        "params": sum(p.numel() for p in model.parameters()),
-        "flops": flops(model, data),
-        "valid": round(validate(learner, data, "valid"), 6),
-        "test": round(validate(learner, data, "test"), 6),
-        "train_loss": round(fitted.history[-1].loss, 6),
-        "epochs": RECIPE.epochs,
-        "seconds": round(time.perf_counter() - started, 1),
-        "curve": [[round(e.loss, 5), round(e.metric, 5), round(e.valid_loss, 5)] for e in fitted.history],
-    }
-
-
-def text_of(choice: Candidate) -> str:
-    return f"{choice.kernel[0]},{choice.dilation[0]}"
+    return trained(model_of, genotypes()[number], loaded(spec), seed, RECIPE)
 
 
 def power(rows: list[Mapping[str, Any]], pilot: list[int]) -> dict[str, Any]:

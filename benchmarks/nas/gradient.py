@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.kd import train, whole
 from benchmarks.kd.load import Trained, load
+from benchmarks.kd.table import VALID_FRACTION, read
 from dashfx.config.methods import METHODS as KNOWN
 from dashfx.config.methods import over
 from dashfx.config.run import RunConfig
@@ -65,7 +66,7 @@ def settings_of(table: Path, data: str, method: str, seed: int) -> dict[str, Any
     held = SpaceConfig().holding(space).model_dump(mode="json") | {"keep_original": False}
     shared = {"model": model, "model_args": arguments, "data": data, "space": held, "seed": seed, "device": "cpu"}
     fit = {"batch_size": facts["recipe"]["batch_size"], "autotune": False}
-    return over({**shared, "valid_fraction": train.VALID_FRACTION, "search": fit}, method)
+    return over({**shared, "valid_fraction": VALID_FRACTION, "search": fit}, method)
 
 
 def epochs_within(options: argparse.Namespace, settings: dict[str, Any]) -> int:
@@ -99,8 +100,8 @@ def trained(options: argparse.Namespace, genotype: Genotype, seed: int) -> dict[
     """The facts of one training by the table's own network and recipe."""
     facts = json.loads(options.table.read_text(encoding="utf-8"))
     if facts["model"].startswith(whole.MODEL):
-        return whole.trained(options.data, whole.genotypes().index(genotype), seed)
-    return train.trained(genotype, train.read(options.data), seed)
+        return whole.row_of(options.data, whole.genotypes().index(genotype), seed)
+    return train.row_of(genotype, read(options.data), seed)
 
 
 def chance(rows: list[Trained]) -> list[float]:

@@ -328,6 +328,8 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "kernels": ("space.kernels", sizes),
     "dilations": ("space.dilations", sizes),
     "families": ("space.families", family_names),
+    "ceiling": ("space.ceiling", _as_it_is),
+    "morph": ("space.morph", family_names),
     "include": ("space.include", globs),
     "exclude": ("space.exclude", globs),
     "sites": ("space.sites", _as_it_is),
@@ -359,5 +361,5 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "refit": ("finalists.refit", _as_it_is),
     "ensemble": ("ensemble.count", _as_it_is),
     "distil": ("ensemble.distil", _as_it_is),
-    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "fp16", "preprocess", "postprocess")},
+    **{name: (f"export.{name}", _as_it_is) for name in ("int8", "max_drop", "fp16", "preprocess", "postprocess")},
 }

@@ -19,6 +19,26 @@ Families = Annotated[
     ),
 ]
 
+Ceiling = Annotated[
+    str | None,
+    typer.Option(
+        help="the most that a large supernet may have of its model's parameters and multiply-adds: params=4x,macs=5x, "
+        "or none",
+        rich_help_panel=SPACE,
+        show_default=False,
+    ),
+]
+
+Morph = Annotated[
+    str | None,
+    typer.Option(
+        help="grow the network by steps that keep its function: widen, deepen, enlarge, branch",
+        metavar="NAMES",
+        rich_help_panel=SPACE,
+        show_default=False,
+    ),
+]
+
 
 def family_names(text: str) -> list[str]:
     """The families that a text names; a comma before an argument's name is part of that family.

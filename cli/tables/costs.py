@@ -1,7 +1,8 @@
-"""Tables of what models cost: the front of a search, and its choices after a retraining each."""
+"""Tables of costs: the front of a search, its choices after a retraining each, and a run's own time."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,15 @@ from rich.table import Table
 
 from dashfx.cli import render
 from dashfx.cli.options import shared as options
-from dashfx.cli.tables.shared import table
+from dashfx.cli.tables.shared import short, table
 
 if TYPE_CHECKING:
     from torch import nn
 
     from dashfx.config.run import RunConfig
+    from dashfx.cost.ceiling.rule import Held
     from dashfx.genotype import Genotype
+    from dashfx.run.outcome.account import Account
     from dashfx.run.outcome.front import Front
     from dashfx.run.result import Result
 
@@ -37,6 +40,28 @@ def front(found: Front, metric: str) -> Table:
     )
     for each in found.points:
         made.add_row(each.said, f"{each.valid:.4g}", each.genotype.listed)
+    return made
+
+
+def ceiling(found: Held) -> Table:
+    """Where the ceiling acts: the weights of each conv's options over its own, by the whole space and now.
+
+    Convs of which all this is the same share a row.
+    """
+    from dashfx.cost.ceiling.supernet import own_weights  # with torch, for which help would wait
+
+    numbers = ("params", "options", "now", "left")
+    made = table("options under the ceiling", "convs", *numbers, "what they are", numbers=numbers)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name, offer in found.offers.items():
+        if offer.why:
+            kinds = Counter(choice.family for choice in offer.now)
+            times = (f"{offer.times(choices):.3g}x" for choices in (offer.space, offer.now))
+            row = short(own_weights(offer.site)), *times, f"{len(offer.now)} of {len(offer.space)}"
+            said = ", ".join(f"{count} {family}" for family, count in kinds.items())
+            rows.setdefault((*row, said), []).append(name)
+    for row, names in rows.items():
+        made.add_row(", ".join(names), *row)
     return made
 
 
@@ -64,3 +89,20 @@ def retrain_front(result: Result, folder: Path, settings: RunConfig, resume: boo
             )
 
         return retrained_points(folder, result.front, retrain, resume)
+
+
+def account(found: Account) -> Table:
+    """Where a run's wall time went, in seconds: a row for stages of one kind, the longest first."""
+    numbers = (*found.kinds, "in all")
+    made = table("where the time went, in seconds", "stage", *numbers, numbers=numbers)
+    for name in sorted(found.rows, key=found.of, reverse=True):
+        made.add_row(name, *(_part(found.rows[name].get(kind, 0.0)) for kind in found.kinds), _part(found.of(name)))
+    made.add_section()
+    made.add_row("in all", *(_part(found.kind(kind)) for kind in found.kinds), _part(found.total), style="bold")
+    return made
+
+
+def _part(seconds: float) -> str:
+    from dashfx.run.outcome.account import SHOWN  # its room imports torch, which help need not wait for
+
+    return f"{seconds:.1f}" if seconds >= SHOWN else ""

@@ -13,6 +13,7 @@ from dashfx.cli import check_data, render
 from dashfx.cli.options import costs as cost_options
 from dashfx.cli.options import shared as options
 from dashfx.cli.options import space as space_options
+from dashfx.cli.tables import costs as cost_tables
 from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError
 from dashfx.site import Site, Skip, frozen_note
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dashfx.config.run import RunConfig
+    from dashfx.cost.ceiling.rule import Held
     from dashfx.data import Data
     from dashfx.frontend.model import ModelSource
     from dashfx.ops import Tuning
@@ -57,6 +59,7 @@ def check(
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
     families: space_options.Families = None,
+    ceiling: space_options.Ceiling = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -207,13 +210,15 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the passes up to the search say of a model."""
+    """What the passes up to the search say of a model; `held` and `costs` are of the ceiling on its supernet."""
 
     sites: list[SiteFacts]
     skips: list[Skip]
     opaque: dict[str, str]
     passes: list[PassResult]
     parameters: int
+    held: Held
+    costs: str
 
 
 def survey(program: Any, settings: RunConfig) -> Survey:
@@ -221,11 +226,14 @@ def survey(program: Any, settings: RunConfig) -> Survey:
     from dashfx.cost.counts import conv_macs, conv_parameters
     from dashfx.frontend.analysis import site_receptive_fields
     from dashfx.ops import sites_of
+    from dashfx.stages.costs.ceiling import under_ceiling
     from dashfx.supernet import rewriting_passes
 
     parameters = sum(parameter.numel() for parameter in program.model.parameters())
     fields = site_receptive_fields(program.graph_module)
-    space = settings.space.build(program.ndim)
+    found = under_ceiling(settings, program)
+    whole, space = settings.space.build(program.ndim), found.space
+    costs = f"{found.sentence()}."  # counted while the model is the user's still
     steps = rewriting_passes(space, settings.search.init, settings.space.include, settings.space.exclude)
     results = [step(program.graph_module) for step in steps]
     searchable = sites_of(program.model)
@@ -233,14 +241,14 @@ def survey(program: Any, settings: RunConfig) -> Survey:
         SiteFacts(
             site,
             tuple(searchable[name].candidates),
-            len(space.for_site(name, site.original)),
+            len(whole.for_site(name, site.original)),
             conv_parameters(site, site.original),
             conv_macs(site, site.original),
             fields[name],
         )
         for name, site in program.sites.items()
     ]
-    return Survey(sites, list(program.skips), dict(program.opaque), results, parameters)
+    return Survey(sites, list(program.skips), dict(program.opaque), results, parameters, found, costs)
 
 
 def tuned(supernet: Any, example: torch.Tensor, settings: RunConfig) -> Tuning:
@@ -285,6 +293,10 @@ def _parts(report: Survey) -> Iterator[Any]:
         if result.name == "canonicalise" and result.modified:
             yield tables.edits(result)
     yield f"{_count(report.sites)} to search, {_count(report.skips)} left alone, {report.parameters:,} parameters"
+    if report.held.acts:
+        yield cost_tables.ceiling(report.held)
+    if report.sites:
+        yield report.costs
     if note := frozen_note(each.site for each in report.sites):
         yield note
     for each in report.sites:

@@ -68,6 +68,7 @@ def export(
     static: Static = False,
     input: Input = None,
     int8: export_options.Int8 = None,
+    max_drop: export_options.MaxDrop = None,
     fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
@@ -83,13 +84,13 @@ def export(
     """
     needs_run = dict(zip(OF_RUN, (int8, fp16, preprocess, postprocess, max), strict=True))
     _check_asked(source, needs_run, {"--for": providers, "--optimised": optimised}, providers)
-    show = (lambda text: None) if quiet else render.line
+    drop, show = export_options.asked_drop(max_drop, int8), (lambda text: None) if quiet else render.line
     if source.suffix == ".onnx" and not source.is_dir():
         files = [source]
     else:
         path = _path(source, out)
         wanted = (bool(int8), bool(fp16), bool(preprocess), bool(postprocess))
-        files = _written(source, path, opset, static, input, wanted, tuple(max or ()), data, show)
+        files = _written(source, path, opset, static, input, wanted, drop, tuple(max or ()), data, show)
     for file in files if optimised else ():
         _write_optimised(file, show)
     for name in providers or ():
@@ -131,6 +132,7 @@ def _written(
     static: bool,
     input: str | None,
     wanted: tuple[bool, bool, bool, bool],
+    drop: float | str | None,
     budgets: tuple[str, ...],
     data: str | None,
     show: Callable[[str], None],
@@ -139,6 +141,7 @@ def _written(
 
     Args:
         wanted: whether int8, fp16, preprocessing and postprocessing are.
+        drop: how much worse the int8 file may be, where that is not as the run says.
         budgets: beside those of the run.
     """
     from dashfx.deploy.export import export as export_model
@@ -150,6 +153,7 @@ def _written(
     inputs, beside_budgets = None, None
     if source.is_dir():
         run, model, genotype, settings = _from_run(source, settings, data, needs_data=int8)
+        run = run.with_config(run.config.with_drop(drop))
         inputs, facts = run.inputs, metadata(run.inputs.data, run.inputs.task, genotype)
         example, whole = inputs.example, _in_data_units(inputs, model)
         beside_budgets = held_to(run, genotype, budgets)
@@ -216,10 +220,12 @@ def _write_settings(name: str, files: Sequence[Path], show: Callable[[str], None
 
 def _write_int8(run: Run, model: nn.Module, genotype: Genotype, path: Path, show: Callable[[str], None]) -> Path | None:
     """The int8 file, where one was kept: with the convs in int8 that the run has chosen, if it has."""
+    from dashfx.stages.compare import metric_of
     from dashfx.stages.export import onnx_metric
     from dashfx.stages.files.precise import int8_of
 
-    found = int8_of(run, path, onnx_metric(path, run.inputs.data, run.inputs.task), genotype, model).file
+    metrics = onnx_metric(path, run.inputs.data, run.inputs.task), metric_of(run, model, "valid")
+    found = int8_of(run, path, metrics, genotype, model).file
     show(f"int8: {found}")
     return found.path if found else None
 

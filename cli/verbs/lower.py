@@ -44,8 +44,10 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     save_weights(model, folder / "model.safetensors")
     genotype.save(folder / "genotype.json")
     copy_model(source, folder)
-    reference, widths = build(source, settings.seed), bool(genotype.widths)
-    write_loader(folder / "load_model.py", model, reference, source.spec, source.args, names=genotype, widths=widths)
+    reference = build(source, settings.seed)
+    where, grown, widths = folder / "load_model.py", genotype.is_grown, bool(genotype.widths)
+    given = source.spec, source.args
+    write_loader(where, model, reference, *given, names=genotype, grown=grown, widths=widths)
 
 
 def new_folder(path: Path) -> Path:

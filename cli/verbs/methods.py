@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dashfx.cli import render
+from dashfx.cli.methods import survey
 from dashfx.cli.methods import tables as method_tables
 from dashfx.cli.tables import shared as tables
 from dashfx.errors import ConfigError, did_you_mean
@@ -67,7 +68,7 @@ def page() -> str:
     """The page of all plug-ins."""
     from dashfx.plugins import HOMES
 
-    return HEAD + "".join(_section(kind) for kind in HOMES)
+    return HEAD + survey.section() + "".join(_section(kind) for kind in HOMES)
 
 
 def page_of_methods() -> str:

@@ -41,6 +41,7 @@ def retrain(
     folds: finalist_options.Folds = None,
     refit: finalist_options.Refit = None,
     int8: export_options.Int8 = None,
+    max_drop: export_options.MaxDrop = None,
     fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
@@ -62,6 +63,7 @@ def retrain(
     tuned = Tuned.load(before.tuned) if before.tuned.is_file() else None
     settings = with_kept_width(before, with_values(settings, tuned.taken) if tuned else settings)
     settings = options.configuration(ctx.params, settings)
+    export_options.asked_drop(max_drop, settings.export.int8)
     folder = out or folders.free_folder(f"{before.root}-retrain")
     others = writers(folder, tensorboard, mlflow, wandb)
     with render.progress(quiet) as progress, interruptible(f"continue with {_again(run, folder)}"):

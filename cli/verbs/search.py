@@ -46,6 +46,8 @@ def search(
     kernels: options.Kernels = None,
     dilations: options.Dilations = None,
     families: space_options.Families = None,
+    ceiling: space_options.Ceiling = None,
+    morph: space_options.Morph = None,
     space: options.Space = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -93,6 +95,7 @@ def search(
     ensemble: finalist_options.Ensemble = None,
     distil: finalist_options.Distil = None,
     int8: export_options.Int8 = None,
+    max_drop: export_options.MaxDrop = None,
     fp16: export_options.Fp16 = None,
     preprocess: export_options.Preprocess = None,
     postprocess: export_options.Postprocess = None,
@@ -107,6 +110,7 @@ def search(
     A run is continued by `dashfx search --resume --out RUN`.
     """
     settings = options.configuration(ctx.params, _settings_to_resume(out) if resume else None)
+    export_options.asked_drop(max_drop, settings.export.int8)
     network = options.given(settings.model, options.NO_MODEL)
     source = options.given(settings.data, options.NO_DATA)
     folder = out or folders.free_folder(f"runs/{folders.run_name(network, source)}")
@@ -172,8 +176,9 @@ def show_result(result: Result, folder: Path) -> None:
         render.show(f"fp16: {result.fp16}")
     if result.files:
         render.show(file_tables.compared(result))
-    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items() if seconds >= 0.05)
-    render.show(tables.files(folder), f"seconds: {spent}; in all {sum(result.seconds.values()):.1f}")
+    render.show(tables.files(folder))
+    if result.account:
+        render.show(cost_tables.account(result.account), result.account.sentence)
 
 
 def _settings_to_resume(out: Path | None) -> RunConfig:

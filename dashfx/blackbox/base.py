@@ -86,6 +86,16 @@ class Asking(ABC, Generic[G]):
     def expect(self, objectives: int) -> None:
         """Hear, before the first proposal, how many objectives rows will have."""
 
+    def priced(self, costs: Callable[[G], Sequence[float]]) -> None:
+        """Hear, before the first proposal, what genomes have in the objectives beside the first, less being better.
+
+        Only where that is known without an evaluation.
+        """
+
+    def remark(self) -> str:
+        """What there is to say of the search when it is done; "" for nothing."""
+        return ""
+
     @abstractmethod
     def ask(self, n: int) -> list[Proposal[G]]:
         """`n` genomes to evaluate."""

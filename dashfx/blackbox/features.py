@@ -11,18 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dashfx.space import Candidate
+from dashfx.option import Option
 
 PARTS = 3  # of the depth, each with its mean span
 
 
-def of_choice(choice: Candidate) -> np.ndarray:
-    """(3,): the logarithms of its taps, its dilation and its span; the two latter are means over the axes."""
-    return np.array([np.log(max(1, choice.taps)), np.log(choice.dilation).mean(), np.log(choice.span).mean()])
-
-
-def of_choices(choices: Sequence[Candidate]) -> np.ndarray:
-    """(3 n + 6 + PARTS,): those of each choice, their means and deviations, and the mean span of each part."""
-    rows = np.array([of_choice(choice) for choice in choices])  # (n, 3)
+def of_choices(choices: Sequence[Option]) -> np.ndarray:
+    """(3 n + 6 + PARTS,): the features of each, their means and deviations, and the mean span of each part."""
+    rows = np.array([list(choice.features().values()) for choice in choices])  # (n, 3)
     spans = [part.mean() if len(part) else rows[:, 2].mean() for part in np.array_split(rows[:, 2], PARTS)]
     return np.concatenate([rows.ravel(), rows.mean(0), rows.std(0), spans])

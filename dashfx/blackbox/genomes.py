@@ -59,6 +59,10 @@ class Space(ABC, Generic[G]):
         """The choices that the genome has; `at` of them is the genome."""
         raise SpaceError(f"{type(self).__name__} has no positions")
 
+    def below(self, genome: G, other: G) -> bool:
+        """Whether the genome is another one that is at most this other in every choice that has an order."""
+        return False
+
     def holds(self, genome: G) -> bool:
         """Whether the genome is one of this space."""
         try:
@@ -129,6 +133,9 @@ class Positions(Space[tuple[int, ...]]):
     def places(self, genome: tuple[int, ...]) -> tuple[int, ...]:
         return genome
 
+    def below(self, genome: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        return genome != other and all(a <= b for a, b in zip(genome, other, strict=True))
+
 
 class GenotypeSpace(Space[Genotype]):
     """One candidate per site.
@@ -170,6 +177,10 @@ class GenotypeSpace(Space[Genotype]):
 
     def places(self, genome: Genotype) -> tuple[int, ...]:
         return tuple(self.choices[group[0]].index(genome[group[0]]) for group in self.alike)
+
+    def below(self, genome: Genotype, other: Genotype) -> bool:
+        """A candidate is at most another one that has all of its taps."""
+        return genome != other and all(choice.is_within(other[name]) for name, choice in genome.items())
 
     def features(self, genome: Genotype) -> np.ndarray:
         """Of each decision, and a summary of all: see `dashfx.blackbox.features`."""
@@ -229,6 +240,9 @@ class Listed(Space[G]):
 
     def places(self, genome: G) -> tuple[int, ...]:
         return self._inner.places(genome)
+
+    def below(self, genome: G, other: G) -> bool:
+        return self._inner.below(genome, other)
 
     def features(self, genome: G) -> np.ndarray:
         return self._inner.features(genome)

@@ -17,6 +17,7 @@ from dashfx.blackbox.base import row_of
 from dashfx.blackbox.front import fittest_first
 from dashfx.errors import GenotypeError, SpaceError
 from dashfx.genotype import Genotype
+from dashfx.option import read
 from dashfx.space import Candidate
 
 COLUMN = "valid"
@@ -142,7 +143,10 @@ def _network(genome: Any) -> Any:
 
 
 def _genotype(choices: Mapping[str, Any]) -> Genotype:
-    return Genotype({n: read_choice(c) if isinstance(c, str) else Candidate.from_dict(c) for n, c in choices.items()})
+    others = {n: read(c) for n, c in choices.items() if isinstance(c, Mapping) and "kind" in c}
+    own = {n: c for n, c in choices.items() if n not in others}
+    kernels = {n: read_choice(c) if isinstance(c, str) else Candidate.from_dict(c) for n, c in own.items()}
+    return Genotype(kernels, others=others)
 
 
 def _means(pairs: Iterable[tuple[Genotype, float]]) -> dict[Genotype, float]:

@@ -7,6 +7,7 @@ from dashfx.blackbox.optimisers.differential import Differential
 from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.blackbox.optimisers.hyperband import Bohb
 from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.surrogates.linas import Linas
@@ -23,4 +24,5 @@ OPTIMISERS: dict[str, type[Optimiser]] = {
     "surrogate": BySurrogate,
     "linas": Linas,
     "bohb": Bohb,
+    "partial-order": PartialOrder,
 }

@@ -12,6 +12,7 @@ from dashfx.config import effort, methods, presets
 from dashfx.config.base import Strict
 from dashfx.config.data import LossConfig, NormaliseConfig, ReadingConfig
 from dashfx.config.ensemble import EnsembleConfig
+from dashfx.config.export import ExportConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.finalists import FinalistsConfig
 from dashfx.config.search import AUTO, WIDTHS, BlackBoxConfig, FitConfig, SearchConfig
@@ -34,6 +35,9 @@ class RetrainConfig(FitConfig):
         model_args: arguments of the model's class that only retraining uses, such as a larger width; the choices go
             over by the names of the sites.
         dropout: the probability of every nn.Dropout of the model; None leaves each as it is.
+        drop_path: the probability that a residual branch is left out of a row, at the end of the training; it grows
+            linearly from 0 (NASNet).
+        transfer: with `model_args`: choices go over by groups of repeated blocks where the model has other sites.
         ema: the decay of a moving average over the weights, which is then judged and kept; 0 for none.
         patience: stop after so many epochs without a better metric; 0 never stops early.
         autotune: measure which large kernels the Fourier path computes faster, and train with it; the model stays the
@@ -47,6 +51,8 @@ class RetrainConfig(FitConfig):
     weights: Literal["inherit", "pretrained", "fresh"] = "inherit"
     model_args: dict[str, Any] = Field(default_factory=dict)
     dropout: float | None = Field(None, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    transfer: bool = False
     ema: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
     autotune: bool = True
@@ -79,34 +85,6 @@ class RetrainConfig(FitConfig):
         if args and info.data.get("weights") != "fresh":
             raise ValueError("they make another model, which earlier weights do not fit; set retrain.weights=fresh")
         return args
-
-
-class ExportConfig(Strict):
-    """How the ONNX file is written and how closely it must agree with PyTorch (relative).
-
-    Attributes:
-        tolerance: the largest error; up to the usual one, no more than rounding explains is allowed either.
-        layout: "auto" rewrites the graph of the file where that is measured to be faster.
-        int8: also write an int8 file, `model.int8.onnx`, where it is smaller or faster and good enough.
-        finetune: where some of it would lose too much in int8, epochs of training with it as in int8; the float file
-            keeps its weights.
-        fp16: also write a file in half precision for GPUs, `model.fp16.onnx`, with float32 inputs and outputs.
-        preprocess: also write `model.complete.onnx`, which takes raw rows: the graph scales, lays out and normalises.
-        postprocess: also write it, with probabilities and labels in place of scores.
-        max_drop: how much worse the int8 file's metric on the validation part may be, in its units; by default one
-            standard error of it.
-    """
-
-    opset: int = Field(18, ge=18, le=20)
-    dynamic_size: bool = True
-    tolerance: float = Field(1e-4, gt=0, le=0.01, allow_inf_nan=False)
-    layout: Literal["auto", "off"] = "auto"
-    int8: bool = False
-    finetune: int = Field(0, ge=0)
-    fp16: bool = False
-    preprocess: bool = False
-    postprocess: bool = False
-    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class RunConfig(Strict):
@@ -178,11 +156,17 @@ class RunConfig(Strict):
     def _with_strategy(options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Without a strategy, or with "auto": the ladder, or DASH where something asks for a choice conv by conv.
 
+        With morphisms evolution, by short trainings.
+
         What the ladder trains is averaged too: that costs nothing more, and gains the most.
         """
         search, ensemble = ({} if options.get(name) is None else options[name] for name in ("search", "ensemble"))
+        if _block(options, "space").get("morph"):
+            options = {**options, "blackbox": {"evaluator": "train", **_block(options, "blackbox")}}
         if not isinstance(search, Mapping) or search.get("strategy", AUTO) != AUTO:
             return options
+        if _block(options, "space").get("morph"):
+            return {**options, "search": {**search, "strategy": "evolution"}}
         named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
         if search.get("widths") and not named:
             return {**options, "search": {**search, "strategy": WIDTHS}}
@@ -227,6 +211,11 @@ class RunConfig(Strict):
         asked = self.search.strategy if self.search.kind in ("BlackBox", "Robust") else self.blackbox.evaluator
         by_supernet = not self.search.asks_nobody and ("BySupernet(" in asked or asked.startswith("supernet"))
         return self.search.judges_mixtures or by_supernet
+
+    def with_drop(self, drop: float | str | None) -> RunConfig:
+        """With this as `export.max_drop`; None changes nothing."""
+        export = self.export if drop is None else self.export.model_copy(update={"max_drop": drop})
+        return self.model_copy(update={"export": export})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

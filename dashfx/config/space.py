@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from dashfx.config import ceiling
 from dashfx.config.base import Strict
 from dashfx.space import DENSE, Candidate, SearchSpace, Size, preset_lists
 
@@ -33,6 +34,16 @@ class ChoicesConfig(Strict):
     families: tuple[str, ...] | None = None
     candidates: tuple[CandidateConfig, ...] | None = None
 
+    @field_validator("families")
+    @classmethod
+    def _each_once(cls, families: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if families is not None and not families:
+            raise ValueError("no family is named; name some, as dense,skip, or leave the option out for dense")
+        twice = next((name for name in families or () if (families or ()).count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is named twice; name each family once")
+        return families
+
     def choices(
         self, kernels: Iterable[Size], dilations: Iterable[Size], families: Iterable[str] = (DENSE,)
     ) -> tuple[Candidate, ...]:
@@ -58,6 +69,11 @@ class SpaceConfig(ChoicesConfig):
         sites: "all", or "auto" for those that a short probe of the grown model finds worth a search.
         share: for "auto": at most this share of the sites.
         probe: for "auto": batches of the probe.
+        ceiling: what a supernet may cost beside its model, see `dashfx.config.ceiling`; "none" for no ceiling.
+        ceiling_from: it acts on supernets of more parameters only.
+        morph: the network grows by steps of these kinds that leave what it computes as it is: "widen", "deepen",
+            "enlarge", "branch"; kernels are not searched then.
+        morphs: at most so many steps.
     """
 
     preset: str | None = None
@@ -68,6 +84,16 @@ class SpaceConfig(ChoicesConfig):
     sites: Literal["all", "auto"] = "all"
     share: float = Field(0.5, gt=0, le=1)
     probe: int = Field(30, ge=2)
+    ceiling: str = ceiling.DEFAULT
+    ceiling_from: int = Field(100_000_000, ge=0)
+    morph: tuple[str, ...] = ()
+    morphs: int = Field(6, ge=1)
+
+    @field_validator("ceiling")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        ceiling.read_ceiling(text)
+        return text
 
     def build(self, ndim: int) -> SearchSpace:
         """The space for a model whose convs have `ndim` axes."""

@@ -20,6 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dashfx.deploy.export import require_lowered
 from dashfx.deploy.loader_custom import RESIZE, Settings, is_own, narrower_settings, own_settings
+from dashfx.deploy.rebuilt import OTHERS, changed, settings_of
 from dashfx.errors import ExportError, did_you_mean
 from dashfx.frontend.convs import PLAIN, read_padding, read_weight_norm
 from dashfx.frontend.shared import SharedConv
@@ -33,7 +34,7 @@ PADS: tuple[Any, ...] = (
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
     *(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d),
 )
-MADE: tuple[type[nn.Module], ...] = (*PLAIN, SharedConv, nn.Sequential, nn.Identity, *POOLS)  # of choices
+MADE: tuple[type[nn.Module], ...] = (*PLAIN, SharedConv, nn.Sequential, nn.Identity, *POOLS, *OTHERS)  # of choices
 HERE = "HERE = Path(__file__).resolve().parent"
 
 
@@ -73,6 +74,7 @@ def write_loader(
     names: Iterable[str],
     weights: str = "model.safetensors",
     inside: bool = False,
+    grown: bool = False,
     widths: bool = False,
 ) -> None:
     """Write a short module whose `load()` returns `plain` with its weights, in eval mode.
@@ -88,6 +90,7 @@ def write_loader(
         model_args: keyword arguments of the class or factory; Python literals.
         names: the searched convs, by module path.
         inside: `path` is in a folder of the one that has the weights and sources.
+        grown: whether other modules than the convs may differ from the reference's: they are put in their places too.
         widths: other modules than those named may have become narrower than the reference's.
 
     Raises:
@@ -96,6 +99,7 @@ def write_loader(
     """
     require_lowered(plain)
     names = list(names)
+    names += [name for name in changed(reference, plain) if name not in names] if grown and reference else []
     narrower = narrower_settings(plain, reference, names) if widths and reference is not None else {}
     source = _source(plain, names, model_spec, model_args or {}, weights, narrower)
     if inside:
@@ -119,7 +123,7 @@ def _source(
 ) -> str:
     """The whole text; a block that nothing in it would use is left out."""
     modules = dict(plain.named_modules())
-    own = {name: own_settings(modules[name]) for name in names if name in modules and is_own(modules[name])}
+    own = {n: own_settings(modules[n]) for n in names if n in modules and _is_resized(modules[n])}
     own |= {name: facts for name, facts in (narrower or {}).items() if name not in own and name not in names}
     convs, aliases = _convs(plain, [name for name in names if name not in own])
     settings = [f"{HERE}\nWEIGHTS = HERE / {_literal(weights)}\n"]
@@ -148,6 +152,11 @@ def _source(
     replace = REPLACE.replace("return model", "return resize(model)") if own else REPLACE
     blocks = [table, PAD if "pad(" in convs else "", shared, RESIZE if own else "", replace, build, load]
     return "\n\n".join([f"{title}\n{imports}\n{''.join(settings)}", *filter(None, blocks)])
+
+
+def _is_resized(module: nn.Module) -> bool:
+    """Whether it stays the author's own, with other settings and shapes."""
+    return is_own(module) or not isinstance(module, (*MADE, _ConvNd))
 
 
 def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
@@ -188,6 +197,9 @@ def _made(module: nn.Module) -> Call:
     if isinstance(module, PADS):
         fill = (_literal(module.value),) if hasattr(module, "value") else ()
         return Call(kind, (_literal(tuple(module.padding)), *fill))
+    if isinstance(module, OTHERS):
+        placed, named = settings_of(module)
+        return Call(kind, (*map(str, placed), *(f"{name}={_literal(value)}" for name, value in named.items())))
     return Call(kind, ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,15 @@ def topology(graph_module: fx.GraphModule) -> list[tuple[Any, ...]]:
 
 def same_topology(a: fx.GraphModule, b: fx.GraphModule) -> bool:
     return topology(a) == topology(b)
+
+
+def graph_hash(graph_module: fx.GraphModule) -> str:
+    """A digest of the graph, of every module's class and settings, and of the shapes of all weights; not of values."""
+    model: nn.Module = graph_module.meta["model"]
+    modules = [(name, type(module).__qualname__, module.extra_repr()) for name, module in model.named_modules()]
+    shapes = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+    facts = repr((topology(graph_module), modules, shapes))
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def _label(node: fx.Node) -> str:

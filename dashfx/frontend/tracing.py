@@ -224,6 +224,15 @@ def copy_model(model: nn.Module) -> nn.Module:
     return twin
 
 
+def copy_program(program: Program) -> Program:
+    """A program of its own that stands where this one does."""
+    model, meta = copy_model(program.model), program.graph_module.meta
+    root: Any = {"model": model} if "" in program.opaque else model
+    graph_module = fx.GraphModule(root, program.graph_module.graph, type(model).__name__)
+    graph_module.meta.update({**meta, "model": model, "sites": dict(program.sites), "skips": list(program.skips)})
+    return Program(graph_module)
+
+
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module's own flag and the random state come back afterwards."""
@@ -292,6 +301,20 @@ class SiteTracer(fx.Tracer):
 
 def _has_tensor(value: Any) -> bool:
     return next(tensors_in(value), None) is not None
+
+
+class FineTracer(SiteTracer):
+    """Goes through every module but torch.nn's own layers, as `torch.fx.Tracer` does."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        own = not m.__module__.startswith("torch.nn") or isinstance(m, nn.Sequential)
+        return module_qualified_name in self._opaque or is_searchable(m) or _is_conv(m) or not own
+
+
+def fine_graph(model: nn.Module, example: tuple[Any, ...]) -> fx.GraphModule:
+    """The graph of every layer of a model, shapes included; modules that torch.fx cannot go through stay whole."""
+    with evaluation(model):
+        return graph_of(model, example, model(*example), FineTracer)[0]
 
 
 def _is_conv(module: nn.Module) -> bool:

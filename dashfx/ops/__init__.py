@@ -3,6 +3,7 @@
 from dashfx.ops.aggconv import AggConv, drop_residuals, sites_of
 from dashfx.ops.autotune.choose import Tuning, tune
 from dashfx.ops.autotune.table import TuningTable
+from dashfx.ops.beside import BesideConv
 from dashfx.ops.hosted import AdaptedConv, HostedConv
 from dashfx.ops.relaxations import Relaxation, SoftGumbel, Softmax
 from dashfx.ops.ties import Tying, decisions_of, tie
@@ -10,6 +11,7 @@ from dashfx.ops.ties import Tying, decisions_of, tie
 __all__ = [
     "AdaptedConv",
     "AggConv",
+    "BesideConv",
     "HostedConv",
     "Relaxation",
     "SoftGumbel",

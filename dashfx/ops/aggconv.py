@@ -19,7 +19,7 @@ from dashfx.ops.checks import axes_of, check_channels, check_input, check_names,
 from dashfx.ops.families import families_at, misfit
 from dashfx.ops.families.layout import laid_out, layout_without
 from dashfx.ops.geometry import ConvSpec, dense_lattice, lattice_on
-from dashfx.ops.growth import covered, lacking, shared_taps, taps_of
+from dashfx.ops.growth import check_source, covered, lacking, shared_taps, taps_of
 from dashfx.ops.mixture import Mixture, Sampled
 from dashfx.ops.sampled import sampled
 from dashfx.site import Site
@@ -214,7 +214,7 @@ class AggConv(Mixture):
         return self.residual is not None, tuple(x.shape[1:]), dtype
 
     def alone(self, x: Tensor, one: Sampled) -> Tensor:
-        """One candidate alone, by a plain conv of its own; of a grown site with what is left of the residual.
+        """One candidate alone, a dense one by what is cheapest; of a grown site with what is left of the residual.
 
         Equals `mix` with a one-hot coef in value, and in the gradients of x, of the candidate's parameters and of the
         bias; the others' parameters have none.
@@ -238,6 +238,10 @@ class AggConv(Mixture):
             return list(self.weights)
         terms = enumerate(zip(self.families, self.candidates, strict=True))
         return [family.kernel(self.theta(i), self.facts, c, self.fade) for i, (family, c) in terms]
+
+    def norms(self) -> Tensor:
+        """Of each candidate the norm of its kernel, (n_candidates,)."""
+        return torch.stack([kernel.norm() for kernel in self.own_kernels()])
 
     @torch.no_grad()
     def put(self, index: int, kernel: Tensor) -> None:
@@ -321,11 +325,7 @@ class AggConv(Mixture):
         Raises:
             SpaceError: shapes that are not the original conv's.
         """
-        expected = self.out_channels, self.in_channels // self.groups, *self.original.kernel
-        if tuple(weight.shape) != expected:
-            raise SpaceError(f"{self._where()}cannot grow from weights {tuple(weight.shape)}; {expected} are needed")
-        if bias is not None and (self.bias is None or bias.shape != self.bias.shape):
-            raise SpaceError(f"{self._where()}a bias {tuple(bias.shape)} does not fit; build AggConv with bias=True")
+        check_source(self, weight, bias)
         source, spec = weight.to(self.alpha), self._original_spec
         for term in range(len(self.candidates)):
             self.put(term, taps_of(source, spec, self.spec.offsets(term)))

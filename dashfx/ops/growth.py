@@ -7,11 +7,25 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dashfx.errors import SpaceError
 from dashfx.ops.algorithms.base import aggregate
 from dashfx.ops.geometry import ConvSpec, Points, lattice_on
 
 if TYPE_CHECKING:
     from dashfx.ops.aggconv import AggConv
+
+
+def check_source(site: AggConv, weight: Tensor, bias: Tensor | None) -> None:
+    """Whether a site can grow from a conv's weight and bias.
+
+    Raises:
+        SpaceError: shapes that are not the original conv's.
+    """
+    expected = site.out_channels, site.in_channels // site.groups, *site.original.kernel
+    if tuple(weight.shape) != expected:
+        raise SpaceError(f"{site._where()}cannot grow from weights {tuple(weight.shape)}; {expected} are needed")
+    if bias is not None and (site.bias is None or bias.shape != site.bias.shape):
+        raise SpaceError(f"{site._where()}a bias {tuple(bias.shape)} does not fit; build AggConv with bias=True")
 
 
 def shared_taps(taps: Points, others: Points) -> Tensor:

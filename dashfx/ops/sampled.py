@@ -1,4 +1,4 @@
-"""Sampled mode of a searched conv: one candidate is computed alone, by a plain conv instead of a mixture."""
+"""Sampled mode of a searched conv: one candidate alone instead of a mixture, a dense one by the cheapest algorithm."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dashfx.ops.algorithms import ALGORITHMS
+from dashfx.ops.families.lone import lone
 from dashfx.ops.mixture import Sampled
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def sampled(site: AggConv, x: Tensor, one: Sampled) -> Tensor:
         if bias is not None and not all(each.biased for each in site.families):
             bias = bias * one.gate.to(bias.dtype)  # of which only this candidate's coefficient counts
     spec = replace(site.spec, candidates=site.candidates[i : i + 1], paddings=site.spec.paddings[i : i + 1])
+    if family.exact:  # any kernel: the way of computing it is free
+        kernel = family.kernel(theta, site.facts, site.candidates[i], x)
+        return lone(x, kernel, spec, bias, site.algorithm)
     y = family.run(x, theta, site.facts, spec, bias)
     return y * one.gate.to(y.dtype) if one.gate is not None and not theta else y
 

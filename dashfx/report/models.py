@@ -9,6 +9,7 @@ from dashfx.cost.latency import Latency
 from dashfx.drawing.html import Html, section, snippet, table, tag
 from dashfx.drawing.kernels import choices
 from dashfx.report.warnings import stage
+from dashfx.run.outcome.account import SHOWN
 from dashfx.run.result import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result, Standing
 
 HOW = {UNTOUCHED: "--control", LONGER: "--longer", WIDER: "--wider", RANDOM: "--random-control"}  # what trains each
@@ -111,7 +112,26 @@ def times(result: Result) -> Html:
     rows = [(name, duration(each), _memory(result.memory.get(name)), bars[name]) for name, each in seconds.items()]
     text = "Memory is the peak of the stage on the GPU, or of the whole process up to its end where there is no GPU."
     note = [tag("p", text, class_="soft")] if any(result.memory.values()) else []
-    return section("Time and memory per stage", tag("div", table(rows), class_="bars"), *note)
+    return section("Time and memory per stage", *_account(result), tag("div", table(rows), class_="bars"), *note)
+
+
+def _account(result: Result) -> list[Html]:
+    """What the time went into, stages of one kind together."""
+    found = result.account
+    if found is None:
+        return []
+    kinds, names = found.kinds, sorted(found.rows, key=found.of, reverse=True)
+    rows = [(name, *(_part(found.rows[name].get(k, 0.0)) for k in kinds), f"{found.of(name):.1f}") for name in names]
+    whole = [("in all", *(_part(found.kind(kind)) for kind in kinds), f"{found.total:.1f}")]
+    text = (
+        f"{found.sentence}: forward, backward and optimiser. Seconds, without those of writing this page; measuring is "
+        "that of algorithms, calibration that of batch norm."
+    )
+    return [tag("p", text, class_="soft"), tag("div", table([*rows, *whole], ("", *kinds, "in all")), class_="numbers")]
+
+
+def _part(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= SHOWN else ""
 
 
 def spent(result: Result) -> dict[str, float]:

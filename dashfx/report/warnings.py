@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from statistics import mode
 
 from dashfx.config.run import RunConfig
+from dashfx.cost.ceiling.rule import held
+from dashfx.cost.ceiling.supernet import Plain
+from dashfx.cost.counts import conv_parameters, parameters_of
 from dashfx.data import Data
 from dashfx.data.checks.leaks import MARK
-from dashfx.passes.prune import survivors
 from dashfx.report.figures import changes
 from dashfx.run.result import LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Result
 from dashfx.space import Candidate
@@ -51,11 +53,20 @@ def best_index(result: Result, epochs: Sequence[Epoch]) -> int:
 
 
 def candidates_left(result: Result, config: RunConfig) -> dict[str, Sequence[Candidate]]:
-    """The candidates that the configuration's space leaves at each site after pruning."""
+    """The candidates that the configuration's space leaves at each site after pruning, under its ceiling."""
     if not result.sites:
         return {}
     space = config.space.build(mode(site.ndim for site in result.sites.values()))
-    return {name: survivors(site, space.for_site(name, site.original))[0] for name, site in result.sites.items()}
+    plain = Plain(_own_parameters(result), lambda: math.inf)  # only parameters are known any more
+    found = held(space, config.space, result.sites, plain, config.search.batch_size)
+    return {name: offer.now for name, offer in found.offers.items()}
+
+
+def _own_parameters(result: Result) -> int:
+    """Of the untouched model, as the chosen one tells."""
+    chosen = [(site, result.genotype[name]) for name, site in result.sites.items() if name in result.genotype]
+    grown = sum(conv_parameters(site, choice) - conv_parameters(site, site.original) for site, choice in chosen)
+    return parameters_of(result.model) - grown
 
 
 def _choices(result: Result, config: RunConfig) -> list[str]:

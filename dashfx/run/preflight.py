@@ -10,6 +10,7 @@ from dashfx.errors import ConfigError
 from dashfx.plugins import find
 from dashfx.space import DENSE
 from dashfx.strategies.base import Strategy, evaluator_of
+from dashfx.strategies.morphing import check_morphs
 from dashfx.strategies.named import strategy_of
 from dashfx.task import LossOptions, check_names
 from dashfx.train.processes import check_device
@@ -90,6 +91,7 @@ def _check_strategy(config: RunConfig, strategy: Strategy) -> None:
     check_recipe(search)
     find("alpha optimiser", search.alpha_optimizer)
     find("cost", search.cost)
+    check_morphs(config, strategy)
     strategy.check(config)
     _check_repeats(config, strategy)
     if search.warm_start:

@@ -18,7 +18,8 @@ from dashfx.errors import ConfigError, did_you_mean
 from dashfx.frontend.model import load_model
 from dashfx.run.folder import check_folder
 from dashfx.run.inputs import Inputs, ModelLike, check_model
-from dashfx.run.ledger import Ledger
+from dashfx.run.ledger import Ledger, peak_memory
+from dashfx.run.outcome.account import IMPORT, LOAD
 from dashfx.run.run import Run
 from dashfx.run.session import Session
 from dashfx.space import SearchSpace
@@ -96,6 +97,9 @@ def prepare(
     notes = check_model(inputs)
     for note in (*notes, *([other_size] if other_size else []), *(f"data: {each}" for each in inputs.data.notes)):
         run.note(note)
+    if observer.began is not None:
+        run.ledger.seconds[IMPORT] = began - observer.began
+    run.ledger.took(LOAD, session.elapsed, peak_memory(session.accelerator.device))
     return run
 
 

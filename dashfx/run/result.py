@@ -20,6 +20,7 @@ from dashfx.deploy.half.fp16 import Half
 from dashfx.deploy.quantise.choose import Int8
 from dashfx.genotype import Genotype
 from dashfx.run.outcome import verdict
+from dashfx.run.outcome.account import Account
 from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.outcome.standing import DISTILLED, LONGER, RANDOM, SEARCHED, UNTOUCHED, WIDER, Short, Standing
@@ -81,6 +82,7 @@ class Result:
         outputs: of a regression model, its errors there output by output, in the data's units.
         warnings: what speaks against taking the result at its word.
         seconds, memory: wall time and peak bytes per stage.
+        account: where the wall time went; None of runs of earlier versions.
         history: every epoch of search and retraining.
         evaluations: the rows of a black-box search or a warm start, in order.
         tuned: the options of retraining that tuning found, and its trials; None where nothing was tuned.
@@ -114,6 +116,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    account: Account | None = None
     history: list[Epoch] = field(default_factory=list)
     evaluations: list[Row[Genotype]] = field(default_factory=list)
     tuned: Tuned | None = None
@@ -154,9 +157,8 @@ class Result:
     @property
     def changed(self) -> bool:
         """Whether the search chose anything but the model's own kernels."""
-        if self.chosen.widths:
-            return True
-        return any(n not in self.sites or choice != self.sites[n].original for n, choice in self.chosen.items())
+        others = bool(self.chosen.others)
+        return others or any(n not in self.sites or c != self.sites[n].original for n, c in self.chosen.items())
 
     def convergence(self, stage: str) -> Convergence | None:
         """Whether the training of that stage has converged, as far as its epochs tell; None of too few."""
@@ -234,6 +236,7 @@ class Result:
             "ensemble": self.ensemble.to_dict() if self.ensemble else None,
             "seconds": {name: round(seconds, 2) for name, seconds in self.seconds.items()},
             "memory": dict(self.memory),
+            "account": self.account.to_dict() if self.account else None,
             "notes": self.notes,
             "warnings": list(self.warnings),
             "classes": asdict(self.classes) if self.classes else None,

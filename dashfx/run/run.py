@@ -72,7 +72,11 @@ class Run:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         started = time.perf_counter()
-        yield
+        self.ledger.open.append(name)
+        try:
+            yield
+        finally:
+            self.ledger.open.pop()
         seconds = time.perf_counter() - started
         self.ledger.took(name, seconds, peak_memory(device))
         observer.stage_done(name, seconds)

@@ -16,8 +16,11 @@ from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, kernels_apart
 from dashfx.blackbox.genotype_table import GenotypeTable
 from dashfx.data import Data
 from dashfx.errors import GenotypeError
+from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
+from dashfx.morph import steps_of
 from dashfx.ops import AggConv
+from dashfx.passes.morphisms import morphed
 from dashfx.plugins import Count
 from dashfx.proxy import Proxy
 from dashfx.proxy.named import PROXIES, load_proxy
@@ -27,6 +30,7 @@ from dashfx.strategies.base import Context, Evaluating, Evaluator
 from dashfx.strategies.engine import Engine, mixing
 from dashfx.strategies.gradient import Gradient
 from dashfx.strategies.rules.base import one_hot
+from dashfx.strategies.start.transfer import transferred
 from dashfx.supernet import specialise
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, recalibrate
 from dashfx.train.fit import derive_seed, validate, validate_with_loss
@@ -70,6 +74,10 @@ class ByTraining(Evaluator):
     epochs: Count = 3
     name: ClassVar[str] = "train"
     takes_fidelity: ClassVar[bool] = True
+
+    @property
+    def trains(self) -> int:  # type: ignore[override]
+        return self.epochs
 
     def begin(self, context: Context, engine: Engine | None = None) -> Evaluating:
         return _Training(context, self.epochs)
@@ -153,6 +161,9 @@ class ByTable(Evaluator):
 
     path: str
 
+    paper: ClassVar[str] = "Dong and Yang, NAS-Bench-201, ICLR 2020"
+    row: ClassVar[str] = "42"
+
     def __post_init__(self) -> None:
         GenotypeTable.load(self.path)
 
@@ -195,8 +206,11 @@ def specialised_by(inputs: Inputs, genotype: Genotype, use: str) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(inputs.config.seed, use))
-        model, example = inputs.start_model(), inputs.example
-        return specialise(model, example, genotype, "fresh" if inputs.starts_fresh else "grow")
+        model, example, fresh = inputs.start_model(), inputs.example, inputs.starts_fresh
+        if inputs.config.retrain.transfer:
+            genotype = transferred(genotype, trace(model, example).sites)
+        model = specialise(model, example, genotype, "fresh" if fresh else "grow")
+        return morphed(model, example, steps_of(genotype.others), fresh)
 
 
 def proxy_batch(data: Data, rows: int, seed: int) -> tuple[Tensor, ...]:

@@ -29,6 +29,7 @@ from dashfx.ops import drop_residuals
 from dashfx.report.network import network
 from dashfx.run.files.lock import releasing
 from dashfx.run.folder import RunFolder, existing_folder, read_facts, reading, retrained_config, write_text
+from dashfx.run.outcome.account import Account
 from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.outcome.front import Front, SiteTime
 from dashfx.run.prepare import check_alone, prepare
@@ -134,6 +135,7 @@ def _known(facts: dict[str, Any], genotype: Genotype, paths: RunFolder) -> dict[
         "files": tuple(map(FileFigures.from_dict, facts.get("files", ()))),
         "seconds": {str(name): float(seconds) for name, seconds in facts["seconds"].items()},
         "memory": {str(name): int(peak) for name, peak in facts.get("memory", {}).items()},
+        "account": Account.from_dict(facts["account"]) if facts.get("account") else None,
         "history": history,
         "evaluations": evaluations,
         "ensemble": Ensemble.from_dict(facts["ensemble"]) if facts.get("ensemble") else None,

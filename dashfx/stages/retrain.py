@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import copy_model, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
+from dashfx.run.outcome.account import SAVING
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
@@ -17,6 +19,7 @@ from dashfx.supernet import as_plain, lowering_passes, with_widths
 from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
 from dashfx.train.length import Bounds, bounds_of
+from dashfx.train.paths import residual_paths
 from dashfx.train.progress import Epoch
 
 
@@ -108,6 +111,7 @@ def retrain(
 
 def unwrapped(learner: Learner, fitted: Fitted) -> nn.Module:
     """The model with its best weights as it came: nothing of what trained it is left on it, gradients included."""
+    learner.release()
     trained = learner.plain
     trained.load_state_dict(fitted.best_weights)
     for parameter in trained.parameters():
@@ -128,10 +132,31 @@ def fit_stage(run: Run, learner: Learner, stage: str, from_start: bool = False) 
         observer=run.session.observer,
         from_start=from_start,
     )
+    run.ledger.spent(SAVING, fitted.saving)
     for epoch in run.session.untold(fitted.history):
         run.session.observer.epoch(epoch)
     run.ledger.history.extend(fitted.history)
     return fitted
+
+
+def check_paths(run: Run) -> None:
+    """Whether there are residual branches to drop, where `retrain.drop_path` asks for it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not run.config.retrain.drop_path:
+        return
+    inputs = run.inputs.for_retraining()
+    names, left = residual_paths(inputs.fresh_model(), [inputs.example])
+    if not names:
+        raise ConfigError(
+            f"retrain.drop_path={run.config.retrain.drop_path:g}: none of the {len(left)} additions in the graph has "
+            "a branch that ends with a module of its own; leave it out, or set retrain.dropout"
+        )
+    if left:
+        some = ", ".join(left[:3])
+        run.note(f"retrain.drop_path drops {len(names)} branches; {len(left)} additions stay whole: {some}")
 
 
 def epochs_of(run: Run) -> Bounds:

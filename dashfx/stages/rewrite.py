@@ -22,11 +22,15 @@ from dashfx.ops.autotune.table import cache_file
 from dashfx.ops.fourier.plain_convs import computed_by, faster_convs, large_convs
 from dashfx.run.folder import RunFolder, read_facts, reading, write_text
 from dashfx.run.inputs import check_model
+from dashfx.run.outcome.account import MEASURING
 from dashfx.run.prepare import note_idle_globs
 from dashfx.run.run import Run
 from dashfx.site import Site, frozen_note
 from dashfx.space import NESTED, Candidate, SearchSpace
+from dashfx.stages.costs.ceiling import tell, under_ceiling
+from dashfx.stages.costs.measuring import affordable, for_search
 from dashfx.strategies.start.probe import batches_of, gains, left_alone
+from dashfx.strategies.start.transfer import matches
 from dashfx.supernet import as_supernet, rewriting_passes
 from dashfx.train.fit import derive_seed
 from dashfx.train.recipe import dropouts
@@ -41,11 +45,14 @@ def rewritten(run: Run, alone: Mapping[str, str] | None = None) -> tuple[Program
     config, space_config, inputs = run.config, run.config.space, run.inputs.for_search()
     with run.stage("trace"):
         program = trace(with_dropout(inputs.given_model(), config), inputs.example)
-    space = space_config.build(program.ndim)
+    found = under_ceiling(config, program)
+    space = found.space
     if config.search.init == "grow":
         check_growth(program, space)
     note_idle_globs(run, [*program.sites, *(skip.name for skip in program.skips)])
     torch.manual_seed(derive_seed(config.seed, "rewrite"))
+    if alone is None:
+        tell(run, found)
     globs = space_config.include, space_config.exclude
     for step in rewriting_passes(space, config.search.init, *globs, alone=alone):
         with run.stage(step.name):
@@ -97,12 +104,15 @@ def retrained_sites(run: Run, program: Program) -> dict[str, Site]:
     wide = run.inputs.for_retraining()
     check_model(wide)
     sites, known = trace(wide.fresh_model(), wide.example).sites, {*program.sites, *(s.name for s in program.skips)}
+    if run.config.retrain.transfer:
+        matches(list(sites), list(program.sites))
+        return {name: sites.get(name, site) for name, site in program.sites.items()}
     apart = [name for name in program.sites if name not in sites] + [name for name in sites if name not in known]
     if apart:
         where = "searched" if apart[0] in program.sites else "retrained"
         raise ModelError(
             f"retrain.model_args {run.config.retrain.model_args}: only the {where} model has a site {apart[0]!r}, and "
-            "choices go over by name; give arguments that change widths only"
+            "choices go over by name; give arguments that change widths only, or set retrain.transfer=true"
         )
     return {name: sites[name] for name in program.sites}
 
@@ -145,7 +155,7 @@ def probe_gains(folder: RunFolder | None) -> dict[str, float]:
 def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> None:
     """How each mixture is computed: as this run's folder has it, or as measured now by one process for all.
 
-    What is not measured within `seconds` is estimated.
+    What is not measured within `seconds`, or a small share of the search's own time, is estimated.
 
     So a resumed run computes as before. Elsewhere the times of earlier runs on this machine are taken, see
     `dashfx.ops.autotune.table.cache_file`, and what is not known is measured.
@@ -153,13 +163,14 @@ def take_algorithms(run: Run, supernet: nn.Module, seconds: float = BUDGET) -> N
     sites, session = sites_of(supernet), run.session
     if session.is_main:
         path, wanted = session.folder.autotune if session.folder else None, run.config.search.autotune
-        tuning = tune(
-            supernet,
-            run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
-            kept=TuningTable.load(path),
-            cache=cache_file() if wanted else None,
-            budget=min(seconds, BUDGET) if wanted else 0,
-        )
+        with run.ledger.part(MEASURING):
+            tuning = tune(
+                supernet,
+                run.inputs.first_rows(run.config.search.batch_size).to(session.accelerator.device),
+                kept=TuningTable.load(path),
+                cache=cache_file() if wanted else None,
+                budget=min(seconds, BUDGET, for_search(run)) if wanted else 0,
+            )
         if path is not None:
             tuning.table.save(path)
         session.observer.note(str(tuning))
@@ -196,7 +207,11 @@ def fourier_convs(run: Run, model: nn.Module) -> dict[str, str]:
         if session.is_main:
             path = session.folder.autotune if session.folder else None
             x = run.inputs.first_rows(config.batch_size)
-            choices, tuning = faster_convs(model, x, kept=TuningTable.load(path), cache=cache_file())
+            with run.ledger.part(MEASURING):
+                seconds = min(BUDGET, affordable(run, model, config))
+                choices, tuning = faster_convs(
+                    model, x, kept=TuningTable.load(path), cache=cache_file(), budget=seconds
+                )
             if tuning is not None and path is not None:
                 tuning.table.save(path)
         (choices,) = broadcast_object_list([choices])

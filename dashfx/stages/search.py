@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from dashfx.blackbox.base import History, Row, best_of
 from dashfx.blackbox.genomes import G, Space
@@ -24,8 +24,9 @@ from dashfx.ops import AggConv, decisions_of, sites_of
 from dashfx.run.run import Run
 from dashfx.space import Candidate
 from dashfx.stages.costs.drops import measured_drops
-from dashfx.stages.costs.limits import choices_of
+from dashfx.stages.costs.limits import choices_of, leave_unaffordable
 from dashfx.stages.evaluators import specialised_by
+from dashfx.stages.jobs.apart import trained_apart, weights_of
 from dashfx.stages.jobs.values import trained_values
 from dashfx.stages.retrain import fit_stage, lowered
 from dashfx.stages.rewrite import rewritten, take_algorithms
@@ -84,6 +85,7 @@ def _once(run: Run, supernet: nn.Module, suffix: str = "") -> tuple[Genotype, ..
     strategy = run.strategy
     with ExitStack() as stage:
         stage.enter_context(run.stage("search" + suffix, strategy.plan(run.config)))
+        leave_unaffordable(run, supernet)
         context = Searching(run, supernet, stage, suffix)
         proposals = tuple(map(run.session.agree, strategy.proposals(context)))
     if strategy.judges_mixtures:
@@ -169,6 +171,16 @@ class Searching:
 
     def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
         return trained_values(self._run, genotypes, options)
+
+    @property
+    def example(self) -> Tensor:
+        return self._run.inputs.for_search().example
+
+    def trained(self, model: nn.Module, options: RetrainConfig, name: str) -> float:
+        return trained_apart(self._run, model, options, name)
+
+    def trained_weights(self, name: str) -> dict[str, Tensor]:
+        return weights_of(self._run, name)
 
     def history(self, space: Space[G]) -> History[G]:
         session = self._run.session

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from dashfx.blackbox.base import History, Row
 from dashfx.blackbox.genomes import G, GenotypeSpace, Space
@@ -74,6 +74,23 @@ class Context(Protocol):
 
     def keep_model(self, genotype: Genotype, model: nn.Module) -> None:
         """Have retraining that inherits weights start from this model, where the genotype is chosen."""
+
+    @property
+    def example(self) -> Tensor:
+        """Two rows of the train part, by which models are traced."""
+
+    def trained(self, model: nn.Module, options: RetrainConfig, name: str) -> float:
+        """The best metric of a model on the validation part over a training by these options.
+
+        Args:
+            name: of its checkpoints in the run's folder, and of its best weights, see `trained_weights`.
+
+        Raises:
+            DivergedError: the training diverges.
+        """
+
+    def trained_weights(self, name: str) -> dict[str, Tensor]:
+        """The best weights of a training that is done."""
 
     def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
         """The best metric of each genotype's model on the validation part over a training by these options.
@@ -243,9 +260,11 @@ class Evaluator(ABC):
     Attributes:
         training: how the supernet is trained first, for one that reads trained mixtures.
         takes_fidelity: it can evaluate by less than a whole evaluation.
+        trains: for how many epochs it trains each network; 0 where it does not.
     """
 
     training: Training | None = None
+    trains: int = 0
     takes_fidelity: ClassVar[bool] = False
 
     @property

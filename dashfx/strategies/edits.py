@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.blackbox.genotype_table import GenotypeTable, bound_to
+from dashfx.blackbox.objectives import layers
 from dashfx.blackbox.surrogates.importance import effects, harmful
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
-from dashfx.plugins import Count, Positive, find
+from dashfx.plugins import Count, Positive, find, name_of
+from dashfx.space import Candidate
+from dashfx.strategies.base import Context, Evaluator, evaluator_of
 
 FEWEST = 8  # evaluated genotypes that an importance is read from
 
@@ -24,6 +28,10 @@ class Edit(ABC):
     @abstractmethod
     def apply(self, sites: Mapping[str, AggConv]) -> str:
         """What was done, for the user; "" where nothing was."""
+
+    def settle(self, context: Context) -> str:
+        """The same for an edit that asks more of a run than its sites."""
+        return self.apply(context.sites)
 
 
 @dataclass(frozen=True)
@@ -107,4 +115,73 @@ class PruneByImportance(Edit):
         return found
 
 
-EDITS: dict[str, type[Edit]] = {"within": Within, "prune-by-importance": PruneByImportance}
+@dataclass(frozen=True)
+class Friendly(Edit):
+    """Candidates leave beside which another one of their conv makes the whole model no dearer and worth no less.
+
+    Each candidate is put into the untouched model alone. Its friendliness is what the whole model then costs, measured
+    from end to end, less what the untouched one does; what it is worth an evaluator says of the same model. Of two that
+    are equal in both neither leaves, and a conv's own kernel stays. With `--int8`, costs are sums of the convs'.
+
+    Args:
+        cost: one that a budget limits, which says how whole models are measured.
+        evaluator: one that asks no trained mixtures.
+
+    Raises:
+        ConfigError: no budget of that cost, or another evaluator.
+    """
+
+    cost: str = "latency"
+    evaluator: Any = "gennas"
+
+    paper: ClassVar[str] = "Mills et al., Profiling Neural Blocks and Design Spaces for Mobile NAS, CIKM 2021"
+    row: ClassVar[str] = "32"
+
+    def apply(self, sites: Mapping[str, AggConv]) -> str:
+        raise ConfigError("edit friendly measures models of a run; it is made in one alone: search.edits=[friendly]")
+
+    def settle(self, context: Context) -> str:
+        sites, gone = context.sites, list[str]()
+        space = GenotypeSpace.of(sites)
+        groups = {tuple(group): space.choices[group[0]] for group in space.alike if len(space.choices[group[0]]) > 1}
+        swaps = {(group, c): dict.fromkeys(group, c) for group, row in groups.items() for c in row}
+        costs, values = self._costs(context, list(swaps.values())), self._values(context, list(swaps.values()))
+        points = dict(zip(swaps, zip(values, costs, strict=True), strict=True))
+        for group, row in groups.items():
+            behind = layers([points[group, c] for c in row])
+            out = [c for c, layer in zip(row, behind, strict=True) if layer and c != sites[group[0]].original]
+            gone += [f"{group[0]} {c}" for c in out]
+            for name in group:
+                sites[name].keep([i for i, c in enumerate(sites[name].candidates) if c not in out])
+        asked = f"{len(swaps)} candidates alone in the model, by {self.cost} and {self._evaluator(context).name}"
+        return f"friendly: of {asked}, these leave: {', '.join(gone)}" if gone else ""
+
+    def _costs(self, context: Context, swaps: Sequence[Mapping[str, Candidate]]) -> list[float]:
+        """What each makes cheaper, so that more is better."""
+        limits = context.limits
+        each = limits.each if limits else ()
+        found = [i for i, limit in enumerate(each) if name_of("cost", limit.budget.cost) == self.cost]
+        if not found or limits is None:
+            raise ConfigError(f"edit friendly needs a budget of {self.cost}, which says how it is measured: give --max")
+        limit, measure = each[found[0]], limits.measure
+        totals = [measure(swap)[found[0]] if measure else limit.total(swap) for swap in swaps]
+        return [limit.whole - total for total in totals]
+
+    def _values(self, context: Context, swaps: Sequence[Mapping[str, Candidate]]) -> list[float]:
+        """What each is worth; more is better."""
+        evaluator = self._evaluator(context)
+        if evaluator.training is not None:
+            raise ConfigError(
+                f"edit friendly comes before mixtures are trained, which {evaluator.name} asks: take gennas"
+            )
+        evaluating = evaluator.begin(context)
+        own = {name: site.original for name, site in context.sites.items()}
+        found = evaluating.values([Genotype({**own, **swap}) for swap in swaps])
+        signed = [value if evaluating.maximise else -value for value in found]
+        return [value if math.isfinite(value) else -math.inf for value in signed]
+
+    def _evaluator(self, context: Context) -> Evaluator:
+        return evaluator_of(self.evaluator, context.config) if isinstance(self.evaluator, str) else self.evaluator
+
+
+EDITS: dict[str, type[Edit]] = {"within": Within, "prune-by-importance": PruneByImportance, "friendly": Friendly}

@@ -35,6 +35,7 @@ from dashfx.strategies.start.warmstart import favour_original, marginal_logits
 from dashfx.strategies.terms import Term
 from dashfx.strategies.updates import OF_SIMPLEX, OneLevel, Update
 from dashfx.task import Task
+from dashfx.train.processes import forget
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Gradient(Strategy):
         check_alike(context, genotype, rule)
         if judge:
             context.note(f"rule {rule.name} looked {judge.looks} times at the loss on {judge.rows} held-out rows")
+        forget(engine.accelerator, engine.optimisers.values())  # what follows trains other models
         return genotype
 
     def train(self, context: Context, favoured: bool = False) -> Engine:
@@ -156,7 +158,7 @@ class Gradient(Strategy):
     def _edit(self, context: Context) -> None:
         """The candidates and the logits that training starts from."""
         for edit in self.edits:
-            if said := edit.apply(context.sites):
+            if said := edit.settle(context):
                 context.note(said)
         for site in context.sites.values():
             with torch.no_grad():

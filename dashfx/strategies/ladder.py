@@ -20,7 +20,7 @@ from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
-from dashfx.space import DENSE, Candidate, Shared
+from dashfx.space import BESIDE, DENSE, Candidate, Shared
 from dashfx.strategies.base import Context, Strategy
 
 TAPS = 7.0  # times the own kernel's: the most that a rung has, so that rungs of two and three axes are smaller
@@ -47,7 +47,8 @@ class Ladder(Strategy):
        the user's own classes, and those with fewer channels or groups than parts, have fewer parts or one.
     5. Where a trained model grows (`search.init=grow`) a rung counts at a site only if it has all taps of the own
        kernel there, or is added to it, so that each proposal starts with the model's own output.
-    6. Candidates of other families than dense are left out, with a note.
+    6. At a wide site a rung is the branch of its size beside the own kernel, where the space has that instead of the
+       dense kernel. Candidates of other families are left out, with a note.
     7. What exceeds a budget leaves, and so does what changes nothing or repeats an earlier proposal.
 
     The proposals come in this order: shared channels, dense rungs from the widest to the narrowest, dilated ones from
@@ -85,7 +86,7 @@ class Ladder(Strategy):
         return self.proposals(context)[0]
 
     def proposals(self, context: Context) -> tuple[Genotype, ...]:
-        others = {c.family for site in context.sites.values() for c in site.candidates} - {DENSE}
+        others = {c.family for site in context.sites.values() for c in site.candidates} - {DENSE, BESIDE}
         if others:
             context.note(f"ladder: its rungs are dense kernels; {', '.join(sorted(others))} are left out")
         found = self._within(context.sites, context.limits, context.config)
@@ -254,10 +255,10 @@ class Steps:
 
 
 def _alive(site: AggConv, grows: bool) -> dict[Candidate, Candidate]:
-    """The dense candidates of a site that are left, by the rung that each is; where it grows, those it can grow to."""
+    """The candidates of a site that are left, by the rung that each is; where it grows, those it can grow to."""
     holds = site.covers() if grows else [True] * len(site.candidates)
     rows = zip(site.candidates, site.mask.tolist(), holds, strict=True)
-    return {_rung(c, site.original): c for c, alive, whole in rows if alive and whole and c.family == DENSE}
+    return {_rung(c, site.original): c for c, alive, whole in rows if alive and whole and c.family in (DENSE, BESIDE)}
 
 
 def _rung(candidate: Candidate, own: Candidate) -> Candidate:

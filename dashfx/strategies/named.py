@@ -18,6 +18,7 @@ from dashfx.strategies.evaluated.joint import JointSearch
 from dashfx.strategies.evaluated.robust import Robust
 from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
+from dashfx.strategies.morphing import Morphing
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
 from dashfx.strategies.widths import Narrowing
 
@@ -59,7 +60,9 @@ def _narrowing(found: Strategy, config: RunConfig) -> Strategy:
 def _strategy_of(found: Any, config: RunConfig) -> Strategy:
     search, options = config.search, config.blackbox
     if isinstance(found, Optimiser):
-        return BlackBox(found, evaluator_of(options.evaluator, config, training=training_of(config)))
+        evaluator = evaluator_of(options.evaluator, config, training=training_of(config))
+        space = config.space
+        return BlackBox(found, Morphing(evaluator, space.morph, space.morphs) if space.morph else evaluator)
     if isinstance(found, Robust):
         return replace(found, evaluator=evaluator_of(options.evaluator, config, training=training_of(config)))
     if isinstance(found, SelectionRule):

@@ -16,6 +16,7 @@ from dashfx.space import Candidate
 from dashfx.study.plan import Trial
 
 AGAIN = "remove its folder to run it again"
+BESIDE = ("import", "load", "export", "compare", "report")  # stages that are neither search nor training
 Search = Callable[[RunConfig, Path, bool], object]  # options, the run's folder, whether it is resumed
 
 
@@ -101,7 +102,11 @@ def read_outcome(trial: Trial, folder: Path) -> Outcome:
             int(kept["parameters"]),
             kept["macs"],
             kept.get("work"),
-            sum(seconds for name, seconds in stages.items() if name not in ("export", "compare", "report")),
+            sum(
+                seconds
+                for name, seconds in stages.items()
+                if name not in ("import", "load", "export", "compare", "report")
+            ),
             str(facts["metric"]),
             bool(facts["maximise"]),
         )

@@ -14,6 +14,7 @@ from statistics import fmean
 from dashfx.config.run import RunConfig
 from dashfx.genotype import Genotype
 from dashfx.ops import AggConv, sites_of
+from dashfx.plugins import published
 from dashfx.proxy import Correlation, correlate
 from dashfx.run.folder import existing_folder
 from dashfx.run.prepare import prepare
@@ -27,6 +28,7 @@ from dashfx.train.progress import QUIET
 Score = Callable[[Genotype], float]  # larger where the search thinks better of it
 
 
+@published("Yu et al., Evaluating the Search Phase of Neural Architecture Search, ICLR 2020", "46")
 def rank_correlation(
     score: Score, truth: Mapping[Genotype, float], maximise: bool = True, seed: int = 0
 ) -> Correlation:

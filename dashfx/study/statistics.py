@@ -13,6 +13,8 @@ from itertools import chain, combinations, islice
 import numpy as np
 from scipy.stats import ttest_ind
 
+from dashfx.plugins import published
+
 LEAST_RANDOM = 5  # random choices, below which nothing is said against them
 EXACT = 20_000  # assignments, up to which all are counted
 DRAWS = 19_999  # of a test by Monte Carlo
@@ -42,6 +44,7 @@ class Improvement:
     better: float
 
 
+@published("Yang et al., NAS Evaluation is Frustratingly Hard, ICLR 2020", "44")
 def improvement(values: Sequence[float], random: Sequence[float], maximise: bool = True, seed: int = 0) -> Improvement:
     """RI = 100 (mean of the method - mean random) / mean random (Yang et al., "NAS evaluation is frustratingly hard").
 

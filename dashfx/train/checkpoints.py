@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from dashfx.errors import RunFolderError, TrainingError, first_line
 from dashfx.task import Task
 from dashfx.train.progress import Epoch, Observer
 
+SHARE = 0.03  # of the time, that writing checkpoints may take
 LAST = 3  # epochs that a finished training is judged by
 
 
@@ -45,6 +47,7 @@ class Fitted:
     Attributes:
         ring: epoch -> the learner's state at its end, where training may go back; -1 is the start.
         lost: steps and seconds of the epochs that were taken back, which the next epoch counts as its own.
+        saving: seconds that this process's checkpoints took.
     """
 
     history: list[Epoch] = field(default_factory=list)
@@ -54,6 +57,7 @@ class Fitted:
     stopped: str = ""
     ring: dict[int, dict[str, Any]] = field(default_factory=dict)
     lost: tuple[int, float] = (0, 0.0)
+    saving: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -147,12 +151,59 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def save(learner: Resumable, fitted: Fitted, path: Path) -> None:
-    history = [asdict(epoch) for epoch in fitted.history]
+class Checkpoint:
+    """The file of a training's last epochs, as a context manager around them.
+
+    Where epochs follow each other so fast that writing each would take more than `SHARE` of the time, some are held in
+    memory, and what is held last is written at the end, also where that is an error. A killed process loses what was
+    held; the training that goes on from the file comes to the same.
+
+    Args:
+        path: None writes nothing.
+
+    Attributes:
+        seconds: what holding and writing have taken.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._held = path, dict[str, Any]()
+        self._next = -math.inf  # when the next one is due
+        self.seconds = 0.0
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._held and self._path and not (kind and issubclass(kind, RunFolderError)):
+            self._write(self._held, self._path)
+
+    def keep(self, learner: Resumable, fitted: Fitted) -> None:
+        """Take what an epoch has come to.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        if self._path is None:
+            return
+        started = time.perf_counter()
+        if started >= self._next:
+            self._write(_state(learner.state_dict(), fitted), self._path)
+        else:
+            self._held = _state(cpu_copy(learner.state_dict()), fitted)
+            self.seconds += time.perf_counter() - started
+
+    def _write(self, state: Mapping[str, Any], path: Path) -> None:
+        started = time.perf_counter()
+        write_atomically({**state, "history": [asdict(epoch) for epoch in state["history"]]}, path)
+        now, self._held = time.perf_counter(), {}
+        self.seconds, self._next = self.seconds + now - started, now + (now - started) / SHARE
+
+
+def _state(learner: Mapping[str, Any], fitted: Fitted) -> dict[str, Any]:
+    """All of a checkpoint; what it shares with the fit is replaced there, not changed."""
     facts = {"best": fitted.best, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
-    facts |= {"ring": fitted.ring, "lost": fitted.lost}
-    state = {"learner": learner.state_dict(), "history": history, "best_weights": fitted.best_weights, **facts}
-    write_atomically(state, path)
+    facts |= {"ring": dict(fitted.ring), "lost": fitted.lost, "best_weights": fitted.best_weights}
+    return {"learner": learner, "history": list(fitted.history), **facts}
 
 
 def resumed(learner: Resumable, path: Path) -> Fitted:

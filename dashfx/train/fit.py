@@ -24,9 +24,10 @@ from dashfx.data import Data
 from dashfx.errors import DivergedError
 from dashfx.task import Task, evaluate
 from dashfx.train.averaging import Average
-from dashfx.train.checkpoints import Fitted, cpu_copy, keep_or_go_back, resumed, save
+from dashfx.train.checkpoints import Checkpoint, Fitted, cpu_copy, keep_or_go_back, resumed
 from dashfx.train.length import Plan, length_of
 from dashfx.train.pace import of_supernet
+from dashfx.train.paths import DropPaths, residual_paths
 from dashfx.train.processes import (
     DDP,
     check_agreement,
@@ -36,9 +37,12 @@ from dashfx.train.processes import (
     launched,
     share_buffers,
     spread,
+    stepping,
+    unspread,
 )
 from dashfx.train.progress import QUIET, Epoch, Observer
 from dashfx.train.recipe import make_optimiser, prepared
+from dashfx.train.stopwatch import Stopwatch
 
 Batch = tuple[Tensor, Tensor]
 
@@ -67,6 +71,9 @@ class Learner(ABC):
 
     def begin_step(self, progress: float) -> None:
         """Set what depends on the step; `progress` is the share of all epochs that is done."""
+
+    def release(self) -> None:
+        """Take away what training has put on the model."""
 
     def train_mode(self) -> None:
         """Put the model into the mode that training steps want."""
@@ -110,8 +117,7 @@ class Learner(ABC):
     @property
     def plain(self) -> nn.Module:
         """The model without the wrapper that several processes need."""
-        model: nn.Module = self.accelerator.unwrap_model(self.model)
-        return model
+        return unspread(self.model)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, as tensors and plain values."""
@@ -155,8 +161,10 @@ class Supervised(Learner):
         self.task, self.config, self.accelerator = task, config, accelerator
         self.model = spread(prepared(model, config), accelerator)
         parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimiser = accelerator.prepare_optimizer(make_optimiser(parameters, config))
+        self._optimiser = stepping(make_optimiser(parameters, config), accelerator)
         self._average = Average(self.plain, config.ema) if config.ema else None
+        self._paths: DropPaths | None = None  # which need a batch to be found
+        self._progress = 0.0
         # The call and not the module: torch.compile(module) sets an attribute on the module itself.
         self._forward = torch.compile(self.model.__call__) if config.compile else self.model
 
@@ -164,7 +172,18 @@ class Supervised(Learner):
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
         return {"weights": self._optimiser}
 
+    def begin_step(self, progress: float) -> None:
+        self._progress = progress
+
+    def release(self) -> None:
+        if self._paths is not None:
+            self._paths.remove()
+
     def step(self, batch: Batch) -> Tensor:
+        if self._paths is None and self.config.drop_path:
+            self._paths = DropPaths(self.plain, self.config.drop_path, residual_paths(self.plain, [batch[0][:2]])[0])
+        if self._paths is not None:
+            self._paths.begin_step(self._progress)
         self._optimiser.zero_grad()
         loss = self.loss(batch)
         self.descend(loss, self._optimiser, self.model.parameters())
@@ -213,7 +232,8 @@ def fit(
     Under several processes each takes `batch_size` rows a step, and all of them see the same curve.
 
     Args:
-        folder: where `<stage>-last.pt` is written after each epoch, atomically; None keeps nothing on disk.
+        folder: where `<stage>-last.pt` is written as epochs end, atomically, see `Checkpoint`; None keeps nothing on
+            disk.
         resume: continue from that file where it exists.
         from_start: the weights that the learner comes with count too, and are kept where every epoch is worse.
 
@@ -230,12 +250,13 @@ def fit(
         _judge(learner, data, fitted, -1)
     if learner.ring and not fitted.ring and not fitted.history:
         fitted.ring[-1] = cpu_copy(learner.state_dict())
-    while not fitted.stopped and len(fitted.history) < (plan := _plan(learner, data, fitted.history)).epochs:
-        epoch = _epoch(learner, data, stage, seed, fitted, observer, plan)
-        keep_or_go_back(learner, fitted, stage, observer)
-        if path is not None and learner.accelerator.is_main_process:
-            save(learner, fitted, path)
-        observer.epoch(epoch)
+    with Checkpoint(path if learner.accelerator.is_main_process else None) as checkpoint:
+        while not fitted.stopped and len(fitted.history) < (plan := _plan(learner, data, fitted.history)).epochs:
+            epoch = _epoch(learner, data, stage, seed, fitted, observer, plan)
+            keep_or_go_back(learner, fitted, stage, observer)
+            checkpoint.keep(learner, fitted)
+            observer.epoch(epoch)
+    fitted.saving = checkpoint.seconds
     return fitted
 
 
@@ -249,21 +270,23 @@ def _epoch(
     learner: Learner, data: Data, stage: str, seed: int, fitted: Fitted, observer: Observer, plan: Plan
 ) -> Epoch:
     """Train and validate once more; `fitted` learns how it went."""
-    config, accelerator = learner.config, learner.accelerator
+    config, accelerator, watch = learner.config, learner.accelerator, Stopwatch()
     epoch, started = len(fitted.history), time.perf_counter()
     epoch_seed = derive_seed(seed, stage, epoch)
     torch.manual_seed(epoch_seed + accelerator.process_index)  # every process drops out other units
     learner.begin_epoch(epoch, epoch_seed)
-    loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer, plan)
-    learner.before_validation(data)
+    loss, steps, rate = _train_epoch(learner, data, stage, epoch, epoch_seed, observer, plan, watch)
+    with watch.during("calibration"):
+        learner.before_validation(data)
     share_buffers(learner.plain, accelerator)
-    metric, valid_loss = _judge(learner, data, fitted, epoch)
+    with watch.during("validation"):
+        metric, valid_loss = _judge(learner, data, fitted, epoch)
     lr, seconds = config.lr * plan.rate(epoch + 0.5), time.perf_counter() - started
     (lost, spent), fitted.lost, best = fitted.lost, (0, 0.0), fitted.best
     mixtures = learner.mixtures()
     seconds, steps = seconds + spent, steps + lost
     figures = (loss, metric, best, lr, seconds, rate, mixtures, steps, valid_loss)
-    facts = Epoch(stage, epoch, plan.epochs, *figures, open=plan.open)
+    facts = Epoch(stage, epoch, plan.epochs, *figures, open=plan.open, spent=watch.seconds)
     fitted.history.append(facts)
     best_for = sum(not learner.task.better(fitted.best, earlier.best) for earlier in fitted.history) - 1
     fitted.stopped = learner.finished(epoch, fitted.history) or learner.stalled(best_for) or ""
@@ -288,14 +311,21 @@ def _judge(learner: Learner, data: Data, fitted: Fitted, epoch: int) -> tuple[fl
 
 
 def _train_epoch(
-    learner: Learner, data: Data, stage: str, epoch: int, seed: int, observer: Observer, plan: Plan
+    learner: Learner,
+    data: Data,
+    stage: str,
+    epoch: int,
+    seed: int,
+    observer: Observer,
+    plan: Plan,
+    watch: Stopwatch,
 ) -> tuple[float, int, float]:
-    """Mean loss over the epoch, its steps, and steps per second."""
+    """Mean loss over the epoch, its steps, and steps per second; `watch` learns how long data took."""
     config, accelerator = learner.config, learner.accelerator
     loader = _train_loader(learner, data, stage, seed)
     learner.train_mode()
     total, steps, started = torch.zeros((), device=accelerator.device), len(loader), time.perf_counter()
-    for step, batch in enumerate(loader):
+    for step, batch in enumerate(watch.waiting("data", loader)):
         rate = config.lr * plan.rate(epoch + step / steps)
         for group in learner.optimisers["weights"].param_groups:
             group["lr"] = rate * group["share"]

@@ -28,6 +28,8 @@ class Epoch:
         steps: of training, in each process; 0 in the logs of earlier versions.
         valid_loss: mean loss over the validation part; NaN in the logs of earlier versions.
         open: whether `epochs` are the most that may come, for validation has not ended the training yet.
+        spent: of `seconds`, those that no step was computed in, by what they went into: `data`, `calibration` of batch
+            norm, `validation`; empty in the logs of earlier versions.
     """
 
     stage: str
@@ -43,6 +45,7 @@ class Epoch:
     steps: int = 0
     valid_loss: float = math.nan
     open: bool = False
+    spent: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def counted(self) -> str:
@@ -50,12 +53,23 @@ class Epoch:
         return f"{self.epoch + 1}{self.of}"
 
     @property
+    def training(self) -> float:
+        """Seconds of its steps: forward, backward and optimiser."""
+        return max(0.0, self.seconds - sum(self.spent.values()))
+
+    @property
     def of(self) -> str:
         return f"/{'<=' if self.open else ''}{self.epochs}"
 
 
 class Observer:
-    """Hears of everything and does nothing; observers override what they care about."""
+    """Hears of everything and does nothing; observers override what they care about.
+
+    Attributes:
+        began: by `time.perf_counter`, when a user began to wait, where that was before the run itself: imports count.
+    """
+
+    began: float | None = None
 
     def stage(self, name: str, detail: str = "") -> None:
         """A stage of the pipeline begins."""
@@ -90,6 +104,7 @@ class Observers(Observer):
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self.observers = tuple(observers)
+        self.began = min((each.began for each in self.observers if each.began is not None), default=None)
 
     def stage(self, name: str, detail: str = "") -> None:
         for each in self.observers:
@@ -144,7 +159,7 @@ class JsonlLog(Observer):
         self._flush()
 
     def missing(self, history: Iterable[Epoch]) -> list[Epoch]:
-        """The epochs that its file does not hold: a checkpoint is written before its epoch is told."""
+        """The epochs that its file does not hold: a checkpoint is taken before its epoch is told."""
         known = {(epoch.stage, epoch.epoch) for epoch in epochs_in(self._path)} if self._path else None
         return [epoch for epoch in history if known is not None and (epoch.stage, epoch.epoch) not in known]
 

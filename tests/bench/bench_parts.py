@@ -67,18 +67,16 @@ def timed_plan(plan: FourierPlan, spent: Counter[str]) -> FourierPlan:
         return TimedTransform(transform, spent, "partial spectra", "slices")
 
     phases = tuple(
-        dataclasses.replace(
-            phase, inputs=images(phase.inputs), taps=TimedTransform(phase.taps, spent, "kernels", "kernels")
-        )
+        dataclasses.replace(phase, taps=TimedTransform(phase.taps, spent, "kernels", "kernels"))
         for phase in plan.phases
     )
-    return dataclasses.replace(plan, phases=phases, outputs=images(plan.outputs))
+    return dataclasses.replace(plan, phases=phases, inputs=images(plan.inputs), outputs=images(plan.outputs))
 
 
 def profile(layer: Layer, repeats: int) -> dict[str, float]:
     """Milliseconds of each part of a step, the median over repeats; `step` is their sum."""
     spent: Counter[str] = Counter()
-    products = dict.fromkeys(("output", "grad_input", "grad_kernel"), "products")
+    products = dict.fromkeys(("output", "grad_input", "grad_kernel", "load", "unload"), "products")
     product, plan = Channels.product, algorithm.plan_for
     timed = cache(lambda *facts: timed_plan(plan(*facts), spent))
     with (

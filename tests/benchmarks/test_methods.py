@@ -17,6 +17,7 @@ from benchmarks import methods
 from benchmarks.gennas import macro, nb201
 from benchmarks.kd import train, whole
 from benchmarks.kd.load import load
+from benchmarks.kd.table import read, text_of, write
 from benchmarks.nas import blackbox, gradient, report
 from benchmarks.nas.spaces import Tabled, of_benchmarks, of_table
 from dashfx.blackbox.genomes import GenotypeSpace, Listed, Positions
@@ -126,13 +127,13 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path,
     np.savez(data, x=rng.standard_normal((60, 32)).astype(np.float32), y=np.arange(60) % 3)
     monkeypatch.setattr(whole, "CHOICES", [Candidate(3), Candidate(3, 4)])
     whole.genotypes.cache_clear()
-    table = whole.header(train.read(str(data)))
+    table = whole.header(read(str(data)))
     facts: dict[str, Any] = {"draw": "all", "params": 1, "flops": 1, "train_loss": 1.0, "epochs": 1, "seconds": 1.0}
     for number, genotype in enumerate(whole.genotypes()):
-        choices = {name: whole.text_of(choice) for name, choice in genotype.items()}
+        choices = {name: text_of(choice) for name, choice in genotype.items()}
         value = {"valid": 0.5 + number / 100, "test": 0.5 + number / 100}
         table["rows"].append({"id": number, "seed": 0, "genotype": choices, **facts, **value})
-    whole.write(table, path)
+    write(table, path)
     yield data, path
     whole.genotypes.cache_clear()
 
@@ -167,10 +168,10 @@ def test_a_genotype_that_no_table_holds_is_trained(toy: tuple[Path, Path], monke
         monkeypatch.setattr(module, "RECIPE", module.RECIPE.model_copy(update={"epochs": 1}))
     options, facts = argparse.Namespace(table=table, data=str(data)), json.loads(table.read_text())
     own = whole.genotypes()[7]
-    whole.write({**facts, "rows": facts["rows"][:2]}, table)
+    write({**facts, "rows": facts["rows"][:2]}, table)
     found = gradient.worth(options, own, seed=1)
-    assert not found["looked_up"] and found["test"] == whole.trained(str(data), 7, 1)["test"]
-    whole.write({**facts, "model": "dashfx.backbones:WRN1d width=16"}, table)
+    assert not found["looked_up"] and found["test"] == whole.row_of(str(data), 7, 1)["test"]
+    write({**facts, "model": "dashfx.backbones:WRN1d width=16"}, table)
     genotype = next(iter(train.plan()))[3]
     assert 0 <= gradient.worth(options, genotype, seed=0)["test"] <= 1
 

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.kd import whole
 from benchmarks.kd.load import load
+from benchmarks.kd.table import write
 from benchmarks.nas.spaces import of_table
 from dashfx.blackbox.genomes import Listed
 from dashfx.blackbox.genotype_table import GenotypeTable
@@ -79,7 +80,7 @@ def test_a_row_is_what_training_it_again_comes_to(table: Path, data: Path) -> No
     rows = json.loads(table.read_text())["rows"]
     for place in np.random.default_rng(1).choice(len(rows), 3, replace=False):
         row = rows[place]
-        again = whole.trained(str(data), row["id"], row["seed"])
+        again = whole.row_of(str(data), row["id"], row["seed"])
         assert {k: v for k, v in again.items() if k != "seconds"} == {k: row[k] for k in again if k != "seconds"}
 
 
@@ -87,7 +88,7 @@ def test_a_killed_build_goes_on(table: Path, data: Path) -> None:
     before = table.read_text()
     cut = json.loads(before)
     lost = cut["rows"].pop(8)
-    whole.write(cut, table)
+    write(cut, table)
     made(data, table, "--least", "-2")
     facts, again = json.loads(before), json.loads(table.read_text())
     for each in (facts, again):
@@ -114,7 +115,7 @@ def test_power_is_kendalls_tau_of_two_seeds() -> None:
 def test_latency_is_one_figure_a_genotype(table: Path, data: Path) -> None:
     facts = json.loads(table.read_text())
     facts["rows"] = [row for row in facts["rows"] if row["id"] < 2]
-    whole.write(facts, table)
+    write(facts, table)
     made(data, table, "--latency")
     found = {row.id: row.latency for row in load(table)}
     assert all(value > 0 and math.isfinite(value) for value in found.values()) and len(found) == 2

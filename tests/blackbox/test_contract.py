@@ -20,6 +20,7 @@ from dashfx.blackbox.optimisers.differential import Differential
 from dashfx.blackbox.optimisers.evolution import Evolution
 from dashfx.blackbox.optimisers.hyperband import Bohb
 from dashfx.blackbox.optimisers.local import LocalSearch
+from dashfx.blackbox.optimisers.partial_order import PartialOrder
 from dashfx.blackbox.optimisers.random import RandomSearch
 from dashfx.blackbox.optimisers.samplers import ByOptuna, Nsga2, Tpe
 from dashfx.blackbox.optimisers.started import Started
@@ -42,6 +43,7 @@ ALL: dict[str, Optimiser] = {
     "surrogate thompson": BySurrogate("ridge", "thompson", start=8, top=3, pool=20, features="one-hot"),
     "linas": Linas(population=8, predicted=24, predictor="ridge"),
     "bohb": Bohb(),
+    "partial-order": PartialOrder(Evolution(population=8, tournament=3)),
     "started": Started(BySurrogate(start=8, top=3, pool=20), ((0,) * 5, (1, 0, 2, 2, 1))),
 }
 SPACE = Positions((3,) * 5)

@@ -8,23 +8,28 @@ import numpy as np
 import torch
 
 from dashfx import Candidate, Genotype
-from dashfx.blackbox.features import of_choice, of_choices
+from dashfx.blackbox.features import of_choices
 from dashfx.blackbox.genomes import GenotypeSpace, Positions
 from dashfx.blackbox.joint import Joint, Recipes
+
+
+def row(choice: Candidate) -> list[float]:
+    return list(choice.features().values())
+
 
 CHOICES = {"a": [Candidate(3), Candidate(5, 2)], "b": [Candidate(1), Candidate((3, 5), (1, 4))]}
 
 
 def test_sizes_are_logarithms_with_means_over_the_axes() -> None:
-    assert np.allclose(of_choice(Candidate(5, 2)), [math.log(5), math.log(2), math.log(9)])
+    assert np.allclose(row(Candidate(5, 2)), [math.log(5), math.log(2), math.log(9)])
     expected = [math.log(15), math.log(4) / 2, (math.log(3) + math.log(17)) / 2]
-    assert np.allclose(of_choice(Candidate((3, 5), (1, 4))), expected)
+    assert np.allclose(row(Candidate((3, 5), (1, 4))), expected)
 
 
 def test_a_summary_stands_behind_the_choices() -> None:
     choices = [Candidate(3), Candidate(5), Candidate(7), Candidate(9)]
     found = of_choices(choices)
-    rows = np.array([of_choice(choice) for choice in choices])
+    rows = np.array([row(choice) for choice in choices])
     assert found.shape == (3 * 4 + 6 + 3,) and np.array_equal(found[:12].reshape(4, 3), rows)
     assert np.allclose(found[12:15], rows.mean(0)) and np.allclose(found[15:18], rows.std(0))
     parts = [math.log(15) / 2, math.log(7), math.log(9)]  # of the first two, the third and the fourth

@@ -89,8 +89,8 @@ WAYS = {
     "in two steps and strips": {"LONGEST_STEP": 3, "STRIP": 2},
     "in small slices": {"SLICE_CPU": 0, "LEAST": 1},
     "in chunks of rows": {"SLICE_CPU": 0, "LEAST": 1, "FEW_ROWS": 1},
-    "as with many channels": {"TINY": 0, "SMALL": 0},
-    "as with few channels": {"TINY": 1 << 20, "SMALL": 1 << 20},
+    "as of many images": {"MANY": 0},
+    "as of few images": {"MANY": 1 << 20},
     "with nothing kept": {"MOST_KEPT": 0},
 }
 
@@ -132,11 +132,11 @@ TAKEN = {
     "in two steps and strips": lambda plan, pool, chunks: plan.outputs.block > 1 and two_step.STRIP < 40,
     "in small slices": lambda plan, pool, chunks: len(pool.slices) > 1,
     "in chunks of rows": lambda plan, pool, chunks: chunks > 1,
-    "as with many channels": lambda plan, pool, chunks: products_of(pool) == {products.Dense},
-    "as with few channels": lambda plan, pool, chunks: products_of(pool) == {products.Stacked},
+    "as of many images": lambda plan, pool, chunks: products_of(pool) == {products.ManyImages},
+    "as of few images": lambda plan, pool, chunks: products_of(pool) == {products.Stacked},
     "with nothing kept": lambda plan, pool, chunks: not len(pool.storage),
 }
-PLANES = ("by FFT", "in small slices", "in chunks of rows", "as with many channels", "as with few channels")
+PLANES = ("by FFT", "in small slices", "in chunks of rows", "as of many images", "as of few images")
 
 
 def products_of(pool):
@@ -147,12 +147,12 @@ def carried_out(size, batch):
     """The plan, the pool and the most chunks of rows of a forward pass."""
     buffers.release()
     plans.plan_for.cache_clear()
-    found, chunks_of = [1], axis_by_axis._row_chunks
+    found, chunks_of = [1], axis_by_axis.chunks
     spec = same([Candidate(3), Candidate(3, 2)], stride=(1,) * len(size))
     x, coef, bias, weights = tensors(spec, size, (batch, 2, 3))
     with pytest.MonkeyPatch.context() as patch:
-        spy = lambda *facts: found.append(len(chunks_of(*facts))) or chunks_of(*facts)  # noqa: E731
-        patch.setattr(axis_by_axis, "_row_chunks", spy)
+        spy = lambda *facts: found.append(len(list(chunks_of(*facts)))) or chunks_of(*facts)  # noqa: E731
+        patch.setattr(axis_by_axis, "chunks", spy)
         ALGORITHMS["fourier"](x, weights, coef, spec, bias)
     (pool,) = buffers._kept.pools.values()
     return plans.plan_for(spec, size), pool, max(found)
@@ -162,7 +162,7 @@ def carried_out(size, batch):
 def test_every_way_is_taken_where_its_thresholds_say_so(way, monkeypatch):
     """Else the test above would compare the usual way with the reference, whatever its name."""
     size = (9, 9) if way in PLANES else (40,)
-    batch = 150 if way == "as with few channels" else 2  # so many that it is not the usual way
+    batch = 150 if way == "as of few images" else 2  # so many that it is not the usual way
     usual = carried_out(size, batch)
     assert not TAKEN[way](*usual)
     take(way, monkeypatch)
@@ -170,16 +170,6 @@ def test_every_way_is_taken_where_its_thresholds_say_so(way, monkeypatch):
     assert TAKEN[way](*taken)
     plans.plan_for.cache_clear()
     buffers.release()
-
-
-def test_small_planes_are_folded_at_once_below_a_threshold_only(monkeypatch):
-    for way, small in (("as with many channels", False), ("as with few channels", True)):
-        with pytest.MonkeyPatch.context() as patch:
-            take(way, patch)
-            plan, *_ = carried_out((9, 9), 2)
-            folds = plan.outputs._folds(torch.empty(0, dtype=torch.float64))
-        assert {fold._small for fold in folds} == {small}
-    plans.plan_for.cache_clear()
 
 
 def test_threads_share_matrices_evenly_unless_that_takes_more_than_twice_as_many(monkeypatch):
@@ -198,7 +188,7 @@ WIDE = [Candidate(k, d) for k in (3, 4, 7) for d in (1, 7, 15)]
 
 
 def kinds(plan):
-    return {type(side) for phase in plan.phases for side in (phase.inputs, phase.taps)} | {type(plan.outputs)}
+    return {type(side) for side in (plan.inputs, plan.outputs, *(phase.taps for phase in plan.phases))}
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

@@ -11,6 +11,7 @@ from torch import nn
 from dashfx.errors import PassError
 from dashfx.frontend.tracing import Program, trace
 from dashfx.ops import AggConv
+from dashfx.option import Finder
 from dashfx.passes import Canonicalise, Substitute
 from dashfx.space import Candidate, SearchSpace
 
@@ -54,6 +55,21 @@ def test_include_and_exclude(include: tuple[str, ...], exclude: tuple[str, ...],
     assert [(skip.name, skip.reason) for skip in result.skips] == [("0", reason)]
     assert isinstance(program.model[0], nn.Conv1d) and isinstance(program.model[2], AggConv)
     assert list(program.sites) == ["2"] and program.skips[-1].name == "0"
+
+
+def test_as_a_finder_it_says_before_what_it_does() -> None:
+    space = SearchSpace.product([3, 5], families=["dense", "skip"])
+    model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.Conv1d(6, 6, 3, padding=1), nn.Conv1d(6, 6, 3))
+    finder, program = Substitute(space, exclude=("2",)), trace(model, X)
+    as_finder: Finder[Program] = finder
+    decisions, skips = as_finder.decisions(program)
+    assert not any(isinstance(each, AggConv) for each in program.model) and len(program.sites) == 3
+    finder(program.graph_module)
+    assert {each.name: each.options for each in decisions} == {
+        name: program.model.get_submodule(name).candidates for name in program.sites
+    }
+    assert [len(each.options) for each in decisions] == [2, 3] and decisions[0].default == Candidate(3)
+    assert skips == program.skips and skips[-1].reason == "excluded by 2" and as_finder.kind == "conv"
 
 
 def test_growing_starts_from_the_conv_and_fresh_weights_do_not() -> None:

@@ -104,23 +104,25 @@ class Kill(Observer):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "evaluator"),
+    ("strategy", "evaluator", "evaluations"),
     [
-        ("evolution", "params"),
-        ("robust:scores=[snip, naswot],pool=12", "grad_norm"),
-        pytest.param("evolution", "supernet", marks=pytest.mark.slow),
+        ("evolution", "params", 12),
+        ("robust:scores=[snip, naswot],pool=8", "grad_norm", 6),  # of which all but one go into the weights
+        pytest.param("evolution", "supernet", 12, marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_search_ends_as_if_nothing_had_happened(tmp_path: Path, strategy: str, evaluator: str) -> None:
-    config = settings(strategy, evaluator=evaluator)
+def test_a_killed_search_ends_as_if_nothing_had_happened(
+    tmp_path: Path, strategy: str, evaluator: str, evaluations: int
+) -> None:
+    config = settings(strategy, evaluator=evaluator, evaluations=evaluations)
     straight = dashfx.search(ToyNet, DATA, config=config)
     with pytest.raises(KeyboardInterrupt):
-        dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", observer=Kill(7))
+        dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", observer=Kill(evaluations // 2 + 1))
     result = dashfx.search(ToyNet, DATA, config=config, out=tmp_path / "run", resume=True)
     assert result.genotype.rule in ("untouched", f"{strategy.partition(':')[0]} by {evaluator}")
     assert result.genotype == straight.genotype and result.valid == straight.valid
     assert [(r.genome, r.value) for r in result.evaluations] == [(r.genome, r.value) for r in straight.evaluations]
-    assert len((tmp_path / "run/evaluations.jsonl").read_text().splitlines()) == 12
+    assert len((tmp_path / "run/evaluations.jsonl").read_text().splitlines()) == evaluations
     assert Genotype.load(tmp_path / "run/genotype.json") == result.genotype
 
 
@@ -140,6 +142,7 @@ def test_a_warm_start_favours_what_the_proxy_likes() -> None:
         ({"blackbox": {"tournament": 60}}, "a tournament of 60 out of a population of 50"),
         ({"search": {"warm_start": "params"}}, "is for strategy dash"),
         ({"blackbox": {"evaluations": 0}}, "blackbox.evaluations"),
+        ({"search": {"strategy": "robust"}, "blackbox": {"evaluations": 1}}, "give --evaluations 2 or more"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

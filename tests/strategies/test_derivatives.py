@@ -10,7 +10,7 @@ from smooth import SmoothNet, batch, smooth
 from torch import Tensor, nn
 
 from dashfx.errors import ConfigError
-from dashfx.strategies.updates import Unrolled
+from dashfx.strategies.updates import Amended, Unrolled
 
 
 def close(found: list[Tensor], expected: Any) -> None:
@@ -83,6 +83,18 @@ def test_a_state_that_is_left_is_as_it_was_bit_for_bit() -> None:
         raise KeyError
     assert made.sites["conv1"].algorithm == "fourier"
     assert all(torch.equal(value, before[name]) for name, value in made.plain.state_dict().items())
+
+
+@pytest.mark.parametrize("update", [Unrolled(0.5), Amended(0.3)])
+def test_sites_by_fourier_are_differentiated_twice_all_the_same(update: Unrolled | Amended) -> None:
+    """Fourier transforms have no second derivative here; were one asked of them, it would be a RuntimeError."""
+    found = []
+    for algorithm in ("fourier", "mixed_weights"):
+        made = smooth(2, update=update)
+        for site in made.sites.values():
+            site.algorithm = algorithm
+        found.append(torch.cat(update.gradient(made, batch(2, 1), batch(2, 2))))
+    torch.testing.assert_close(*found, rtol=1e-8, atol=1e-12)
 
 
 class Halved(torch.autograd.Function):

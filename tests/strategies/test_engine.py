@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,22 @@ from toys import ToyNet
 from dashfx.strategies.engine import hold_out, mixing
 from dashfx.train.batchnorm import recalibrate
 from dashfx.train.fit import fit
+
+
+@pytest.mark.parametrize("family", ["dense", "beside"])
+def test_nothing_is_kept_of_candidates_that_have_left(family: str) -> None:
+    """Neither gradients nor what an optimiser remembers."""
+    made = engine(family=family, momentum=0.9)
+    made.step(BATCH)
+    site = made.sites["conv1"]
+    gone = [weakref.ref(weight) for weight in site.weights[1:]]
+    moments = [weakref.ref(made.optimisers["weights"].state[weight]["momentum_buffer"]) for weight in site.weights[1:]]
+    assert gone and all(each() is not None for each in moments)
+    made.keep("conv1", [0])
+    gc.collect()
+    assert not any(each() is not None for each in (*gone, *moments))
+    held = {p for group in made.optimisers["weights"].param_groups for p in group["params"]}
+    assert set(made.optimisers["weights"].state) <= held and set(site.weights) <= held
 
 
 def test_every_parameter_belongs_to_one_optimiser() -> None:

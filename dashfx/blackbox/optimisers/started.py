@@ -6,7 +6,7 @@ Optimization", 2022: results of another device or cost are where a search on thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,16 @@ class Starting(Asking[G]):
         self._settings, self._space, self._generator = settings, space, generator
         self._rows, self._left, self._objectives = list(start), list(settings.genomes), 1
         self._inner: Asking[G] | None = None
+        self._costs: Callable[[G], Sequence[float]] | None = None
 
     def expect(self, objectives: int) -> None:
         self._objectives = objectives
+
+    def priced(self, costs: Callable[[G], Sequence[float]]) -> None:
+        self._costs = costs
+
+    def remark(self) -> str:
+        return self._inner.remark() if self._inner else ""
 
     def ask(self, n: int) -> list[Proposal[G]]:
         given, self._left = self._left[:n], self._left[n:]
@@ -56,6 +63,8 @@ class Starting(Asking[G]):
             if self._inner is None:
                 self._inner = self._settings.optimiser.begin(self._space, self._generator, self._rows)
                 self._inner.expect(self._objectives)
+                if self._costs:
+                    self._inner.priced(self._costs)
             asked += self._inner.ask(n - len(asked))
         self._given = len(given)
         return asked

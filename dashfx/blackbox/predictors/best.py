@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.model_selection import KFold
 
 from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.predictors.ridge import Ridge
@@ -34,6 +33,8 @@ class Best(Predictor):
 
 def held_out_error(predictor: Predictor, x: np.ndarray, y: np.ndarray, seed: int) -> float:
     """The mean absolute error on rows that the fit has not seen, each held out once."""
+    from sklearn.model_selection import KFold  # seconds, that a search without this need not wait
+
     folds = KFold(FOLDS, shuffle=True, random_state=seed % 2**32)
     errors = [
         np.abs(predictor.fit(x[seen], y[seen], seed).predict(x[held]).mean - y[held]) for seen, held in folds.split(x)

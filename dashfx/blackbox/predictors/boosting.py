@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from dashfx.blackbox.predictors.base import Fitted, Predicted, Predictor, standardised
 from dashfx.plugins import Count, Positive
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 QUANTILES = (0.1587, 0.8413)  # a deviation to each side of a normal distribution's mean
 
@@ -37,6 +39,8 @@ class Boosting(Predictor):
         return Boosted(self, x, y, seed)
 
     def regressor(self, seed: int, **loss: Any) -> HistGradientBoostingRegressor:
+        from sklearn.ensemble import HistGradientBoostingRegressor  # seconds, that a search without this need not wait
+
         return HistGradientBoostingRegressor(
             max_iter=self.trees,
             learning_rate=self.rate,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.predictors.wrapped import Regressed
@@ -21,6 +19,11 @@ class GaussianProcess(Predictor):
     paper: ClassVar[str] = "Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006"
 
     def fit(self, x: np.ndarray, y: np.ndarray, seed: int) -> Fitted:
+        from sklearn.gaussian_process import (
+            GaussianProcessRegressor,  # seconds, that a search without this need not wait
+        )
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
         length = float(np.sqrt(x.shape[1]))  # about how far apart standardised rows are
         smooth = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(length, (length / 10, length * 100), nu=2.5)
         kernel = smooth + WhiteKernel(0.1, (1e-4, 1e1))

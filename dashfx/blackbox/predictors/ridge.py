@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.linear_model import BayesianRidge
 
 from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.predictors.wrapped import Regressed
@@ -20,4 +19,6 @@ class Ridge(Predictor):
     paper: ClassVar[str] = "MacKay, Bayesian Interpolation, Neural Computation 1992"
 
     def fit(self, x: np.ndarray, y: np.ndarray, seed: int) -> Fitted:
+        from sklearn.linear_model import BayesianRidge  # seconds, that a search without this need not wait
+
         return Regressed(BayesianRidge(), x, y, tells_spread=True)

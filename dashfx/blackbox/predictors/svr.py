@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.svm import SVR
 
 from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.predictors.wrapped import Regressed
@@ -23,6 +21,9 @@ class SupportVectors(Predictor):
     paper: ClassVar[str] = "Drucker et al., Support Vector Regression Machines, NeurIPS 1996"
 
     def fit(self, x: np.ndarray, y: np.ndarray, seed: int) -> Fitted:
+        from sklearn.model_selection import GridSearchCV, KFold  # seconds, that a search without this need not wait
+        from sklearn.svm import SVR
+
         if len(y) < 2 * FOLDS:
             return Regressed(SVR(C=PENALTIES[1]), x, y)
         folds = KFold(FOLDS, shuffle=True, random_state=seed % 2**32)

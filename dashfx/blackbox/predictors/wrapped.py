@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
 
 from dashfx.blackbox.predictors.base import Fitted, Predicted, standardised
 
@@ -21,6 +19,8 @@ class Regressed(Fitted):
     """
 
     def __init__(self, regressor: Any, x: np.ndarray, y: np.ndarray, tells_spread: bool = False) -> None:
+        from sklearn.preprocessing import StandardScaler  # seconds, that a search without this need not wait
+
         self._scaler, self._tells_spread = StandardScaler().fit(x), tells_spread
         target, self._mean, self._deviation = standardised(y)
         self.regressor = quietly(lambda: regressor.fit(self._scaler.transform(x), target))
@@ -36,6 +36,8 @@ class Regressed(Fitted):
 
 def quietly(fit: Callable[[], Any]) -> Any:
     """A fit whose iterations ended at a bound is as good as it got; few rows often end there."""
+    from sklearn.exceptions import ConvergenceWarning  # seconds, that a search without this need not wait
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return fit()

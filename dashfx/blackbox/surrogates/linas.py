@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row, optimise
+from dashfx.blackbox.base import Optimiser, Proposal, Row, optimise
 from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.objectives import Objective, crowding, layers
 from dashfx.blackbox.optimisers.samplers import Nsga2
-from dashfx.blackbox.surrogates.surrogate import FEWEST, check_enough, drawn, fit
+from dashfx.blackbox.surrogates.base import Learning, check_enough, fit
 from dashfx.errors import ConfigError
 from dashfx.plugins import Count, find
 
@@ -53,32 +53,17 @@ class Linas(Optimiser):
         return Iterating(self, space, generator, start)
 
 
-class Iterating(Asking[G]):
-    """The rows so far, and the batch under way; rows of `start` count as the first population."""
+class Iterating(Learning[G]):
+    """What an inner search finds on predictions, again and again; rows of `start` count as the first population."""
 
     def __init__(self, settings: Linas, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]) -> None:
-        self._settings, self._space, self._generator = settings, space, generator
-        self._seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        self._rows = list(filter(_is_whole, start))
-        self._seen = {row.genome for row in start}
-        self._queue: list[Proposal[G]] = []
-        self._asked = len(start)
+        super().__init__(settings.population, space, generator, start)
+        self._settings = settings
 
-    def ask(self, n: int) -> list[Proposal[G]]:
-        return [self._propose() for _ in range(n)]
+    def _counts(self, row: Row[G]) -> bool:
+        return row.value is not None and None not in row.others.values()
 
-    def tell(self, rows: Sequence[Row[G]]) -> None:
-        self._rows += filter(_is_whole, rows)
-
-    def _propose(self) -> Proposal[G]:
-        self._asked += 1
-        if not self._queue and self._asked > self._settings.population and len(self._rows) >= FEWEST:
-            self._queue = self._batch()
-        proposal = self._queue.pop(0) if self._queue else Proposal(drawn(self._space, self._generator, self._seen))
-        self._seen.add(proposal.genome)
-        return proposal
-
-    def _batch(self) -> list[Proposal[G]]:
+    def _picked(self) -> list[Proposal[G]]:
         """New genomes of the inner search: front after front of what is predicted, the least crowded first."""
         predicted = self._searched()
         new = [genome for genome in predicted if genome not in self._seen]
@@ -114,7 +99,3 @@ class Iterating(Asking[G]):
             together=self._settings.population,
         )
         return {row.genome: row.point for row in rows}
-
-
-def _is_whole(row: Row[Any]) -> bool:
-    return row.value is not None and None not in row.others.values()

@@ -9,15 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
+from dashfx.blackbox.base import Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
-from dashfx.blackbox.predictors.base import Fitted, Predictor
 from dashfx.blackbox.surrogates.acquire import ACQUIRE
+from dashfx.blackbox.surrogates.base import Learning, check_enough, fit
 from dashfx.errors import ConfigError
 from dashfx.plugins import Count, find
-
-TRIES = 20  # draws until one is new
-FEWEST = 3  # rows with a value that a predictor is fitted to
 
 
 @dataclass(frozen=True)
@@ -61,35 +58,16 @@ class BySurrogate(Optimiser):
         return Predicting(self, space, generator, start)
 
 
-class Predicting(Asking[G]):
-    """The rows so far, and what is asked for next; rows of `start` count as random genomes."""
+class Predicting(Learning[G]):
+    """The `top` of a pool, again and again."""
 
     def __init__(
         self, settings: BySurrogate, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]
     ) -> None:
-        self._settings, self._space, self._generator = settings, space, generator
-        self._seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        self._rows = [row for row in start if row.value is not None]
-        self._seen = {row.genome for row in start}
-        self._queue: list[Proposal[G]] = []
-        self._asked = len(start)
-
-    def ask(self, n: int) -> list[Proposal[G]]:
-        return [self._propose() for _ in range(n)]
-
-    def tell(self, rows: Sequence[Row[G]]) -> None:
-        self._rows += [row for row in rows if row.value is not None]
-
-    def _propose(self) -> Proposal[G]:
-        self._asked += 1
-        if not self._queue and self._asked > self._settings.start and len(self._rows) >= FEWEST:
-            self._queue = self._picked()
-        proposal = self._queue.pop(0) if self._queue else Proposal(drawn(self._space, self._generator, self._seen))
-        self._seen.add(proposal.genome)
-        return proposal
+        super().__init__(settings.start, space, generator, start)
+        self._settings = settings
 
     def _picked(self) -> list[Proposal[G]]:
-        """The `top` of a pool, the most promising first; none where nothing new is found."""
         pool = self._pool()
         if not pool:
             return []
@@ -114,31 +92,3 @@ class Predicting(Asking[G]):
 
     def _features(self, genome: G) -> np.ndarray:
         return self._space.features(genome) if self._settings.features == "sizes" else self._space.one_hot(genome)
-
-
-def fit(predictor: Predictor, features: Any, rows: Sequence[Row[G]], seed: int, objective: int = 0) -> Fitted:
-    """A predictor of one objective's fitness, by rows that have a value."""
-    x = np.array([features(row.genome) for row in rows])
-    return predictor.fit(x, np.array([row.point[objective] for row in rows]), seed + len(rows))
-
-
-def drawn(space: Space[G], generator: torch.Generator, seen: set[G]) -> G:
-    """A random genome, a new one where a few tries find one."""
-    for _ in range(TRIES):
-        genome = space.sample(generator)
-        if genome not in seen:
-            break
-    return genome
-
-
-def check_enough(name: str, option: str, first: int, evaluations: int) -> None:
-    """Whether evaluations are left for the predictor.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if evaluations <= first:
-        raise ConfigError(
-            f"{name}: the first {first} evaluations are random genomes that the predictor learns from "
-            f"({option}={first}), and there are {evaluations} in all; give more --evaluations, or a smaller {option}"
-        )

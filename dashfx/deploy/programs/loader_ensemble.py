@@ -22,6 +22,7 @@ class Part:
     spec: str | None
     args: Mapping[str, Any]
     names: Sequence[str]
+    grown: bool = False
     widths: bool = False
 
 
@@ -43,7 +44,8 @@ def write_ensemble(path: Path, folder: Path, parts: Iterable[Part], average: str
         save_weights(part.plain, weights)
         inside = f"{folder.name}/{weights.name}"
         given_by = part.plain, part.reference, part.spec, part.args
-        write_loader(loader, *given_by, names=part.names, weights=inside, inside=True, widths=part.widths)
+        grown, widths = part.grown, part.widths
+        write_loader(loader, *given_by, names=part.names, weights=inside, inside=True, grown=grown, widths=widths)
         given = given or part.spec is None
     source = Path(averaged.__file__).read_text(encoding="utf-8")
     write_whole(folder / "averaged.py", lambda draft: draft.write_text(source, encoding="utf-8"))

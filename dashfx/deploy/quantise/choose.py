@@ -38,6 +38,7 @@ class Judge:
         before: that of the float file.
         limit: the largest drop, in the metric's units.
         why: what the limit is.
+        pytorch: the metric of the PyTorch model, where it is known.
     """
 
     metric: Callable[[Path], float]
@@ -45,10 +46,12 @@ class Judge:
     maximise: bool
     limit: float
     why: str
+    pytorch: float | None = None
 
     def drop(self, metric: float) -> float:
-        """How much worse than the float file; NaN for a metric that is none."""
-        return self.before - metric if self.maximise else metric - self.before
+        """How much worse than the float file, or than PyTorch where that is better; NaN for a metric that is none."""
+        known = (self.before,) if self.pytorch is None else (self.before, self.pytorch)
+        return max(known) - metric if self.maximise else metric - min(known)
 
     def allows(self, metric: float) -> bool:
         return self.drop(metric) <= self.limit  # false for NaN
@@ -62,6 +65,7 @@ class Int8:
         path: None where none is worth keeping.
         why: in that case, why.
         metric: on the validation part, through ONNX Runtime; `before` of the float file.
+        pytorch: that of the PyTorch model.
         max_drop: the largest drop that was allowed, and `limit` what it is.
         speedup: seconds of a call of the float file over those of this one, on one CPU thread.
         sites: how many convs and matrix products there are.
@@ -86,6 +90,7 @@ class Int8:
     rows: int = 0
     finetuned: int = 0
     form: str = ""
+    pytorch: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it; `from_dict` reads it."""
@@ -100,10 +105,11 @@ class Int8:
             return f"no int8 file: {self.why}"
         assert self.metric is not None and self.before is not None
         size = f"{self.bytes / 1e6:.3g} MB instead of {self.float_bytes / 1e6:.3g}"
-        metric = f"metric on validation {self.metric:.4f} instead of {self.before:.4f}"
+        pytorch = "" if self.pytorch is None else f"PyTorch {self.pytorch:.4f}, "
+        metric = f"metric on validation {self.metric:.4f} instead of {self.before:.4f} ({pytorch}allowed drop "
         tuned = f", weights fine-tuned, {self.finetuned} epochs" if self.finetuned else ""
         return (
-            f"{self.path.name}: {size}, {self.speedup:.2f} times as fast on this machine, {metric} (allowed drop "
+            f"{self.path.name}: {size}, {self.speedup:.2f} times as fast on this machine, {metric}"
             f"{self.max_drop:.2g}, {self.limit}); {self.sites - len(self.in_float)} of {self.sites} nodes in int8, "
             f"{self.calibration} calibration on {self.rows} rows{tuned}{f', {self.form}' if self.form else ''}"
         )
@@ -254,9 +260,14 @@ class Search:
         kept = {site: in_float[site] for site in self.sites if site in in_float}
         told = (self._method, len(self._quantiser.rows))
         judge = self.judge
-        return Int8(
+        found = Int8(
             out, "", metric, judge.before, judge.limit, judge.why, *sizes, old / new, len(self.sites), kept, *told
         )
+        return replace(found, pytorch=judge.pytorch)
+
+    def timed(self, paths: Sequence[Path]) -> Sequence[float]:
+        """Seconds of a call of each file, in turn."""
+        return self._times(paths, self.row, SECONDS)
 
     def quickest(self) -> Path | None:
         """The draft with as much in int8 as is faster, found once; None where that is nothing."""

@@ -33,13 +33,21 @@ class Drafts:
 
     Args:
         rows, held: as of `quantise`.
+        beside: the float file that they are compared with, where it is another form of `path`.
     """
 
     def __init__(
-        self, path: Path, folder: Path, rows: Tensor, held: Tensor, judge: Judge, times: Times | None = None
+        self,
+        path: Path,
+        folder: Path,
+        rows: Tensor,
+        held: Tensor,
+        judge: Judge,
+        times: Times | None = None,
+        beside: Path | None = None,
     ) -> None:
-        self._float = path
-        self._search, self.judge = Search(path, folder, rows, held, judge, times or medians), judge
+        self._float = beside or path
+        self._search, self.judge = Search(path, folder, rows, held, judge, times or medians, beside), judge
         self._made: dict[frozenset[str], Draft] = {}
         self._alone: dict[str, float] = {}
 
@@ -87,6 +95,10 @@ class Drafts:
         """That draft as `out`; what it has to gain was asked of it by budgets."""
         in_float = dict.fromkeys(self._others(self._nodes(draft.names)), UNCHOSEN)
         return self._search.kept(out, in_float, draft.metric, gains=False)
+
+    def seconds(self, paths: Sequence[Path]) -> Sequence[float]:
+        """Of a call of each file, in turn."""
+        return self._search.timed(paths)
 
     def _nodes(self, names: Collection[str]) -> list[str]:
         """A conv's node bears its name; those of several kernels that share its place have names below it."""

@@ -11,6 +11,7 @@ from torch import nn
 from dashfx.errors import SpaceError
 from dashfx.frontend.shared import conv_for
 from dashfx.ops.families.base import Family, fill
+from dashfx.ops.families.beside import Beside
 from dashfx.ops.families.dense import Dense
 from dashfx.ops.families.grouped import Depthwise, Grouped
 from dashfx.ops.families.nested import Nested
@@ -31,6 +32,7 @@ FAMILIES: dict[str, type[Family]] = {
     "zero": Zero,
     "pool": Pool,
     "nested": Nested,
+    "beside": Beside,
 }
 
 

@@ -96,10 +96,11 @@ def conv_module(
 
 @torch.no_grad()
 def fill(module: nn.Module, weights: Sequence[Tensor], bias: Tensor | None) -> nn.Module:
-    """The module that a family made, with its convs' weights, and the bias at the last of them."""
+    """The module that a family made, with its convs' weights, and the bias at the one of them that has one."""
     parts = parts_in(module)
     for part, weight in zip(parts, weights, strict=False):  # one that is constant has its weight already
         part.weight.copy_(weight)
-    if bias is not None and parts and parts[-1].bias is not None:
-        parts[-1].bias.copy_(bias)
+    for part in parts:
+        if bias is not None and part.bias is not None:
+            part.bias.copy_(bias)
     return module

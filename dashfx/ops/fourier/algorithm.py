@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -24,9 +23,10 @@ from torch import Tensor
 
 from dashfx.ops.algorithms.base import aggregate, extend
 from dashfx.ops.algorithms.mixed_weights import MixedWeights
-from dashfx.ops.fourier.buffers import pool_for
-from dashfx.ops.fourier.plan import FourierPlan, Phase, plan_for, wraps
+from dashfx.ops.fourier.buffers import PlanSlice, pool_for
+from dashfx.ops.fourier.plan import FourierPlan, plan_for, wraps
 from dashfx.ops.fourier.products import Channels
+from dashfx.ops.fourier.rows import Parts
 from dashfx.ops.fourier.transforms import Chunk
 from dashfx.ops.geometry import ConvSpec
 
@@ -54,6 +54,8 @@ class Fourier:
             x, coef, *weights = (_at_least_float32(t) for t in (x, coef, *weights))
             size = tuple(x.shape[2:])
             plan = plan_for(spec, size)
+            if not plan.phases:  # with a stride, taps within reach may still miss every input
+                return MixedWeights()(x, weights, coef, spec, bias).to(dtype)
             if not wraps(spec, size):
                 x, _ = extend(x, spec)
             if plan.windows:
@@ -83,21 +85,19 @@ class _Correlate(torch.autograd.Function):
         job = _Job(plan, x, kernels)
         partial, pool = job.partial(), job.pool
         ctx.plan, ctx.kernels, ctx.recompute = plan, len(kernels), recompute
-        ctx.save_for_backward(x, *kernels, *(() if recompute else chain.from_iterable(partial)))
+        ctx.save_for_backward(x, *kernels, *(() if recompute else partial))
         gathered = plan.outputs.blank(job.channels.y_rows, pool.storage)
         chunks = zip(job.output_chunks(gathered), job.chunks(partial), strict=True)
-        for work, (target, sources) in zip(pool.slices, chunks, strict=True):
-            for i, (phase, (source, taps)) in enumerate(zip(work.phases, sources, strict=True)):
-                phase.inputs.analyse(source)
-                phase.taps.analyse(taps)
-                work.product.output(add=i > 0)
-            if not work.phases:  # with a stride, taps within reach may still miss every input
-                work.output.zero_()
+        for work, (target, (source, taps)) in zip(pool.slices, chunks, strict=True):
+            work.inputs.analyse(source)
+            job.load(work, taps)
+            work.product.output()
             if bias is not None and work is pool.slices[0]:
-                pool.constants.add_(bias.view(len(pool.constants), 1, -1), alpha=plan.outputs.volume)
+                pool.constants.add_(bias, alpha=plan.outputs.volume)
             work.outputs.adjoint(target)
-        (rows,) = plan.outputs.finish(gathered, pool.scratch)
-        return job.channels.unrows(rows).data  # not as a view: autograd would refuse a ReLU in place on it
+        y = x.new_empty(len(x), len(kernels[0]), *(len(axis) for axis in plan.outputs.points[0]))
+        plan.outputs.finish(gathered, [job.channels.parts([y])], pool.scratch)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -106,34 +106,32 @@ class _Correlate(torch.autograd.Function):
         # gradients are written over what was kept, past autograd's check, so a second backward pass makes it again
         ctx.recompute, kept = True, [t.data for t in kept]
         job = _Job(plan, x, kernels)
-        partial = list(zip(kept[::2], kept[1::2], strict=True)) or job.partial()
+        partial = kept or job.partial()
         _, _, to_x, to_bias, *wanted = ctx.needs_input_grad
         to_kernels = any(wanted)
-        arrived = plan.outputs.begin([job.channels.rows(grad.contiguous())], job.pool.storage, job.pool.scratch)
+        arrived = plan.outputs.begin([job.channels.parts([grad.contiguous()])], job.pool.storage, job.pool.scratch)
         grads, grad_bias = job.blanks(partial), None
         chunks = zip(job.output_chunks(arrived), job.chunks(partial), job.chunks(grads), strict=True)
-        for work, (own, sources, targets) in zip(job.pool.slices, chunks, strict=True):
+        for work, (own, (source, taps), (to_source, to_taps)) in zip(job.pool.slices, chunks, strict=True):
             work.outputs.analyse(own)
             if to_bias and work is job.pool.slices[0]:
-                grad_bias = plan.outputs.volume * job.pool.constants.sum(1).flatten()
-            for phase, (source, taps), (to_source, to_taps) in zip(work.phases, sources, targets, strict=True):
-                # both are read before a gradient takes the place of either
-                if to_kernels:
-                    phase.inputs.analyse(source)
-                if to_x:
-                    phase.taps.analyse(taps)
-                if to_kernels:
-                    work.product.grad_kernel()
-                    phase.grad_taps.adjoint(to_taps)
-                if to_x:
-                    work.product.grad_input()
-                    phase.inputs.adjoint(to_source)
-        grad_x = job.grad_x([x for x, _ in grads]) if to_x else None
-        grad_kernels = job.grad_kernels([k for _, k in grads]) if to_kernels else [None] * len(kernels)
+                grad_bias = plan.outputs.volume * job.pool.constants.sum(0)
+            # inputs and taps are read before a gradient takes the place of either
+            if to_x:
+                job.load(work, taps)
+            if to_kernels:
+                work.inputs.analyse(source)
+                work.product.grad_kernel()
+                job.unload(work, to_taps)
+            if to_x:
+                work.product.grad_input()
+                work.inputs.adjoint(to_source)
+        grad_x = job.grad_x(grads[0]) if to_x else None
+        grad_kernels = job.grad_kernels(grads[1:]) if to_kernels else [None] * len(kernels)
         return None, None, grad_x, grad_bias, *grad_kernels
 
 
-Partial = Sequence[tuple[Tensor, Tensor]]  # per phase what the transforms of inputs and taps returned
+Partial = Sequence[Tensor]  # what the transform of the inputs returned, and that of each phase's taps
 
 
 class _Job:
@@ -142,56 +140,66 @@ class _Job:
     def __init__(self, plan: FourierPlan, x: Tensor, kernels: Sequence[Tensor]) -> None:
         out_channels, group_in = kernels[0].shape[:2]
         self.plan, self.x, self.kernels, self._new = plan, x, kernels, x.new_empty(0)
-        self.channels = Channels(len(x), plan.groups, out_channels // plan.groups, group_in)
+        g = plan.groups
+        self.channels = Channels(len(x), g, out_channels // g, group_in, len(plan.phases))
         self.pool = pool_for(plan, self.channels, x)
 
     def partial(self) -> Partial:
-        return [self._begin(phase) for phase in self.plan.phases]
+        scratch = self.pool.scratch
+        found = [self.plan.inputs.begin([self._parts(self.x)], self._new, scratch)]
+        for phase in self.plan.phases:
+            taps = [[self.kernels[i][place]] for i, place in phase.places]
+            found.append(phase.taps.begin(taps, self._new, scratch))
+        return found
 
     def blanks(self, partial: Partial) -> Partial:
         """For gradients: where each slice's may take the place of what they were computed from, or new."""
-        rows = self.channels
+        transforms = [self.plan.inputs, *(phase.taps for phase in self.plan.phases)]
+        rows = [self.channels.x_rows] + [self.channels.k_rows] * len(self.plan.phases)
         return [
-            (
-                source if phase.inputs.in_place else phase.inputs.blank(rows.x_rows, self._new),
-                taps if phase.taps.in_place else phase.taps.blank(rows.k_rows, self._new),
-            )
-            for phase, (source, taps) in zip(self.plan.phases, partial, strict=True)
+            source if transform.in_place else transform.blank(count, self._new)
+            for transform, source, count in zip(transforms, partial, rows, strict=True)
         ]
 
-    def chunks(self, partial: Partial) -> Iterable[Sequence[tuple[Chunk, Chunk]]]:
-        """Per slice and phase those of the inputs and of the taps."""
-        phases = [
-            zip(phase.inputs.chunks(source, self.pool.step), phase.taps.chunks(taps, self.pool.step), strict=True)
-            for phase, (source, taps) in zip(self.plan.phases, partial, strict=True)
-        ]
-        return zip(*phases, strict=True) if phases else [()] * len(self.pool.slices)
+    def chunks(self, partial: Partial) -> Iterable[tuple[Chunk, Sequence[Chunk]]]:
+        """Per slice that of the inputs, and those of the taps of each phase."""
+        step = self.pool.step
+        taps = [p.taps.chunks(own, step) for p, own in zip(self.plan.phases, partial[1:], strict=True)]
+        each = list(zip(*taps, strict=True)) if taps else [()] * len(self.pool.slices)
+        return zip(self.plan.inputs.chunks(partial[0], step), each, strict=True)
 
     def output_chunks(self, partial: Tensor) -> Sequence[Chunk]:
         return self.plan.outputs.chunks(partial, self.pool.step)
 
-    def grad_x(self, gathered: Sequence[Tensor]) -> Tensor:
-        parts = [p.inputs.finish(g, self.pool.scratch)[0] for p, g in zip(self.plan.phases, gathered, strict=True)]
-        if len(parts) == 1 and parts[0].shape[1:] == self.x.shape[2:]:
-            return self.channels.unrows(parts[0])
-        covered = sum(part.numel() for part in parts) == self.x.numel()
-        grad = (torch.empty_like if covered else torch.zeros_like)(self.x)
-        for phase, part in zip(self.plan.phases, parts, strict=True):
-            grad[phase.index] = self.channels.unrows(part)
+    def load(self, work: PlanSlice, taps: Sequence[Chunk]) -> None:
+        """The spectra of all phases' kernels, for the product."""
+        for i, (own, chunk) in enumerate(zip(work.taps, taps, strict=True)):
+            own.analyse(chunk)
+            work.product.load(i)
+
+    def unload(self, work: PlanSlice, taps: Sequence[Chunk]) -> None:
+        for i, (own, chunk) in enumerate(zip(work.taps, taps, strict=True)):
+            work.product.unload(i)
+            own.adjoint(chunk)
+
+    def grad_x(self, gathered: Tensor) -> Tensor:
+        grad = _room(self.x, [phase.index for phase in self.plan.phases])
+        self.plan.inputs.finish(gathered, [self._parts(grad)], self.pool.scratch)
         return grad
 
     def grad_kernels(self, gathered: Sequence[Tensor]) -> list[Tensor]:
-        grads: dict[int, Tensor] = {}
-        for phase, own in zip(self.plan.phases, gathered, strict=True):
-            for (i, place), values in zip(phase.places, phase.taps.finish(own, self.pool.scratch), strict=True):
-                values = values.unflatten(0, self.kernels[i].shape[:2])
-                if values.shape == self.kernels[i].shape:  # no other phase has taps of this lattice
-                    grads[i] = values
-                else:
-                    grads.setdefault(i, torch.zeros_like(self.kernels[i]))[place] = values
-        return [grads[i] if i in grads else torch.zeros_like(kernel) for i, kernel in enumerate(self.kernels)]
+        every = [place for phase in self.plan.phases for place in phase.places]
+        grads = [_room(kernel, [at for i, at in every if i == own]) for own, kernel in enumerate(self.kernels)]
+        for phase, values in zip(self.plan.phases, gathered, strict=True):
+            phase.taps.finish(values, [[grads[i][at]] for i, at in phase.places], self.pool.scratch)
+        return grads
 
-    def _begin(self, phase: Phase) -> tuple[Tensor, Tensor]:
-        source = phase.inputs.begin([self.channels.rows(self.x[phase.index])], self._new, self.pool.scratch)
-        taps = [self.kernels[i][place].flatten(0, 1) for i, place in phase.places]
-        return source, phase.taps.begin(taps, self._new, self.pool.scratch)
+    def _parts(self, images: Tensor) -> Parts:
+        return self.channels.parts([images[phase.index] for phase in self.plan.phases])
+
+
+def _room(like: Tensor, places: Sequence[Any]) -> Tensor:
+    """For a gradient that is written at these places, each once; zero at others."""
+    whole = sum(like[place].numel() for place in places) == like.numel()
+    make = torch.empty_like if whole else torch.zeros_like
+    return make(like, memory_format=torch.contiguous_format)

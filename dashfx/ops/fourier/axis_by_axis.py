@@ -10,8 +10,9 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from dashfx.ops.fourier.dft import cos_sin, even_odd, kept, mirror
-from dashfx.ops.fourier.matrices import TINY, memory
+from dashfx.ops.fourier.dft import cos_sin, kept, mirror
+from dashfx.ops.fourier.matrices import memory
+from dashfx.ops.fourier.rows import Parts, chunks, count, turn, turn_back
 from dashfx.ops.geometry import Points, Size
 
 FEW_ROWS = 64  # with fewer rows at once, matrices are too thin
@@ -22,7 +23,7 @@ class AxisTransform:
     """The last axis and the one in the middle are transformed for all blocks, the first axis block by block.
 
     It needs no zero padding, any period will do, and only the points given are ever read or written. Positions are
-    counted from `middle` / 2.
+    counted from `middle` / 2. Points stand before rows throughout, so that every product is of long rows.
 
     The first axis has most of the work. Its even part E and odd part O, complex by then, stand in two groups, E_re with
     O_im and E_im with -O_re, that the same cosines and sines turn into real and imaginary parts: X_re = cos E_re +
@@ -61,60 +62,46 @@ class AxisTransform:
     def held(self, rows: int) -> int:
         return rows * self.blocks * 2 * self._width
 
-    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
-        """The two groups: (2, blocks, width, rows), the even points before the odd ones, set after set."""
-        partial = self.blank(len(values[0]), storage)
-        sets = zip(values, self._folds(partial), self._inner(partial), self._views(partial), strict=True)
-        for value, fold, inner, (to_even, to_odd) in sets:
-            for rows in _row_chunks(len(value), fold.numbers, scratch):
-                even, odd = fold.split(value[rows], scratch)
-                inner.analyse(even, 0, to_even[..., rows])
-                inner.analyse(odd, 1, to_odd[..., rows])
+    def begin(self, values: Sequence[Parts], storage: Tensor, scratch: Tensor) -> Tensor:
+        """The two groups side by side: (width, blocks, 2, rows), the even points before the odd ones, set after set."""
+        partial = self.blank(count(values[0]), storage)
+        for parts, own in zip(values, self._sets(partial), strict=True):
+            for rows, piece in chunks(parts, own.fitting(scratch)):
+                own.analyse(piece, rows, scratch)
         return partial
 
     def blank(self, rows: int, storage: Tensor) -> Tensor:
-        return memory(storage, 2, self.blocks, self._width, rows)
+        return memory(storage, self._width, self.blocks, 2, rows)
 
-    def chunks(self, partial: Tensor, step: int) -> Sequence[tuple[Tensor, Tensor]]:
-        real, imag = (group.split(step) for group in partial)
-        return list(zip(real, imag, strict=True))
+    def chunks(self, partial: Tensor, step: int) -> Sequence[Tensor]:
+        """Each (blocks, width, 2 * rows)"""
+        return [part.flatten(2).transpose(0, 1) for part in partial.split(step, 1)]
 
     def at(self, blocks: range, spectrum: Tensor) -> _AxisSlice:
-        return _AxisSlice(self._late(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
+        return _AxisSlice(self._late(blocks, spectrum), spectrum.view(len(blocks), self.block, -1))
 
-    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
-        values, count = [], gathered.shape[-1]
-        sets = zip(self.points, self._folds(gathered), self._inner(gathered), self._views(gathered), strict=True)
-        for own, fold, inner, (of_even, of_odd) in sets:
-            value = gathered.new_empty(count, *map(len, own))
-            for rows in _row_chunks(count, fold.numbers, scratch):
-                parts = fold.parts(len(range(count)[rows]), scratch)
-                inner.adjoint(of_even[..., rows], 0, parts[0])
-                inner.adjoint(of_odd[..., rows], 1, parts[1])
-                fold.join(parts, value[rows])
-            values.append(value)
-        return values
+    def finish(self, gathered: Tensor, targets: Sequence[Parts], scratch: Tensor) -> None:
+        for parts, own in zip(targets, self._sets(gathered), strict=True):
+            for rows, piece in chunks(parts, own.fitting(scratch)):
+                own.adjoint(piece, rows, scratch)
+
+    @cached_property
+    def _kept(self) -> list[int]:
+        """Of each set the points on the first axis that are kept."""
+        return [len(kept(own[0], self.middle[0])) for own in self.points]
 
     @cached_property
     def _shapes(self) -> list[Size]:
-        """The points of each set, on the first axis the ones kept."""
-        return [(len(kept(own[0], self.middle[0])), *map(len, own[1:])) for own in self.points]
+        return [(n, *map(len, own[1:])) for n, own in zip(self._kept, self.points, strict=True)]
 
     @cached_property
     def _width(self) -> int:
-        return 2 * sum(shape[0] for shape in self._shapes)
+        return 2 * sum(self._kept)
 
-    def _views(self, partial: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Per set its even and its odd part of the width."""
-        counts = [shape[0] for shape in self._shapes for _ in range(2)]
-        views = iter(partial.split(counts, 2))
-        return zip(views, views, strict=True)
-
-    def _folds(self, like: Tensor) -> list[_Fold]:
-        return _folds(self, like.dtype, like.device)
-
-    def _inner(self, like: Tensor) -> list[_Inner]:
-        return _inner_axes(self, like.dtype, like.device)
+    def _sets(self, partial: Tensor) -> Iterator[_Set]:
+        parts = partial.split([2 * n for n in self._kept])
+        for own, part, inner in zip(self.points, parts, _inner_axes(self, partial.dtype, partial.device), strict=True):
+            yield _Set(tuple(map(len, own)), part.flatten(1, 2).unflatten(0, (2, -1)), inner)
 
     def _late(self, blocks: range, like: Tensor) -> Tensor:
         """(blocks, freq, width)"""
@@ -122,111 +109,120 @@ class AxisTransform:
 
 
 class _AxisSlice:
-    """A chunk is a pair (blocks, width, rows), the two groups."""
+    """A chunk is (blocks, width, 2 * rows)."""
 
     def __init__(self, late: Tensor, spectrum: Tensor) -> None:
-        self._to_spectrum, self._from_spectrum = late, late.mT
-        self._re, self._im = spectrum
+        self._to_spectrum, self._from_spectrum, self._spectrum = late, late.mT, spectrum
 
-    def analyse(self, chunk: tuple[Tensor, Tensor]) -> None:
-        real, imag = chunk
-        torch.bmm(self._to_spectrum, real, out=self._re)
-        torch.bmm(self._to_spectrum, imag, out=self._im)
+    def analyse(self, chunk: Tensor) -> None:
+        torch.bmm(self._to_spectrum, chunk, out=self._spectrum)
 
-    def adjoint(self, chunk: tuple[Tensor, Tensor]) -> None:
-        real, imag = chunk
-        torch.bmm(self._from_spectrum, self._re, out=real)
-        torch.bmm(self._from_spectrum, self._im, out=imag)
+    def adjoint(self, chunk: Tensor) -> None:
+        torch.bmm(self._from_spectrum, self._spectrum, out=chunk)
 
 
-def _row_chunks(count: int, numbers: int, scratch: Tensor) -> list[slice]:
-    """So many rows of so many numbers, in parts for which the scratch memory is large enough, unless it is tiny."""
-    fit = len(scratch) // numbers
-    step = fit if fit >= FEW_ROWS else count
-    return [slice(start, start + step) for start in range(0, count, step)]
+@dataclass(frozen=True)
+class _Set:
+    """One set of points on its way into or out of a partial spectrum, some rows at a time.
 
+    The first axis is folded: point p and its mirror image make E = x_p + x_-p and O = x_p - x_-p. A point without a
+    partner, and all of a set that does not lie evenly about the middle, is in both.
 
-class _Fold:
-    """The even and the odd part of a set along its first axis, as products with a matrix (2 * points kept, points).
-
-    Of small planes PyTorch would do them in loops of its own, so there the matrix acts on all axes at once.
+    Attributes:
+        shape: of its points.
+        partial: even and odd part, (2, points kept, 2 * blocks, rows).
     """
 
-    def __init__(self, matrix: Tensor, inner: Size) -> None:
-        self._matrix, self._inner = matrix, inner
-        self.numbers = len(matrix) * math.prod(inner)
-        self._small = matrix.numel() * math.prod(inner) < TINY
-        if self._small:
-            self._all = torch.kron(matrix, torch.eye(math.prod(inner)).to(matrix)).t().contiguous()
+    shape: Size
+    partial: Tensor
+    inner: _Inner
 
-    def split(self, value: Tensor, scratch: Tensor) -> tuple[Tensor, ...]:
-        """(rows, *points) -> even and odd part, each (rows, points kept, *inner)"""
-        out = memory(scratch, len(value), len(self._matrix), math.prod(self._inner))
-        if self._small:
-            torch.mm(value.flatten(1), self._all, out=out.flatten(1))
-        else:
-            torch.bmm(self._matrix.expand(len(value), -1, -1), value.flatten(2).contiguous(), out=out)
-        return out.unflatten(2, self._inner).chunk(2, 1)
+    def fitting(self, scratch: Tensor) -> int:
+        """For how many rows the scratch memory has room, but not for very few."""
+        return max(FEW_ROWS, len(scratch) // (4 * math.prod(self.shape)) // FEW_ROWS * FEW_ROWS)
 
-    def parts(self, rows: int, scratch: Tensor) -> Tensor:
-        """Room for the even and the odd part, (2, points kept, rows, *inner)."""
-        return memory(scratch, 2, len(self._matrix) // 2, rows, *self._inner)
+    def analyse(self, piece: Tensor, rows: slice, scratch: Tensor) -> None:
+        turned = turn(piece, self.shape, scratch)
+        for planes, last, out in zip(
+            self._fold(turned, scratch[turned.numel() :]), self.inner.last, self.partial[..., rows], strict=True
+        ):
+            self.inner.analyse(planes, last, out)
 
-    def join(self, parts: Tensor, out: Tensor) -> None:
-        """(2, points kept, rows, *inner) -> (rows, *points)"""
-        planes = parts.flatten(0, 1).flatten(2)
-        if self._small:
-            values = torch.mm(self._matrix.t(), planes.flatten(1))
-            out.flatten(2).copy_(values.view(-1, *planes.shape[1:]).transpose(0, 1))
-        else:
-            torch.bmm(self._matrix.t().expand(len(out), -1, -1), planes.transpose(0, 1), out=out.flatten(2))
+    def adjoint(self, piece: Tensor, rows: slice, scratch: Tensor) -> None:
+        size = rows.stop - rows.start
+        both = memory(scratch, *self.partial.shape[:2], *self.shape[1:], size)
+        for part, last, planes in zip(self.partial[..., rows], self.inner.last, both, strict=True):
+            self.inner.adjoint(part, last, planes)
+        rest = scratch[both.numel() :]
+        turned = self._unfold(both, memory(rest, *self.shape, size))
+        turn_back(turned, piece, rest[turned.numel() :])
+
+    @property
+    def _pairs(self) -> int:
+        return self.shape[0] - self.partial.shape[1]
+
+    def _fold(self, turned: Tensor, storage: Tensor) -> Tensor:
+        """(points, *inner, rows) -> even and odd part (2, points kept, *inner, rows)"""
+        right, pairs = turned[self._pairs :], self._pairs
+        if not pairs:
+            return right.expand(2, *right.shape)
+        both = memory(storage, 2, *right.shape)
+        both[:, : len(right) - pairs] = right[: len(right) - pairs]
+        left = _mirrored(turned[:pairs], storage[both.numel() :])
+        torch.add(right[-pairs:], left, out=both[0, -pairs:])
+        torch.sub(right[-pairs:], left, out=both[1, -pairs:])
+        return both
+
+    def _unfold(self, both: Tensor, out: Tensor) -> Tensor:
+        (even, odd), pairs = both, self._pairs
+        torch.add(even, odd, out=out[pairs:])
+        if pairs:
+            odd[-pairs:].sub_(even[-pairs:]).neg_()
+            torch.index_select(odd[-pairs:], 0, _backwards(pairs, odd.device), out=out[:pairs])
+        return out
+
+
+def _mirrored(planes: Tensor, storage: Tensor) -> Tensor:
+    """In reverse order; `flip` would take new memory."""
+    backwards = _backwards(len(planes), planes.device)
+    return torch.index_select(planes, 0, backwards, out=memory(storage, *planes.shape))
 
 
 class _Inner:
-    """The axes of one set but the first. Matrices are of the last axis for even and odd parts, (2, 2 * freq, points),
-    and of the one before it if there is one, (freq, 2 * points), cos beside sin.
+    """The axes of one set but the first.
+
+    Attributes:
+        last: of the last axis, for even and odd part (2, 2 * freq, points), real part and imaginary part in turn.
+        before: of the one before it, if there is one: (2 * freq, 2 * points), in turn as well.
     """
 
     def __init__(self, last: Tensor, before: Tensor | None) -> None:
-        self._last, self._before = last, before
+        self.last, self.before = last, before
 
-    def analyse(self, planes: Tensor, part: int, out: Tensor) -> None:
-        """(rows, count, *points) -> (2, blocks, count, rows)"""
-        last, (rows, count) = self._last[part], planes.shape[:2]
-        if self._before is None:
-            last = last.expand(count, -1, -1)
-            torch.bmm(last, planes.permute(1, 2, 0), out=out.view(-1, count, rows).transpose(0, 1))
+    def analyse(self, planes: Tensor, last: Tensor, out: Tensor) -> None:
+        """(points kept, *points, rows) -> (points kept, 2 * blocks, rows)"""
+        if self.before is None:
+            torch.bmm(last.expand(len(planes), -1, -1), planes, out=out)
             return
-        lines = planes.flatten(1, 2)
-        done = planes.new_empty(len(last), lines.shape[1], rows)
-        torch.bmm(last.expand(lines.shape[1], -1, -1), lines.permute(1, 2, 0), out=done.transpose(0, 1))
-        re, im = done.view(2, -1, planes.shape[2], rows)  # freq * count, points of the axis before
-        cos, sin = (half.expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
-        found = torch.bmm(cos, re).baddbmm_(sin, im), torch.bmm(cos, im).baddbmm_(sin, re, alpha=-1)
-        for target, values in zip(out, found, strict=True):
-            # copied afterwards: into strided memory the products would be done one by one
-            values = values.unflatten(0, (-1, count)).transpose(1, 2)
-            target.view(values.shape).copy_(values)
+        lines = planes.flatten(0, 1)
+        done = torch.bmm(last.expand(len(lines), -1, -1), lines).view(*planes.shape[:2], -1, 2, planes.shape[-1])
+        turned = done.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # points kept * freq, 2 * points, rows
+        out.copy_(torch.bmm(self.before.expand(len(turned), -1, -1), turned).view(out.shape))
 
-    def adjoint(self, spectrum: Tensor, part: int, out: Tensor) -> None:
-        """(2, blocks, count, rows) -> (count, rows, *points)"""
-        last, (count, rows) = self._last[part], spectrum.shape[-2:]
-        if self._before is None:
-            lines = spectrum.view(-1, count, rows).permute(1, 2, 0)
-            torch.bmm(lines, last.expand(count, -1, -1), out=out)
+    def adjoint(self, spectrum: Tensor, last: Tensor, out: Tensor) -> None:
+        """(points kept, 2 * blocks, rows) -> (points kept, *points, rows)"""
+        if self.before is None:
+            torch.bmm(last.mT.expand(len(out), -1, -1), spectrum, out=out)
             return
-        re, im = spectrum.view(2, -1, len(self._before), count, rows).transpose(2, 3).flatten(1, 2)
-        cos, sin = (half.t().expand(len(re), -1, -1) for half in self._before.chunk(2, 1))
-        done = torch.stack([torch.bmm(cos, re).baddbmm_(sin, im, alpha=-1), torch.bmm(cos, im).baddbmm_(sin, re)])
-        lines = done.view(len(last), -1, rows).permute(1, 2, 0)  # count * points, rows, 2 * freq
-        value = torch.bmm(lines, last.expand(len(lines), -1, -1))
-        out.copy_(value.unflatten(0, (count, -1)).transpose(1, 2))
+        lines = spectrum.reshape(-1, len(self.before), spectrum.shape[-1])
+        done = torch.bmm(self.before.mT.expand(len(lines), -1, -1), lines)
+        turned = done.view(len(out), -1, out.shape[1], 2, out.shape[-1]).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        torch.bmm(last.mT.expand(len(turned), -1, -1), turned, out=out.flatten(0, 1))
 
 
 @lru_cache(maxsize=512)
-def _folds(transform: AxisTransform, dtype: torch.dtype, device: torch.device) -> list[_Fold]:
-    sets = [(even_odd(own[0], transform.middle[0]), tuple(map(len, own[1:]))) for own in transform.points]
-    return [_Fold(parts.flatten(0, 1).to(device, dtype), inner) for parts, inner in sets]
+def _backwards(count: int, device: torch.device) -> Tensor:
+    return torch.arange(count - 1, -1, -1, device=device)
 
 
 @lru_cache(maxsize=512)
@@ -237,13 +233,20 @@ def _inner_axes(transform: AxisTransform, dtype: torch.dtype, device: torch.devi
         if transform.weighted:
             weight = mirror(half)[:, None] / transform.volume
             cos, sin = cos * weight, sin * weight
-        last = torch.stack([torch.cat([cos, -sin]), torch.cat([-sin, -cos])])
+        even, odd = torch.stack([cos, -sin], 1), torch.stack([-sin, -cos], 1)
+        last = torch.stack([even, odd]).flatten(1, 2)
         axes = zip(transform.period[1:-1], own[1:-1], transform.middle[1:-1], strict=True)
         befores = [
-            torch.cat(cos_sin(n, torch.arange(n), points, middle), 1).to(device, dtype) for n, points, middle in axes
+            _turning(*cos_sin(n, torch.arange(n), points, middle)).to(device, dtype) for n, points, middle in axes
         ]
         found.append(_Inner(last.to(device, dtype), next(iter(befores), None)))
     return found
+
+
+def _turning(cos: Tensor, sin: Tensor) -> Tensor:
+    """The product with cos - i sin of numbers whose parts stand in turn: (freq, points) -> (2 * freq, 2 * points)."""
+    rows = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], 1)  # freq, 2, points, 2
+    return rows.flatten(2).flatten(0, 1)
 
 
 @lru_cache(maxsize=512)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dashfx.ops.fourier.plan import FourierPlan
-from dashfx.ops.fourier.products import Channels, Dense, Depthwise
+from dashfx.ops.fourier.products import Channels, Product
 from dashfx.ops.fourier.transforms import Slice
 
 MOST_KEPT = 64 << 20  # bytes of partial spectra of outputs that are kept from step to step; larger ones are made anew
@@ -21,20 +21,14 @@ PLANS = 256  # that are remembered
 
 
 @dataclass(frozen=True)
-class PhaseSlice:
-    """What one phase has in a slice; phases take turns with the same memory."""
+class PlanSlice:
+    """The operands in a slice; the taps of all phases take turns with the same memory."""
 
     inputs: Slice
-    taps: Slice
-    grad_taps: Slice
-
-
-@dataclass(frozen=True)
-class PlanSlice:
-    phases: tuple[PhaseSlice, ...]
+    taps: tuple[Slice, ...]
     outputs: Slice
     output: Tensor  # the spectrum itself
-    product: Dense | Depthwise
+    product: Product
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class BufferPool:
         slices: all of them, in order.
         scratch: memory of the slices, free for others before the first and after the last.
         storage: memory for the partial spectra of the outputs; empty where that would be too much to keep.
-        constants: real parts of the outputs at frequency 0, while the first slice is done: (groups, batch, channels).
+        constants: real parts of the outputs at frequency 0, while the first slice is done: (batch, channels).
     """
 
     step: int
@@ -58,8 +52,7 @@ class BufferPool:
 
 def pool_for(plan: FourierPlan, channels: Channels, like: Tensor) -> BufferPool:
     """On a CPU the same each time, for each thread its own."""
-    rows = channels.x_rows + channels.y_rows + channels.k_rows
-    step = plan.blocks_in_slice(rows, like.element_size(), like.device.type)
+    step = plan.blocks_in_slice(channels.numbers, like.element_size(), like.device.type)
     if like.device.type != "cpu":
         return _built(plan, channels, step, like.new_empty(sum(_sizes(plan, channels, step))))
     key = plan, channels, step, like.dtype
@@ -97,22 +90,21 @@ def _pooled(plan: FourierPlan, channels: Channels, step: int, dtype: torch.dtype
 
 
 def _sizes(plan: FourierPlan, channels: Channels, step: int) -> list[int]:
-    """Numbers in a slice of the inputs, the kernels, the outputs, and the kernels' gradients."""
-    rows = channels.x_rows, channels.k_rows, channels.y_rows, channels.k_rows
-    return [2 * step * plan.outputs.block * count for count in rows]
+    """Numbers in a slice of the inputs, the kernels, the outputs, and of the product itself."""
+    numbers = 2 * channels.x_rows, 2 * channels.k_rows, 2 * channels.y_rows, channels.own
+    return [step * plan.outputs.block * count for count in numbers]
 
 
 def _built(plan: FourierPlan, channels: Channels, step: int, memory: Tensor) -> BufferPool:
     sizes = _sizes(plan, channels, step)
     scratch, storage = memory.split([sum(sizes), len(memory) - sum(sizes)])
-    spectra = [part.view(2, step * plan.outputs.block, -1) for part in scratch.split(sizes)]
+    *spectra, own = scratch.split(sizes)
+    spectra = [part.view(step * plan.outputs.block, 2, -1) for part in spectra]
     slices = []
     for start in range(0, plan.outputs.blocks, step):
         blocks = range(start, min(start + step, plan.outputs.blocks))
-        x, k, y, grad_k = (spectrum[:, : len(blocks) * plan.outputs.block] for spectrum in spectra)
-        phases = tuple(
-            PhaseSlice(phase.inputs.at(blocks, x), phase.taps.at(blocks, k), phase.taps.at(blocks, grad_k))
-            for phase in plan.phases
-        )
-        slices.append(PlanSlice(phases, plan.outputs.at(blocks, y), y, channels.product(x, k, y, grad_k)))
-    return BufferPool(step, slices, scratch, storage, channels.outputs(spectra[2][0, 0]))
+        x, k, y = (spectrum[: len(blocks) * plan.outputs.block] for spectrum in spectra)
+        taps = tuple(phase.taps.at(blocks, k) for phase in plan.phases)
+        product = channels.product(x, k, y, own)
+        slices.append(PlanSlice(plan.inputs.at(blocks, x), taps, plan.outputs.at(blocks, y), y, product))
+    return BufferPool(step, slices, scratch, storage, channels.bias(spectra[2][0, 0]))

@@ -1,4 +1,4 @@
-"""Sizes of batched matrix products, and memory for them: enough for all threads, none too small, buffers used again."""
+"""Sizes of batched matrix products, and memory for them: enough for all threads, buffers used again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-
-# PyTorch leaves batched products of fewer multiplications each to loops of its own, which are several times slower.
-TINY = 400
 
 
 def for_threads(count: int) -> int:

@@ -18,7 +18,7 @@ from dashfx.errors import SpaceError
 from dashfx.frontend.convs import read_padding, read_padding_mode
 from dashfx.ops.aggconv import AggConv
 from dashfx.ops.algorithms import ALGORITHMS, Algorithm
-from dashfx.ops.autotune.choose import Tuning, tune
+from dashfx.ops.autotune.choose import BUDGET, Tuning, tune
 from dashfx.ops.autotune.table import Entry, TuningTable
 from dashfx.ops.geometry import ConvSpec
 from dashfx.space import Candidate
@@ -68,18 +68,23 @@ def computed_by(model: nn.Module, choices: Mapping[str, str]) -> Iterator[None]:
 
 
 def faster_convs(
-    model: nn.Module, example: Any, *, kept: TuningTable | None = None, cache: Path | None = None
+    model: nn.Module,
+    example: Any,
+    *,
+    kept: TuningTable | None = None,
+    cache: Path | None = None,
+    budget: float = BUDGET,
 ) -> tuple[dict[str, str], Tuning | None]:
     """Names of convs that the Fourier path computes clearly faster for batches like `example`, with their algorithms.
 
-    Forward and backward are measured as `tune` does, with its `kept` and `cache`. No tuning where no conv is large, or
-    where memory is short by its estimate.
+    Forward and backward are measured as `tune` does, with its `kept`, `cache` and `budget`. No tuning where no conv is
+    large, or where memory is short by its estimate.
     """
     sites = {name: _stand_in(conv) for name, conv in large_convs(model).items()}
     if not sites:
         return {}, None
     try:
-        tuning = tune(model, example, sites=sites, kept=kept, cache=cache)
+        tuning = tune(model, example, sites=sites, kept=kept, cache=cache, budget=budget)
     except SpaceError:
         return {}, None
     found: dict[str, set[str]] = {}

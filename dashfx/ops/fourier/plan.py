@@ -18,12 +18,13 @@ from torch import Tensor
 from dashfx.ops.algorithms.base import pad
 from dashfx.ops.fourier.axis_by_axis import AxisTransform
 from dashfx.ops.fourier.matrices import for_threads
+from dashfx.ops.fourier.products import Channels
 from dashfx.ops.fourier.transforms import DirectTransform, FftTransform, Transform
 from dashfx.ops.fourier.two_step import TwoStepTransform
 from dashfx.ops.geometry import ConvSpec, Lattice, Points, Size, dilated_lattices
 
 # Bytes of spectra in one slice: on a CPU they should stay in a core's cache, elsewhere fewer and larger calls win.
-SLICE_CPU, SLICE = 2 << 20, 1 << 28
+SLICE_CPU, SLICE = 4 << 20, 1 << 28
 LEAST = 24  # frequencies in a slice: with fewer, matrices are too thin
 # The longest periods for matrices, beyond which an FFT is faster; a single axis can be done in one step or in two.
 LONGEST_MATRIX = 320
@@ -41,7 +42,6 @@ class Phase:
 
     index: Index
     places: tuple[tuple[int, Index], ...]  # (lattice, part of its kernel)
-    inputs: Transform
     taps: Transform
 
 
@@ -84,10 +84,14 @@ class _Overlapping(torch.autograd.Function):
 
 @dataclass(frozen=True, eq=False)
 class FourierPlan:
-    """How inputs of one size are convolved: lattices are the taps merged by dilation, phases those of the stride."""
+    """How inputs of one size are convolved: lattices are the taps merged by dilation, phases those of the stride.
+
+    Inputs of all phases are transformed as one, as further channels; a shorter phase ends in zeros.
+    """
 
     lattices: tuple[Lattice, ...]
     phases: tuple[Phase, ...]
+    inputs: Transform
     outputs: Transform
     groups: int
     windows: Windows | None = None
@@ -100,26 +104,32 @@ class FourierPlan:
         """Multiplications of a forward pass: in the transforms, and in the products over channels."""
         images, tap = self._images(batch), out_channels * channels // self.groups
         transforms = self.outputs.work(images * out_channels)
-        transforms += sum(phase.inputs.work(images * channels) + phase.taps.work(tap) for phase in self.phases)
+        transforms += self.inputs.work(images * channels * len(self.phases))
+        transforms += sum(phase.taps.work(tap) for phase in self.phases)
         return transforms, 4.0 * self.frequencies * len(self.phases) * images * tap
 
     def partial_numbers(self, batch: int, channels: int, out_channels: int) -> int:
         """Numbers in the partial spectra of inputs and kernels."""
         images, tap = self._images(batch), out_channels * channels // self.groups
-        return sum(phase.inputs.held(images * channels) + phase.taps.held(tap) for phase in self.phases)
+        inputs = self.inputs.held(images * channels * len(self.phases))
+        return inputs + sum(phase.taps.held(tap) for phase in self.phases)
 
     def held(self, batch: int, channels: int, out_channels: int, itemsize: int = 4) -> int:
         """Numbers that a backward pass on a CPU holds beside its arguments, results and partial spectra."""
-        images, tap = self._images(batch), out_channels * channels // self.groups
-        rows = images * (channels + out_channels) + tap
-        spectra = 2 * self.blocks_in_slice(rows, itemsize, "cpu") * self.outputs.block * (rows + tap)
-        return self.outputs.held(images * out_channels) + spectra
+        own = self.channels(batch, channels, out_channels)
+        spectra = self.blocks_in_slice(own.numbers, itemsize, "cpu") * self.outputs.block * own.numbers
+        return self.outputs.held(own.y_rows) + spectra
 
-    def blocks_in_slice(self, rows: int, itemsize: int, device: str) -> int:
-        """How many blocks of frequencies are done at once, for so many rows of all operands together."""
+    def channels(self, batch: int, channels: int, out_channels: int) -> Channels:
+        """The rows of operands for inputs (batch, channels, *size)."""
+        g = self.groups
+        return Channels(self._images(batch), g, out_channels // g, channels // g, len(self.phases))
+
+    def blocks_in_slice(self, numbers: int, itemsize: int, device: str) -> int:
+        """How many blocks of frequencies are done at once, for so many numbers of all operands a frequency."""
         block, blocks = self.outputs.block, self.outputs.blocks
         most = SLICE_CPU * torch.get_num_threads() if device == "cpu" else SLICE
-        fit = max(1, LEAST // block, most // (2 * itemsize * block * rows))
+        fit = max(1, LEAST // block, most // (itemsize * block * numbers))
         step = -(-blocks // -(-blocks // fit))  # slices of equal size
         return min(blocks, for_threads(step)) if device == "cpu" else step
 
@@ -150,13 +160,14 @@ def plan_for(spec: ConvSpec, size: Size) -> FourierPlan:
     period = tuple(n // s for n, s in zip(size, spec.stride, strict=True)) if circular else _period(terms, outputs)
     make = _transforms_of(period, size, outputs)
     middle = tuple(m - 1 for m in outputs)
+    inputs = tuple(map(range, map(max, zip(*(map(len, term[1]) for term in terms), strict=True)) if terms else outputs))
+    own = tuple(len(axis) - 1 for axis in inputs)
     phases = []
-    for index, inputs, parts in terms:
-        own = tuple(len(axis) - 1 for axis in inputs)
+    for index, _, parts in terms:
         taps = make(*(part[2] for part in parts), middle=tuple(map(sub, own, middle)), few=True)
-        phases.append(Phase(index, tuple(part[:2] for part in parts), make(inputs, middle=own), taps))
+        phases.append(Phase(index, tuple(part[:2] for part in parts), taps))
     out = make(tuple(map(range, outputs)), middle=middle, weighted=True)
-    return FourierPlan(lattices, tuple(phases), out, spec.groups, windows)
+    return FourierPlan(lattices, tuple(phases), make(inputs, middle=own), out, spec.groups, windows)
 
 
 def _terms(lattices: Sequence[Points], size: Size, stride: Size) -> Iterator[Term]:

@@ -6,7 +6,7 @@ period) over the half spectrum of one axis, and the adjoint is its transpose as 
 both by 1 / prod(period), times 2 for frequencies whose mirror image is not stored, so that its adjoint reads the
 inverse transform at the points.
 
-A spectrum is (2, freq, rows), real before imaginary parts, and comes slice by slice: some `blocks` of frequencies,
+A spectrum is (freq, 2, rows), real before imaginary parts, and comes slice by slice: some `blocks` of frequencies,
 small enough to stay in a cache between analysis, product and adjoint. So a spectrum never exists as a whole.
 
 What can be made ahead of a slice, matrices and views, is made once in a `Slice`: a training step makes hundreds of
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from dashfx.ops.fourier.dft import cos_sin, even_odd, kept, mirror
 from dashfx.ops.fourier.matrices import memory
+from dashfx.ops.fourier.rows import Parts, count, fill, stacked
 from dashfx.ops.fourier.two_step import SingleAxis
 from dashfx.ops.geometry import Points, Size
 
@@ -33,7 +34,7 @@ from dashfx.ops.geometry import Points, Size
 FFT_STEP = 40.0
 
 
-Chunk = Any  # of one slice in what `begin` or `blank` returned: a tensor or a pair
+Chunk = Any  # of one slice in what `begin` or `blank` returned: a tensor or a tuple of them
 
 
 class Slice(Protocol):
@@ -49,7 +50,7 @@ class Slice(Protocol):
 
 
 class Transform(Protocol):
-    """Of one operand's sets of points; `values` holds one tensor (rows, *points) for each set, and the sets add up.
+    """Of one operand's sets of points, which add up; `values` holds the rows of each (`dashfx.ops.fourier.rows`).
 
     Attributes:
         in_place: `adjoint` may gather in what `begin` returned, slice by slice as each has been analysed.
@@ -83,7 +84,7 @@ class Transform(Protocol):
         """Numbers in what `begin` returns."""
         ...
 
-    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Parts], storage: Tensor, scratch: Tensor) -> Tensor:
         """What all blocks have in common, a partial spectrum.
 
         Args:
@@ -100,11 +101,11 @@ class Transform(Protocol):
         ...
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
-        """At these blocks, with `spectrum` (2, blocks * block, rows) as its memory."""
+        """At these blocks, with `spectrum` (blocks * block, 2, rows) as its memory."""
         ...
 
-    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
-        """The values once every block has been gathered."""
+    def finish(self, gathered: Tensor, targets: Sequence[Parts], scratch: Tensor) -> None:
+        """Fills the rows of each set once every block has been gathered."""
         ...
 
 
@@ -126,29 +127,32 @@ class DirectTransform(SingleAxis):
     def held(self, rows: int) -> int:
         return (1 + self.few) * rows * sum(self._counts)
 
-    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
-        """(2, rows, points): the even parts of all sets, and the odd ones"""
+    def begin(self, values: Sequence[Parts], storage: Tensor, scratch: Tensor) -> Tensor:
+        """(1, rows, points); of few points (2, rows, points), the even parts of all sets and the odd ones"""
+        sets = [stacked(parts, (len(axis),)) for parts, (axis,) in zip(values, self.points, strict=True)]
         if not self.few:
-            return values[0].expand(2, -1, -1)
-        partial = memory(storage, 2, len(values[0]), sum(self._counts))
-        for value, fold, target in zip(values, self._folds(partial), partial.split(self._counts, 2), strict=True):
+            return sets[0].unsqueeze(0)
+        partial = memory(storage, 2, len(sets[0]), sum(self._counts))
+        for value, fold, target in zip(sets, self._folds(partial), partial.split(self._counts, 2), strict=True):
             torch.bmm(value.expand(2, -1, -1), fold.mT, out=target)
         return partial
 
     def blank(self, rows: int, storage: Tensor) -> Tensor:
-        return storage.new_zeros(1 + self.few, rows, sum(self._counts)).expand(2, -1, -1)
+        return storage.new_zeros(1 + self.few, rows, sum(self._counts))
 
     def chunks(self, partial: Tensor, step: int) -> Sequence[Chunk]:
         return [partial.mT.unbind()] * -(-self.blocks // step)
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
-        return _DirectSlice(self._basis(blocks, spectrum), spectrum)
+        return _DirectSlice(self._basis(blocks, spectrum), spectrum, self.few)
 
-    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, targets: Sequence[Parts], scratch: Tensor) -> None:
         if not self.few:
-            return [gathered[0]]
-        sets = zip(gathered.split(self._counts, 2), self._folds(gathered), strict=True)
-        return [torch.mm(even, to_even).addmm_(odd, to_odd) for (even, odd), (to_even, to_odd) in sets]
+            fill(targets[0], gathered[0])
+            return
+        sets = zip(targets, gathered.split(self._counts, 2), self._folds(gathered), strict=True)
+        for parts, (even, odd), (to_even, to_odd) in sets:
+            fill(parts, torch.mm(even, to_even).addmm_(odd, to_odd))
 
     @cached_property
     def _counts(self) -> list[int]:
@@ -162,27 +166,25 @@ class DirectTransform(SingleAxis):
         return kept(axis, self.middle) if self.few else axis
 
     def _basis(self, blocks: range, like: Tensor) -> Tensor:
-        """cos and -sin, (2, freq, points)"""
+        """cos and -sin, (freq, 2, points)"""
         basis = _direct_basis(self, like.dtype, like.device)
-        return basis[:, blocks.start * self.block : blocks.stop * self.block]
+        return basis[blocks.start * self.block : blocks.stop * self.block]
 
 
 class _DirectSlice:
-    """A chunk is a pair (points, rows): even and odd parts, or the same values twice."""
+    """A chunk is the values (points, rows), or a pair of their even and odd parts."""
 
-    def __init__(self, basis: Tensor, spectrum: Tensor) -> None:
-        (self._cos, self._sin), (self._re, self._im) = basis, spectrum
-        self._from_re, self._from_im = basis.mT
+    def __init__(self, basis: Tensor, spectrum: Tensor, few: bool) -> None:
+        pairs = zip(basis.unbind(1), spectrum.unbind(1), strict=True) if few else [(basis, spectrum)]
+        self._steps = [(to.reshape(-1, to.shape[-1]), part.view(-1, part.shape[-1])) for to, part in pairs]
 
     def analyse(self, chunk: Chunk) -> None:
-        even, odd = chunk
-        torch.mm(self._cos, even, out=self._re)
-        torch.mm(self._sin, odd, out=self._im)
+        for (basis, spectrum), values in zip(self._steps, chunk, strict=True):
+            torch.mm(basis, values, out=spectrum)
 
     def adjoint(self, chunk: Chunk) -> None:
-        even, odd = chunk
-        even.addmm_(self._from_re, self._re)
-        odd.addmm_(self._from_im, self._im)
+        for (basis, spectrum), values in zip(self._steps, chunk, strict=True):
+            values.addmm_(basis.t(), spectrum)
 
 
 class FftTransform:
@@ -201,9 +203,10 @@ class FftTransform:
     def held(self, rows: int) -> int:
         return 2 * rows * self.block
 
-    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
-        buffer = values[0].new_zeros(len(values[0]), *self.period)
-        for value, own in zip(values, self.points, strict=True):
+    def begin(self, values: Sequence[Parts], storage: Tensor, scratch: Tensor) -> Tensor:
+        buffer = storage.new_zeros(count(values[0]), *self.period)
+        for parts, own in zip(values, self.points, strict=True):
+            value = stacked(parts, tuple(map(len, own)))
             index = self._index(own, buffer)
             if isinstance(index[0], slice):
                 buffer[(slice(None), *index)] += value
@@ -219,18 +222,19 @@ class FftTransform:
         return memory(storage, rows, self.block, 2)
 
     def chunks(self, partial: Tensor, step: int) -> Sequence[Chunk]:
-        return [partial.permute(2, 1, 0)]
+        return [partial.permute(1, 2, 0)]
 
     def at(self, blocks: range, spectrum: Tensor) -> Slice:
         return _FftSlice(spectrum)
 
-    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, targets: Sequence[Parts], scratch: Tensor) -> None:
         joined = torch.view_as_complex(gathered).view(-1, *self.period[:-1], self.period[-1] // 2 + 1)
         if not self.weighted:
             joined = joined / self._mirror(gathered)  # irfftn counts mirrored frequencies twice
         norm = "backward" if self.weighted else "forward"
         buffer = torch.fft.irfftn(joined, s=self.period, dim=self._axes, norm=norm)
-        return [buffer[(slice(None), *self._index(own, buffer))].contiguous() for own in self.points]
+        for parts, own in zip(targets, self.points, strict=True):
+            fill(parts, buffer[(slice(None), *self._index(own, buffer))])
 
     @property
     def _axes(self) -> tuple[int, ...]:
@@ -246,7 +250,7 @@ class FftTransform:
 
 
 class _FftSlice:
-    """A chunk is the whole spectrum (2, freq, rows), as a view of what `torch.fft` made."""
+    """A chunk is the whole spectrum (freq, 2, rows), as a view of what `torch.fft` made."""
 
     def __init__(self, spectrum: Tensor) -> None:
         self._spectrum = spectrum
@@ -270,10 +274,10 @@ def _direct_basis(transform: DirectTransform, dtype: torch.dtype, device: torch.
     sets = []
     for (axis,) in transform.points:
         cos, sin = cos_sin(n1 * n2, freq, transform._kept(axis), transform.middle)
-        sets.append(torch.stack([cos, -sin]))
+        sets.append(torch.stack([cos, -sin], 1))
     basis = torch.cat(sets, 2)
     if transform.weighted:
-        basis *= mirror(n1).repeat_interleave(n2)[:, None] / (n1 * n2)
+        basis *= mirror(n1).repeat_interleave(n2)[:, None, None] / (n1 * n2)
     return basis.to(device, dtype)
 
 

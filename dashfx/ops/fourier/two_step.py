@@ -8,7 +8,7 @@ Frequency k = g + N1 k2 stands at place (g, k2) for the period N1 N2, g up to N1
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dashfx.ops.fourier.dft import cos_sin, mirror
 from dashfx.ops.fourier.matrices import memory
+from dashfx.ops.fourier.rows import Parts, count
 from dashfx.ops.geometry import Points
 
 STRIP = 128  # lines of a matrix that are turned at once
@@ -55,14 +56,15 @@ class TwoStepTransform(SingleAxis):
     def held(self, rows: int) -> int:
         return 2 * rows * self.blocks * self.block
 
-    def begin(self, values: Sequence[Tensor], storage: Tensor, scratch: Tensor) -> Tensor:
+    def begin(self, values: Sequence[Parts], storage: Tensor, scratch: Tensor) -> Tensor:
         """(blocks, 2 * p2, rows), real before imaginary parts"""
-        (value,) = values
-        padded = memory(scratch, self._rounds * self.block, len(value))
-        _turn(value, padded[: value.shape[1]])
-        padded[value.shape[1] :] = 0
-        partial = self.blank(len(value), storage)
-        torch.mm(self._first(value), padded.view(self._rounds, -1), out=partial.view(2 * self.blocks, -1))
+        rows = count(values[0])
+        padded = memory(scratch, self._rounds * self.block, rows)
+        for lines, place in _strips(values[0]):
+            padded[: lines.shape[1], place].copy_(lines.t())
+            padded[lines.shape[1] :, place] = 0
+        partial = self.blank(rows, storage)
+        torch.mm(self._first(padded), padded.view(self._rounds, -1), out=partial.view(2 * self.blocks, -1))
         return partial
 
     def blank(self, rows: int, storage: Tensor) -> Tensor:
@@ -72,15 +74,14 @@ class TwoStepTransform(SingleAxis):
         return partial.split(step)
 
     def at(self, blocks: range, spectrum: Tensor) -> _TwoStepSlice:
-        return _TwoStepSlice(self._second(blocks, spectrum), spectrum.unflatten(1, (len(blocks), self.block)))
+        return _TwoStepSlice(self._second(blocks, spectrum), spectrum.view(len(blocks), 2 * self.block, -1))
 
-    def finish(self, gathered: Tensor, scratch: Tensor) -> list[Tensor]:
+    def finish(self, gathered: Tensor, targets: Sequence[Parts], scratch: Tensor) -> None:
         rows = gathered.shape[-1]
         points = memory(scratch, self._rounds, self.block * rows)
         torch.mm(self._first(gathered).t(), gathered.view(2 * self.blocks, -1), out=points)
-        value = gathered.new_empty(rows, self._count)
-        _turn(points.view(-1, rows)[: self._count], value)
-        return [value]
+        for lines, place in _strips(targets[0]):
+            lines.copy_(points.view(-1, rows)[: lines.shape[1], place].t())
 
     @property
     def _count(self) -> int:
@@ -97,29 +98,32 @@ class TwoStepTransform(SingleAxis):
         return _first_step(self, like.dtype, like.device)
 
     def _second(self, blocks: range, like: Tensor) -> Tensor:
-        """(2, blocks, k2, 2 * p2)"""
-        return _second_step(self, like.dtype, like.device)[:, blocks.start : blocks.stop]
+        """(blocks, 2 * k2, 2 * p2)"""
+        return _second_step(self, like.dtype, like.device)[blocks.start : blocks.stop]
 
 
 class _TwoStepSlice:
     """A chunk is (blocks, 2 * p2, rows)."""
 
     def __init__(self, second: Tensor, spectrum: Tensor) -> None:
-        (self._to_re, self._to_im), (self._re, self._im) = second, spectrum
-        self._from_re, self._from_im = second.mT
+        self._to_spectrum, self._from_spectrum, self._spectrum = second, second.mT, spectrum
 
     def analyse(self, chunk: Tensor) -> None:
-        torch.bmm(self._to_re, chunk, out=self._re)
-        torch.bmm(self._to_im, chunk, out=self._im)
+        torch.bmm(self._to_spectrum, chunk, out=self._spectrum)
 
     def adjoint(self, chunk: Tensor) -> None:
-        torch.bmm(self._from_re, self._re, out=chunk).baddbmm_(self._from_im, self._im)
+        torch.bmm(self._from_spectrum, self._spectrum, out=chunk)
 
 
-def _turn(matrix: Tensor, out: Tensor) -> None:
-    """Fills `out` with the transpose, in strips: PyTorch copies a whole transposed matrix on one thread."""
-    for source, target in zip(matrix.split(STRIP), out.split(STRIP, 1), strict=True):
-        target.copy_(source.t())
+def _strips(parts: Parts) -> Iterator[tuple[Tensor, slice]]:
+    """Some lines (rows, points) at a time with their place: PyTorch copies a whole transposed matrix on one thread."""
+    start = 0
+    for part in parts:
+        outer = part.shape[0] * part.shape[1] if part.stride(0) == part.shape[1] * part.stride(1) else 0
+        for lines in [part.flatten(0, 1)] if outer else part.unbind():
+            for strip in lines.split(STRIP):
+                yield strip, slice(start, start + len(strip))
+                start += len(strip)
 
 
 @lru_cache(maxsize=512)
@@ -137,4 +141,4 @@ def _second_step(transform: TwoStepTransform, dtype: torch.dtype, device: torch.
     n1, n2 = transform.period
     freq = torch.arange(transform.blocks)[:, None] + n1 * torch.arange(n2)
     cos, sin = cos_sin(n1 * n2, freq, range(n2), transform.middle)
-    return torch.stack([torch.cat([cos, sin], -1), torch.cat([-sin, cos], -1)]).to(device, dtype)
+    return torch.stack([torch.cat([cos, sin], -1), torch.cat([-sin, cos], -1)], 2).flatten(1, 2).to(device, dtype)

@@ -51,8 +51,7 @@ def _measured(run: Run, supernet: nn.Module) -> Drops:
                 value, moved = _asked(run, predict, batches)
             metric[name] = before - value if run.inputs.task.maximise else value - before
             error[name] = ((moved - answers).norm() / answers.norm().clamp(min=1e-12)).item()
-        limit = run.config.export.max_drop
-        most = standard_error(predict, batches, run.inputs.task) if limit is None else limit
+        most, _ = run.config.export.drop(lambda: standard_error(predict, batches, run.inputs.task))
     return Drops(metric, error, most)
 
 

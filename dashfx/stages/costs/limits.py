@@ -16,6 +16,7 @@ from dashfx.blackbox.genomes import GenotypeSpace
 from dashfx.config.run import RunConfig
 from dashfx.cost.base import Choices, one_row
 from dashfx.cost.budgets import Budget, Limit, Limits, Spent, corrected, limits_of, read_budgets
+from dashfx.cost.ceiling.never import never_held
 from dashfx.cost.latency.correction import Correction
 from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.latency.table import LatencyTable
@@ -200,6 +201,22 @@ def choices_of(supernet: nn.Module) -> Choices:
         name: [c for c, kept in zip(site.candidates, alive[name], strict=True) if kept]
         for name, site in sites_of(supernet).items()
     }
+
+
+def leave_unaffordable(run: Run, supernet: nn.Module) -> None:
+    """Candidates leave a supernet that no choice at other sites can make room for (`dashfx.cost.ceiling.never`).
+
+    Where mixtures are trained: what is not drops genotypes that cost too much, one by one.
+    """
+    if run.limits is None or not run.strategy.judges_mixtures:
+        return
+    sites = sites_of(supernet)
+    gone = never_held(run.limits, choices_of(supernet), decisions_of(sites))
+    for name, options in gone.items():
+        sites[name].keep([i for i, candidate in enumerate(sites[name].candidates) if candidate not in options])
+    if gone:
+        count = sum(map(len, gone.values()))
+        run.note(f"{run.limits}: {count} options at {len(gone)} convs can never fit, and leave before the search")
 
 
 def latencies_of(limits: Limits | None) -> list[MeasuredLatency]:

@@ -21,6 +21,7 @@ from dashfx.stages.costs.limits import choices_of, fixed, limited, spent
 from dashfx.stages.costs.mixtures import has_mixtures, mixtures_of, model_with, run_of
 from dashfx.stages.export import metadata, write_onnx
 from dashfx.stages.files.precise import precise
+from dashfx.stages.files.quantise import judge_of
 from dashfx.stages.reopen import searched_of
 from dashfx.stages.retrain import specialised
 from dashfx.supernet import lower
@@ -54,12 +55,20 @@ class Point:
     score: float
 
 
-def front(folder: str | Path, cost: str, points: int, data: str | None = None, int8: bool = False) -> list[Point]:
+def front(
+    folder: str | Path,
+    cost: str,
+    points: int,
+    data: str | None = None,
+    int8: bool = False,
+    drop: float | str | None = None,
+) -> list[Point]:
     """The choices that an earlier run's mixtures prefer, from the cheapest on.
 
     Args:
         cost: its name, as in a budget.
         int8: each conv's precision is chosen too.
+        drop: as of `picked`.
 
     Raises:
         RunFolderError: as of `picked`.
@@ -67,6 +76,7 @@ def front(folder: str | Path, cost: str, points: int, data: str | None = None, i
     """
     (budget,) = read_budgets([f"{cost}=1x"])
     run, supernet, training = mixtures_of(folder, data)
+    run = run.with_config(run.config.with_drop(drop))
     inputs = run.inputs.for_retraining()
     limits = limits_of([budget], trace(inputs.given_model(), inputs.example), choices_of(supernet), int8)
     limits = _priced(run, supernet, limits) if int8 else limits
@@ -77,19 +87,26 @@ def front(folder: str | Path, cost: str, points: int, data: str | None = None, i
     ]
 
 
-def picked(folder: str | Path, budgets: Sequence[str], data: str | None = None, int8: bool = False) -> Picked:
+def picked(
+    folder: str | Path,
+    budgets: Sequence[str],
+    data: str | None = None,
+    int8: bool = False,
+    drop: float | str | None = None,
+) -> Picked:
     """What an earlier run's mixtures prefer within other budgets; nothing is searched or trained.
 
     Args:
         data: where the run's data are now; without them noise of their shape will do, except for `int8`.
         int8: each conv's precision is chosen too; the budgets are those of the file that `write_int8` writes.
+        drop: how much of the metric that may cost, as `export.max_drop`; None for what the run says.
 
     Raises:
         RunFolderError: not a run's folder, or one without trained mixtures to choose from.
         ConfigError: no choice holds the budgets, or no data to measure what int8 costs.
     """
     run, supernet, training = mixtures_of(folder, data)
-    run = limited(asking(run, budgets), supernet, int8=int8)
+    run = limited(asking(run.with_config(run.config.with_drop(drop)), budgets), supernet, int8=int8)
     if int8 and run.limits is not None:
         run = replace(run, limits=_priced(run, supernet, run.limits))
     genotype = training.rule.within(sites_of(supernet), run.limits)
@@ -106,8 +123,10 @@ def write_int8(found: Picked, path: Path) -> tuple[Picked, Int8]:
     run, model = found.run.for_retraining(), found.model
     plain = found.genotype.with_bits({})
     facts = metadata(run.inputs.data, run.inputs.task, plain)
-    _, before = write_onnx(run.inputs, model, facts, path, metric_of(run, model, "valid"))
-    file, genotype = precise(run, path, before, found.genotype, model)
+    valid = metric_of(run, model, "valid")
+    _, before = write_onnx(run.inputs, model, facts, path, valid)
+    judge = judge_of(run.inputs, path, before, valid)
+    file, genotype = precise(run, path, judge, found.genotype, model)
     return replace(found, genotype=genotype, budgets=spent(run, genotype, model, file.path)), file
 
 

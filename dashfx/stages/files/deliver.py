@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from dashfx.report.models import notebook
 from dashfx.report.network import network
 from dashfx.report.page import write_report
 from dashfx.report.warnings import warnings_of
-from dashfx.run.folder import write_text
+from dashfx.run.folder import RunFolder, write_text
+from dashfx.run.outcome.account import account, row_of
 from dashfx.run.outcome.ensemble import Ensemble
 from dashfx.run.outcome.front import Front
-from dashfx.run.result import Result, Standing
+from dashfx.run.result import SEARCHED, UNTOUCHED, Result, Standing
 from dashfx.run.run import Run
 from dashfx.site import Skip
 from dashfx.stages.compare import details, metric_of
@@ -42,8 +44,9 @@ def delivered(
     # A model that has learned from the validation part is held to its own answers there, whatever they are worth.
     seen = metric_of(run, model, "valid") if decision.refit else None
     test = next(each.figures.test for each in standings if each.kept and each.figures)
-    report, onnx_valid = exported(run, model, genotype, decision.sites, kept.valid if seen is None else seen)
-    small = int8(run, onnx_valid, genotype, model)
+    valid = kept.valid if seen is None else seen
+    report, onnx_valid = exported(run, model, genotype, decision.sites, valid)
+    small = int8(run, onnx_valid, valid, genotype, model)
     half = fp16(run)
     path = small.file.path if small.file and small.genotype.bits else report.path if report else None
     complete(run, model)
@@ -78,22 +81,39 @@ def delivered(
 def finished(run: Run, result: Result) -> Result:
     """The result with all that only the whole run tells, and its summary and page in the run's folder."""
     ledger, folder = run.ledger, run.session.writes
-    result = replace(
-        result,
-        seconds=ledger.seconds,
-        memory=ledger.memory,
-        history=ledger.history,
-        evaluations=ledger.evaluations,
-        agreement=agreement_of(run),
-        notes=ledger.notes,
-        folder=folder.root if folder else None,
-        network=network(run.inputs, result) if folder else None,
-    )
-    warnings = tuple(warnings_of(result, run.config, run.inputs.data))
-    result = replace(result, html=notebook(result), warnings=warnings)
+    with run.stage("report") if run.session.folder else nullcontext():
+        result = replace(
+            result,
+            seconds=ledger.seconds,
+            memory=ledger.memory,
+            history=ledger.history,
+            evaluations=ledger.evaluations,
+            agreement=agreement_of(run),
+            notes=ledger.notes,
+            folder=folder.root if folder else None,
+            network=network(run.inputs, result) if folder else None,
+        )
+        warnings = tuple(warnings_of(result, run.config, run.inputs.data))
+        result = accounted(run, replace(result, html=notebook(result), warnings=warnings))
+        if folder:
+            _write(folder, result)
+            write_report(folder.report, result, run.config, run.inputs.data)
+            swept(folder)
+    result = accounted(run, result)  # with the page's own time, which the page cannot know
     if folder:
-        write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
-        write_report(folder.report, result, run.config, run.inputs.data)
-        swept(folder)
+        _write(folder, result)
     run.session.wait()
     return result
+
+
+def _write(folder: RunFolder, result: Result) -> None:
+    write_text(folder.result, json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+def accounted(run: Run, result: Result) -> Result:
+    """With where the time has gone so far."""
+    control = result.finalist(UNTOUCHED) or (None if result.changed else result.finalist(SEARCHED))
+    ledger, untouched = run.ledger, row_of(control.stage) if control else None
+    return replace(
+        result, account=account(ledger.seconds, ledger.parts, ledger.history, run.session.elapsed, untouched)
+    )

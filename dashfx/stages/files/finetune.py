@@ -31,7 +31,7 @@ STAGE = "finetune"
 GENTLER = 0.1  # of the retraining's rate
 PLAIN = {"ema": 0.0, "compile": False, "channels_last": False, "patience": 0, "max_epochs": None}  # of the recipe
 
-Again = Callable[[Path], tuple[Int8, Genotype]]  # a float file -> the int8 file beside it, and its choices
+Again = Callable[[Path, nn.Module], tuple[Int8, Genotype]]  # a float file and its model -> its int8 file, its choices
 
 
 def finetuned(
@@ -54,7 +54,7 @@ def finetuned(
         with folder_beside(out) as folder:
             facts = metadata(run.inputs.data, run.inputs.task, genotype)
             write_onnx(run.inputs, tuned, facts, folder / "tuned.onnx", metric_of(run, tuned, "valid"))
-            second, choices = again(folder / "tuned.onnx")
+            second, choices = again(folder / "tuned.onnx", tuned)
             if not is_better(second, first[0], run.inputs.task.maximise):
                 run.note(f"{STAGE}: the int8 file is no better on validation for it, so it is as it was")
                 return first

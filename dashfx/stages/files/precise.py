@@ -6,6 +6,7 @@ for the same kernels, from each conv's drop alone through ONNX Runtime and from 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from torch import nn
 from dashfx.cost.budgets import Limits
 from dashfx.cost.precision import Drops
 from dashfx.deploy.export import folder_beside
-from dashfx.deploy.quantise.choose import Int8
+from dashfx.deploy.quantise.choose import Int8, Judge
 from dashfx.deploy.quantise.chosen import Draft, Drafts
 from dashfx.errors import VerifyError, first_line
 from dashfx.frontend.tracing import trace
@@ -24,7 +25,9 @@ from dashfx.genotype import INT8, Genotype
 from dashfx.run.folder import write_text
 from dashfx.run.run import Run
 from dashfx.stages.files.finetune import finetuned, is_wanting
-from dashfx.stages.files.quantise import int8_beside, judge_of, quantised, ranging_rows
+from dashfx.stages.files.quantise import as_exported, int8_beside, judge_of, quantised, ranging_rows
+
+logger = logging.getLogger(__name__)
 
 ROUNDS = 4  # of choosing bits anew after a draft was measured
 STEP = 1e-4  # of a cost, so that a choice that was too dear is not made again
@@ -38,55 +41,60 @@ class Precise:
     genotype: Genotype
 
 
-def int8(run: Run, before: float | None, genotype: Genotype, model: nn.Module) -> Precise:
+def int8(run: Run, before: float | None, valid: float, genotype: Genotype, model: nn.Module) -> Precise:
     """The int8 file of the run's folder, where one is asked for, and the choices with the bits that it has.
 
     Without budgets and without bits in the genotype it has as much in int8 as is faster and keeps the metric.
 
     Args:
         before: the metric of the float file on the validation part; None without a folder.
+        valid: that of the model in PyTorch.
     """
     folder, plain = run.session.writes, genotype.with_bits({})
     if folder is None or before is None or not run.config.export.int8:
         return Precise(None, plain if folder else genotype)
-    found = int8_of(run, folder.onnx, before, genotype, model)
+    found = int8_of(run, folder.onnx, (before, valid), genotype, model)
     if found.genotype.bits != genotype.bits:
         write_text(folder.genotype, found.genotype.to_json())
     return found
 
 
-def int8_of(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> Precise:
+def int8_of(run: Run, path: Path, metrics: tuple[float, float], genotype: Genotype, model: nn.Module) -> Precise:
     """Write `path` as int8 beside it: with bits that are chosen, or as far as it is faster and keeps the metric.
 
     Where that leaves out what the metric does not allow, the weights are fine-tuned first, if that is asked for.
-    """
 
-    def written(file: Path) -> tuple[Int8, Genotype]:
+    Args:
+        metrics: on the validation part, of `path` through ONNX Runtime and of the model in PyTorch.
+    """
+    judge = judge_of(run.inputs, path, *metrics)  # of fine-tuned weights too, so that they are held to what was there
+
+    def written(file: Path, held: nn.Module) -> tuple[Int8, Genotype]:
         with run.stage("quantise"):
             if not genotype.bits and run.limits is None:
-                return quantised(run.inputs, file, before, model if file == path else None), genotype
-            return precise(run, file, before, genotype, model)
+                return quantised(run.inputs, file, judge, held), genotype
+            return precise(run, file, judge, genotype, held)
 
-    found = written(path)
+    found = written(path, model)
     if run.config.export.finetune and is_wanting(found[0], genotype, found[1]):
         found = finetuned(run, model, genotype, found, int8_beside(path), written)
     return Precise(*found)
 
 
-def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.Module) -> tuple[Int8, Genotype]:
+def precise(run: Run, path: Path, judge: Judge, genotype: Genotype, model: nn.Module) -> tuple[Int8, Genotype]:
     """Write `path` with some convs in int8 beside it; the file, and the choices with its bits.
 
-    They are those that the genotype names, or the best within the budgets.
+    They are those that the genotype names, or the best within the budgets. Where the float file was rewritten to be
+    faster, the graph as it was is tried too, see `best_form`.
 
     Args:
-        before: the metric of `path` on the validation part.
         model: what `path` holds.
     """
-    out, judge = int8_beside(path), judge_of(run.inputs, path, before)
+    out = int8_beside(path)
     try:
         with folder_beside(out) as folder:
-            drafts = Drafts(path, folder, *ranging_rows(run.inputs), judge)
-            draft = chosen(drafts, genotype, run.limits, measuring(run, model))
+            forms = {"": path, **as_exported(run.inputs, model, path, folder)}
+            form, drafts, draft = best_form(run, forms, folder, judge, genotype, model)
             if draft is None and not drafts.known((*genotype.bits, *genotype)):
                 found = Int8(None, f"no node of {path.name} bears the name of a conv that was chosen")
             elif draft is None:
@@ -95,7 +103,7 @@ def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
             elif not draft.names:
                 found = Int8(None, "the budgets hold with all convs in float")
             else:
-                found = drafts.kept(draft, out)
+                found = replace(drafts.kept(draft, out), form=form)
     except VerifyError:
         raise
     except Exception as error:  # ONNX Runtime's tools raise many classes
@@ -104,6 +112,43 @@ def precise(run: Run, path: Path, before: float, genotype: Genotype, model: nn.M
         out.unlink(missing_ok=True)
         return found, genotype.with_bits({})
     return found, genotype.with_bits(dict.fromkeys(draft.names, INT8))
+
+
+Formed = tuple[str, Drafts, Draft | None]  # what to say of the graph's form, its drafts, and the one to keep
+
+
+def best_form(
+    run: Run, forms: Mapping[str, Path], folder: Path, judge: Judge, genotype: Genotype, model: nn.Module
+) -> Formed:
+    """Of several forms of the float file, the first of which is that file, the one with the best draft.
+
+    A draft is better that misses the budgets by less, then one with all convs in int8 that the genotype names, then the
+    faster one. A form that cannot be quantised is left out, unless there is no other.
+
+    Args:
+        folder: for drafts.
+    """
+    rows, costs, found = ranging_rows(run.inputs), measuring(run, model), list[Formed]()
+    for number, (form, path) in enumerate(forms.items()):
+        (folder / str(number)).mkdir()
+        try:
+            drafts = Drafts(path, folder / str(number), *rows, judge, beside=next(iter(forms.values())))
+            found.append((form, drafts, chosen(drafts, genotype, run.limits, costs)))
+        except Exception as error:  # ONNX Runtime's tools raise many classes
+            if isinstance(error, VerifyError) or (number + 1 == len(forms) and not found):
+                raise
+            logger.info("quantise: %s: %s", path.name, first_line(error))
+    kept = [(each, draft) for each in found if (draft := each[2]) is not None]
+    if len(kept) < 2:
+        return kept[0][0] if kept else found[0]
+    seconds = kept[0][0][1].seconds([draft.path for _, draft in kept])
+
+    def worth(place: int) -> tuple[float, bool, float]:
+        draft = kept[place][1]
+        missed = _missed(run.limits, costs(draft.path)) if run.limits else 0.0
+        return missed, not set(draft.names) >= set(genotype.bits), seconds[place]
+
+    return kept[min(range(len(kept)), key=worth)][0]
 
 
 Costs = Callable[[Path], Mapping[str, float]]  # of a file: a budget's text -> what it costs

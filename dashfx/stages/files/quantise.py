@@ -25,16 +25,14 @@ def int8_beside(path: Path) -> Path:
     return path.with_suffix(f".int8{path.suffix}")
 
 
-def quantised(inputs: Inputs, path: Path, before: float, model: nn.Module | None = None) -> Int8:
+def quantised(inputs: Inputs, path: Path, judge: Judge, model: nn.Module) -> Int8:
     """Write `path` as int8 beside it, where that is worth it; or the graph as it was before layouts were chosen.
 
     Args:
-        before: the metric of `path` on the validation part.
-        model: what `path` holds, to write it in another form too; None for no other.
+        model: what `path` holds, to write it in another form too.
     """
     with folder_beside(path) as folder:
-        others = as_exported(inputs, model, path, folder) if model is not None else {}
-        judge = judge_of(inputs, path, before)
+        others = as_exported(inputs, model, path, folder)
         return quantise(path, int8_beside(path), *ranging_rows(inputs), judge, others=others)
 
 
@@ -54,15 +52,19 @@ def as_exported(inputs: Inputs, model: nn.Module, path: Path, folder: Path) -> d
     return {"without the layout of the float file": bare}
 
 
-def judge_of(inputs: Inputs, path: Path, before: float) -> Judge:
-    """What int8 files of `path` are worth on the validation part, and how much worse they may be."""
-    data, options = inputs.data, inputs.config.export
-    limit, why = options.max_drop, "export.max_drop"
-    if limit is None:
-        task = judged(OnnxModel(path), inputs.task)
-        limit = standard_error(OnnxModel(path).rows, data.loader("valid", BATCH), task)
-        why = "one standard error of the metric"
-    return Judge(lambda file: onnx_metric(file, data, inputs.task), before, inputs.task.maximise, limit, why)
+def judge_of(inputs: Inputs, path: Path, before: float, pytorch: float | None = None) -> Judge:
+    """What int8 files are worth on the validation part, and how much worse than the float file they may be.
+
+    Args:
+        path: the float file, and `before` its metric there; `pytorch` that of the PyTorch model.
+    """
+    data, task = inputs.data, inputs.task
+
+    def error() -> float:
+        return standard_error(OnnxModel(path).rows, data.loader("valid", BATCH), judged(OnnxModel(path), task))
+
+    limit, why = inputs.config.export.drop(error)
+    return Judge(lambda file: onnx_metric(file, data, task), before, task.maximise, limit, why, pytorch)
 
 
 def ranging_rows(inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from dashfx.config.search import WIDTHS
 from dashfx.cost.counts import conv_macs, flops_of
-from dashfx.ops import AggConv, sites_of
+from dashfx.morph import steps_of
+from dashfx.ops import AggConv, BesideConv, sites_of
 from dashfx.ops.autotune.estimate import estimates
+from dashfx.passes.morphisms import morphed
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import ByTraining
+from dashfx.strategies.morphing import Morphing
 from dashfx.train.pace import of_supernet
 from dashfx.train.progress import Epoch
 
@@ -60,7 +63,8 @@ def mixture_work(aggconv: AggConv) -> float:
     assert site is not None  # it stands in a traced model
     shapes = [(1, site.in_channels, *size) for size in site.input_sizes]
     each = [estimates(aggconv.spec, shape, site.out_channels)[0][1] for shape in shapes]
-    return sum(each) * site.calls / len(each)
+    own = conv_macs(site, site.original) if isinstance(aggconv, BesideConv) else 0
+    return own + sum(each) * site.calls / len(each)
 
 
 def epoch_ratio(run: Run, supernet: nn.Module) -> float:
@@ -87,9 +91,22 @@ def search_work(run: Run, supernet: float) -> float:
     if narrower := [epoch for epoch in run.ledger.history if epoch.stage == WIDTHS]:  # at the whole model's cost
         plain = macs_of(inputs.for_search().given_model(), inputs.example[:1])
         work += work_of(narrower, config.search.batch_size, plain)
+    if isinstance(run.strategy.evaluator, Morphing):
+        return work + grown_work(run)
     if isinstance(run.strategy.evaluator, ByTraining):
         steps = int(config.retrain.fraction * len(inputs.data.train)) // config.retrain.batch_size
         whole = sum(row.fidelity for row in run.ledger.evaluations)
         rows = round(whole * run.strategy.evaluator.epochs * steps * config.retrain.batch_size)
         work += rows * macs_of(inputs.for_search().given_model(), inputs.example[:1])
     return work
+
+
+def grown_work(run: Run) -> float:
+    """Of the short trainings of grown networks, each by what its own network takes."""
+    assert run.strategy.evaluator is not None
+    options, inputs = run.config.retrain, run.inputs
+    steps = int(options.fraction * len(inputs.data.train)) // options.batch_size
+    rows, example = run.strategy.evaluator.trains * steps * options.batch_size, inputs.example
+    model, each = inputs.for_search().given_model(), dict.fromkeys(row.genome for row in run.ledger.evaluations)
+    macs = [macs_of(morphed(model, example, steps_of(genome.others)), example[:1]) for genome in each]
+    return rows * sum(macs)

@@ -17,7 +17,7 @@ from dashfx.ops.ties import alike
 from dashfx.strategies.engine.derivatives import Derivatives
 from dashfx.strategies.monitors import Action, Drop, Monitor, Rollback, Set, Stop
 from dashfx.strategies.terms import ExpectedCost
-from dashfx.train.processes import spread
+from dashfx.train.processes import forget, spread
 
 # Options that a monitor may change while the search goes on: those that are read again at every epoch or step.
 CHANGEABLE = (
@@ -129,6 +129,7 @@ class Changing(Derivatives):
         """
         if self.accelerator.num_processes > 1:
             self.model = spread(self.plain, self.accelerator, self.relaxation.sampled)
+        forget(self.accelerator, self.optimisers.values())
         self._take_parameters()
         for name, state in (known or {}).items():
             for group in self.optimisers[name].param_groups:

@@ -31,7 +31,7 @@ from dashfx.strategies.updates.frank_wolfe import FrankWolfe
 from dashfx.task import Task
 from dashfx.train.batchnorm import CALIBRATION_BATCHES, norms_of, recalibrate
 from dashfx.train.fit import Batch, derive_seed
-from dashfx.train.processes import spread
+from dashfx.train.processes import spread, stepping
 from dashfx.train.progress import Epoch
 from dashfx.train.recipe import make_optimiser
 from dashfx.train.schedule import fade
@@ -98,11 +98,11 @@ class Engine(Changing):
         frozen = config.freeze == "unsearched"
         self.rest = [] if frozen else [p for p in learning if id(p) not in own | held]
         weights = make_optimiser(self.weights, config, self.rest, config.lr_rest)
-        self._weight_optimiser = self.accelerator.prepare_optimizer(weights)
+        self._weight_optimiser = stepping(weights, self.accelerator)
         alphas = find("alpha optimiser", config.alpha_optimizer)(self.alphas, config)
         if isinstance(alphas, FrankWolfe):
             alphas.attach(self)
-        self._alpha_optimiser = self.accelerator.prepare_optimizer(alphas)
+        self._alpha_optimiser = stepping(alphas, self.accelerator)
         self.relaxation.attach(self)
         for term in self._terms:
             if term.weight:

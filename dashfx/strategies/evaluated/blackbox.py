@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -59,7 +59,9 @@ class BlackBox(Strategy):
         if context.costs:
             names = ", ".join(context.config.blackbox.objectives)
             context.note(f"{self._name}: {len(Front.of(rows).rows)} genotypes are on the front of {names}")
-        return Genotype(best.genome, f"{self._name} by {by}")
+        if best.genome.others:
+            context.note(f"{self._name}: it is {', '.join(map(str, best.genome.others.values()))}")
+        return replace(best.genome, rule=f"{self._name} by {by}")
 
     def check(self, config: RunConfig) -> None:
         options = config.blackbox
@@ -130,8 +132,11 @@ def evaluated(
         totals = ([cost.total(genotype) for cost in costs.values()] for genotype in genotypes)
         return [(value, *total) for value, total in zip(said, totals, strict=True)]
 
-    return optimise(
-        optimiser.begin(space, generator),
+    asking = optimiser.begin(space, generator)
+    if costs:
+        asking.priced(lambda genotype: [cost.total(genotype) for cost in costs.values()])
+    rows = optimise(
+        asking,
         values,
         config.blackbox.evaluations,
         maximise=evaluating.maximise,
@@ -140,3 +145,6 @@ def evaluated(
         together=config.blackbox.together,
         on_row=context.on_row,
     )
+    if said := asking.remark():
+        context.note(said)
+    return rows

@@ -60,6 +60,9 @@ class Limited(Space[Genotype]):
     def places(self, genome: Genotype) -> tuple[int, ...]:
         return self._inner.places(genome)
 
+    def below(self, genome: Genotype, other: Genotype) -> bool:
+        return self._inner.below(genome, other)
+
     def features(self, genome: Genotype) -> np.ndarray:
         return self._inner.features(genome)
 

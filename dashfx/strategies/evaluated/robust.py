@@ -46,6 +46,11 @@ class Robust(Strategy):
         return f"{Weighted.name} by {self.evaluator.name}, {config.blackbox.evaluations} evaluations"
 
     def check(self, config: RunConfig) -> None:
+        if config.blackbox.evaluations < 2:
+            raise ConfigError(
+                "search.strategy=robust with blackbox.evaluations=1: weights are learned from some and "
+                "used for the rest; give --evaluations 2 or more"
+            )
         self._box(lambda genotypes: np.zeros((len(genotypes), 1)), config).check(config)
         if not self.scores:
             raise ConfigError("search.strategy=robust weighs proxies, and there are none; give scores=[snip, synflow]")
@@ -67,5 +72,4 @@ class Robust(Strategy):
         return self._box(score, context.config).search(context)
 
     def _box(self, score: Callable[[Sequence[Genotype]], Floats], config: RunConfig) -> BlackBox:
-        queries = max(1, config.blackbox.evaluations - 1)
-        return BlackBox(Weighted(score, self.pool, queries, self.kappa), self.evaluator)
+        return BlackBox(Weighted(score, self.pool, config.blackbox.evaluations - 1, self.kappa), self.evaluator)

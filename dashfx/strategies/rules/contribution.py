@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from dashfx.ops import AggConv
@@ -19,5 +18,4 @@ class Contribution(ScoreRule):
     name: ClassVar[str] = "contribution"
 
     def scores(self, aggconv: AggConv) -> Tensor:
-        norms = torch.stack([kernel.norm() for kernel in aggconv.own_kernels()])
-        return aggconv.coefficients() * norms
+        return aggconv.coefficients() * aggconv.norms()

@@ -1,9 +1,8 @@
 """Loss terms, one a file: what a search adds to the task's loss, each with its weight."""
 
 from dashfx.strategies.terms.base import Moment, Part, Term
-from dashfx.strategies.terms.cost_log import CostLog
-from dashfx.strategies.terms.cost_power import CostPower
 from dashfx.strategies.terms.expected_cost import ExpectedCost
+from dashfx.strategies.terms.fbnet import CostLog, CostPower
 from dashfx.strategies.terms.learned_cost import LearnedCost
 
 TERMS: dict[str, type[Term]] = {

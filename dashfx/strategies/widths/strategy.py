@@ -11,13 +11,14 @@ from dashfx.config.run import RunConfig
 from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import Program, trace
-from dashfx.genotype import Genotype, Width
+from dashfx.genotype import Genotype
 from dashfx.ops.gates import Gate, Taylor
 from dashfx.passes.narrow import Channels, channels_of, narrowed
 from dashfx.plugins import Share, find
 from dashfx.strategies.base import Context, Evaluator, Strategy, Training
 from dashfx.strategies.widths.costs import WidthCost
 from dashfx.strategies.widths.gated import Gated, Pruned
+from dashfx.width import Width, placed
 
 STAGE = "widths"
 
@@ -100,7 +101,9 @@ class Narrowing(Strategy):
         trained, places = gated.released()
         sizes = {group.name: len(group.units) for group in channels.groups}
         widths = {name: Width(sizes[name], tuple(left)) for name, left in places.items()}
-        genotype = replace(kernels, widths=widths, rule=f"widths by {type(gate).__name__.lower()}")
+        genotype = replace(
+            kernels, others={**kernels.others, **placed(widths)}, rule=f"widths by {type(gate).__name__.lower()}"
+        )
         context.keep_model(genotype, narrowed(trained, example, places))
         for line in said(gated.log, channels, costs[0]):
             context.note(line)

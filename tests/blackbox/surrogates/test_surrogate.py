@@ -30,8 +30,8 @@ from dashfx.blackbox.surrogates.surrogate import BySurrogate
 from dashfx.errors import ConfigError
 
 Genome = tuple[int, ...]
-SEEDS = range(8)
-LINAS = Linas(population=20, predicted=120, predictor="ridge")
+SEEDS = range(5)
+LINAS = Linas(population=20, predicted=60, predictor="ridge")
 
 
 def rows_of(optimiser: Optimiser, space: Positions, evaluate: Any, n: int, seed: int, **more: Any) -> list[Row[Genome]]:
@@ -83,7 +83,7 @@ def volume(optimiser: Optimiser, seed: int) -> float:
 
 def test_linas_finds_more_of_a_front_than_chance_and_than_nsga2_without_predictors() -> None:
     gained = [volume(LINAS, seed) >= volume(RandomSearch(), seed) for seed in SEEDS]
-    assert sum(gained) >= 7
+    assert sum(gained) >= 4
     assert np.mean([volume(LINAS, s) for s in SEEDS]) > np.mean([volume(Nsga2(20), s) for s in SEEDS])
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
-from dashfx.cli.main import run
+from dashfx.cli.main import app, run, separate_values
+from dashfx.cli.methods import survey
+from dashfx.cli.options.shared import configuration
 from dashfx.cli.verbs.methods import page, page_of_methods
 from dashfx.config.methods import METHODS
-from dashfx.plugins import HOMES, known_of
+from dashfx.plugins import HOMES, find, known_of
+from dashfx.strategies.named import strategy_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "systems.md"
 
@@ -64,3 +69,24 @@ def test_methods_are_listed_first(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_kind_and_a_method_are_two_questions(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "update", "--method", "darts"]) == 2
     assert "leave one of them" in capsys.readouterr().err
+
+
+WAVE = "2 3 4 6 8 9 18 19 20 28 30 31 34 42 44 46 56 59 66 79 91 94 110 115 118 120 129 136 X1 X3"
+
+
+def test_every_row_of_the_survey_has_a_part_and_a_command() -> None:
+    found = survey.parts()
+    assert set(WAVE.split()) <= set(found) == set(survey.COMMANDS)
+    assert f"{len(found)} rows stand here." in survey.section()
+
+
+@pytest.mark.parametrize("row", survey.COMMANDS)
+def test_a_row_s_command_says_options_that_there_are(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("TABLE.json").write_text('{"rows": [{"genotype": {"stem": "3,1"}, "valid": 0.9}]}', encoding="utf-8")
+    verb, *words = separate_values(shlex.split(survey.COMMANDS[row]))
+    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    config = configuration(command.make_context(verb, words).params)
+    strategy_of(config).check(config)
+    find("weight optimiser", config.retrain.optimizer)
+    find("alpha optimiser", config.search.alpha_optimizer)

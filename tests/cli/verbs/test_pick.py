@@ -15,6 +15,7 @@ from dashfx.cli.main import run
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
 from dashfx.space import Candidate
+from dashfx.stages.costs import deployed
 from dashfx.stages.costs.pick import repicked
 
 NET = """
@@ -141,15 +142,17 @@ def test_a_retraining_tells_and_keeps_to_budgets(user: Path, capsys: pytest.Capt
 def test_a_retraining_chooses_again_where_its_choice_costs_too_much(
     user: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Within this budget no option leaves before the search, as those do that can never fit.
+    assert run([*SEARCH, "--max", f"params={OWN + 8 + 32}", "--out", "roomy"]) == 0
     wide = Genotype({name: Candidate(5) for name in ("0", "2")})
     monkeypatch.setattr("dashfx.stages.costs.pick.searched_of", lambda folder: wide)
-    _, found = repicked("run", [f"params={OWN + 8}"])
+    _, found = repicked("roomy", [f"params={OWN + 8}"])
     assert found != wide and found["2"].taps == 3
-    assert repicked("run", ["params=1k"])[1] == wide
-    assert repicked("run", [f"params={OWN}"], known=wide)[1] == wide  # of a run that is resumed
+    assert repicked("roomy", ["params=1k"])[1] == wide
+    assert repicked("roomy", [f"params={OWN}"], known=wide)[1] == wide  # of a run that is resumed
     monkeypatch.setattr("dashfx.stages.costs.pick.has_mixtures", lambda folder: False)
     with pytest.raises(ConfigError, match=r"missed by .* no trained mixtures to choose again from, so search with"):
-        repicked("run", [f"params={OWN + 8}"])
+        repicked("roomy", [f"params={OWN + 8}"])
 
 
 @pytest.mark.parametrize(
@@ -180,3 +183,39 @@ def test_a_run_without_mixtures_has_nothing_to_pick(
     finally:
         Path("away.pt").rename(state)
     assert "no mixtures to choose from" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", [
+    ["search", "net.py:Net", "--data", "data.npz"], ["retrain", "run"], ["export", "run"],
+    ["pick", "run", "--max", "params=90"],
+])  # fmt: skip
+def test_a_drop_needs_an_int8_file_and_a_number(
+    command: list[str], user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert run([*command, "--max-drop", "0.1"]) == 2
+    assert "none is asked for: add --int8" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert run([*command, "--int8", "--max-drop", "5%"]) == 2
+    assert "max_drop': give a number in the metric's units" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1 and {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_choice_goes_together_with_its_session(
+    user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployed, "POINTS", 2)
+    monkeypatch.setattr(deployed, "SECONDS", 0.01)
+    ways = "sessions:threads=[2,1],precisions=[float32]"
+    assert run(["pick", "run", "--max", "params=90", "latency=9s", "--deploy", ways, "--out", "pair"]) == 0
+    said = capsys.readouterr().out
+    assert "deploy: model.onnx, float32 on 1 thread, graph level all" in said and "held" in said
+    told = json.loads(Path("pair/session_options.cpu.json").read_text())["files"]["model.onnx"]
+    assert told["session_options"]["intra_op_num_threads"] == 1 and Path("pair/load_model.py").is_file()
+    assert run(["pick", "run", "--max", "latency=1us", "--deploy", ways, "--out", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "no choice and session hold latency=1us; the nearest" in said and said.count("\n") == 1
+    assert not Path("none").exists()
+    for wrong in (["--int8"], ["--deploy", "phones"]):
+        assert run(["pick", "run", "--max", "latency=9s", "--deploy", "sessions", *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert run(["pick", "run", "--deploy", "sessions"]) == 2 and "needs either --max" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,15 @@ def test_a_form_that_cannot_be_quantised_is_left_out(
     assert quantise(*given).path is not None
     refused.add("wide.onnx")
     assert "RuntimeError: no such operator" in quantise(*given).why
+
+
+@pytest.mark.parametrize(("maximise", "metric", "pytorch", "drop"), [
+    (True, 0.8, None, 0.1), (True, 0.8, 0.95, 0.15), (True, 0.8, 0.85, 0.1),
+    (False, 1.0, None, 0.1), (False, 1.0, 0.7, 0.3), (False, 1.0, 0.95, 0.1),
+])  # fmt: skip
+def test_a_drop_is_from_the_better_of_the_float_file_and_pytorch(
+    maximise: bool, metric: float, pytorch: float | None, drop: float
+) -> None:
+    held = Judge(lambda _: 0.0, 0.9, maximise, drop + 1e-9, "", pytorch)
+    assert held.drop(metric) == pytest.approx(drop) and held.allows(metric) and not held.allows(math.nan)
+    assert not Judge(lambda _: 0.0, 0.9, maximise, drop - 1e-9, "", pytorch).allows(metric)

@@ -19,7 +19,7 @@ from dashfx.site import Site
 from dashfx.space import Candidate, SearchSpace, candidate_padding
 
 F64 = torch.float64
-NAMES = [*FAMILIES, "grouped:groups=2"]
+NAMES = [*(name for name in FAMILIES if name != "beside"), "grouped:groups=2"]  # see tests of BesideConv
 CHANNELS = 8
 SETTINGS: dict[str, dict[str, Any]] = {
     "same": {},
@@ -155,7 +155,11 @@ def gradients(call: Callable[[Tensor], Tensor], agg: AggConv, coef: Tensor) -> l
 @pytest.mark.parametrize("fade", [1.0, 0.3])
 def test_one_alone_has_the_gradients_of_one_hot(grown: bool, fade: float) -> None:
     site = place()
-    mixed = [Candidate(3), Candidate(3, 2), *(Candidate(3, 1, n) for n in FAMILIES if n not in ("dense", "nested"))]
+    mixed = [
+        Candidate(3),
+        Candidate(3, 2),
+        *(Candidate(3, 1, n) for n in FAMILIES if n not in ("dense", "nested", "beside")),
+    ]
     for agg in (built(site, mixed), built(site, mixed[:2]), built(site, candidates_of("nested", site))):
         if grown:
             agg.grow_from(seeded(8, 8, 1), seeded(8))
@@ -179,7 +183,7 @@ def test_growth_law(options: dict[str, Any], mode: str) -> None:
     site = place(mode=mode, **options)
     conv = conv_of(site, site.original, torch.device("cpu"), F64)
     torch.nn.init.normal_(conv.weight), torch.nn.init.normal_(conv.bias)
-    wide = [c for n in FAMILIES if n != "nested" for c in candidates_of(n, site)]
+    wide = [c for n in FAMILIES if n not in ("nested", "beside") for c in candidates_of(n, site)]
     x = seeded(2, CHANNELS, 13)
     for choices in (wide, candidates_of("nested", site)):
         agg, copied = built(site, choices), built(site, choices, seed=3)

@@ -57,7 +57,8 @@ def test_the_file_counts_only_where_it_is_better(
     written: list[Any] = []
     monkeypatch.setattr(finetune, "write_onnx", lambda *args: written.append(args))
 
-    def again(path: Path) -> tuple[Int8, Genotype]:
+    def again(path: Path, held: nn.Module) -> tuple[Int8, Genotype]:
+        assert held is tuned
         second = path.with_name("second.onnx")
         second.write_text("second")
         return int8(metric, path=second), SOME

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import onnx
 import pytest
@@ -15,6 +17,8 @@ from dashfx import Candidate, Genotype
 from dashfx.cost.budgets import Limit, Limits, read_budget
 from dashfx.deploy.quantise.choose import Judge
 from dashfx.deploy.quantise.chosen import Draft
+from dashfx.run.prepare import prepare
+from dashfx.stages.files import precise
 from dashfx.stages.files.precise import chosen
 
 K3 = Candidate(3)
@@ -119,6 +123,54 @@ def test_what_the_file_has_no_node_of_stays_in_float() -> None:
     drafts = Told(lambda names: 0.0)
     found = chosen(drafts, genotype(), limits(5.0, (*NAMES, "gone")), costing())
     assert "gone" not in names(found) and len(names(found)) == 3
+
+
+class Formed:
+    """Drafts of a form, of which the test says what each takes; the file of the convs `broken` cannot be made."""
+
+    made: ClassVar[list[Path]] = []
+
+    def __init__(self, path: Path, folder: Path, *_: object, beside: Path) -> None:
+        if path.name == "broken":
+            raise RuntimeError("no such thing")
+        self.made.append(beside)
+        self.path = path
+
+    def seconds(self, paths: list[Path]) -> list[float]:
+        return [{"float": 2.0, "bare": 1.0}[path.name] for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("names", "missed", "form"),
+    [
+        ({"float": "ab", "bare": "ab"}, {}, "as it was"),  # the faster one
+        ({"float": "ab", "bare": "a"}, {}, ""),  # the one with all that was chosen
+        ({"float": "ab", "bare": "a"}, {"float": 8.0}, "as it was"),  # the one that holds the budget
+        ({"float": None, "bare": "a"}, {}, "as it was"),
+        ({"float": "a", "bare": None}, {}, ""),
+        ({"float": None, "bare": None}, {}, ""),
+        ({"broken": "ab", "bare": None}, {}, "as it was"),
+        ({"float": "ab", "broken": "ab"}, {}, ""),
+    ],
+)
+def test_of_two_forms_the_better_one(
+    names: dict[str, str | None], missed: dict[str, float], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(prepare(ToyNet, toy_data(), config=FAST), limits=limits(5.0))
+
+    def draft(drafts: Formed, *_: object) -> Draft | None:
+        found = names[drafts.path.name]
+        return None if found is None else Draft(drafts.path, tuple(found), 0.9, True)
+
+    monkeypatch.setattr(precise, "Drafts", Formed)
+    monkeypatch.setattr(precise, "chosen", draft)
+    monkeypatch.setattr(precise, "measuring", lambda *_: lambda path: {"params=1": missed.get(path.name, 4.0)})
+    forms = dict(zip(("", "as it was"), map(Path, names), strict=True))
+    judge = Judge(lambda _: 0.9, 0.9, True, 0.1, "as the test says")
+    found = precise.best_form(run, forms, tmp_path, judge, genotype("a", "b"), ToyNet())
+    assert found[0] == form and found[2] == (draft(found[1]) if names[found[1].path.name] else None)
+    assert set(Formed.made) == {next(iter(forms.values()))}  # both are held against the float file
+    Formed.made.clear()
 
 
 def in_int8(path: Path) -> set[str]:

@@ -23,7 +23,7 @@ from dashfx.run.prepare import prepare
 from dashfx.stages.export import onnx_metric
 from dashfx.stages.files import quantise as stage
 from dashfx.stages.files.precise import int8
-from dashfx.stages.files.quantise import quantised
+from dashfx.stages.files.quantise import judge_of, quantised
 
 CONFIG = {**FAST, "export": {"int8": True, "max_drop": 1.0, "dynamic_size": False}}
 
@@ -55,13 +55,23 @@ def test_training_rows_and_one_standard_error(float_file: Path, monkeypatch: pyt
     monkeypatch.setattr(stage, "quantise", kept)
     inputs = prepare(ToyNet, toy_data(), config=FAST).inputs
     before = onnx_metric(float_file, inputs.data, inputs.task)
-    quantised(inputs, float_file, before)
+    monkeypatch.setattr(stage, "as_exported", lambda *_: {})
+    quantised(inputs, float_file, judge_of(inputs, float_file, before, 0.75), ToyNet())
     train = inputs.data.train.__getitems__(list(range(len(inputs.data.train))))[0]
     assert sum(map(len, asked)) == len(train) and all((x == train).flatten(1).all(1).any() for x in torch.cat(asked))
     assert seen[0].metric(float_file) == before and seen[0].before == before and seen[0].maximise
     assert 0 <= seen[0].limit < 0.5 and seen[0].why == "one standard error of the metric"
-    quantised(prepare(ToyNet, toy_data(), config={**FAST, "export": {"max_drop": 0.25}}).inputs, float_file, before)
-    assert (seen[1].limit, seen[1].why) == (0.25, "export.max_drop")
+    assert seen[0].pytorch == 0.75
+
+
+def test_a_drop_in_units_and_in_standard_errors(float_file: Path) -> None:
+    def judge(drop: float | str) -> Judge:
+        inputs = prepare(ToyNet, toy_data(), config={**FAST, "export": {"max_drop": drop}}).inputs
+        return judge_of(inputs, float_file, 0.5)
+
+    one, two, units, none = judge("1se"), judge("2se"), judge(0.25), judge("0se")
+    assert one.limit > 0 and two.limit == 2 * one.limit and two.why == "2 standard errors of the metric"
+    assert (units.limit, units.why, none.limit) == (0.25, "export.max_drop", 0.0)
 
 
 def test_a_rewritten_file_is_quantised_as_it_was_exported_too(float_file: Path, tmp_path: Path) -> None:
@@ -85,13 +95,14 @@ def test_a_run_has_an_int8_file_and_says_so(tmp_path: Path) -> None:
     assert small is not None and small.path == tmp_path / "run" / "model.int8.onnx" and small.path.is_file()
     facts = json.loads((tmp_path / "run" / "result.json").read_text())["int8"]
     assert Int8.from_dict(facts) == small and small.speedup == 2.0 and "quantise" in found.seconds
-    assert small.metric == onnx_metric(small.path, toy_data(), found.task)
+    assert small.metric == onnx_metric(small.path, toy_data(), found.task) and facts["pytorch"] == found.valid
+    assert f"PyTorch {found.valid:.4f}" in str(small)
     assert "model.int8.onnx: " in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_none_is_written_unasked(float_file: Path) -> None:
     run = prepare(ToyNet, toy_data(), config=FAST)
-    assert int8(run, 0.9, Genotype(), ToyNet()).file is None
+    assert int8(run, 0.9, 0.9, Genotype(), ToyNet()).file is None
 
 
 def test_a_loader_alone_has_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
