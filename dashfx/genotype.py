@@ -15,6 +15,7 @@ from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
 from dashfx.option import KINDS, Option, read, written
 from dashfx.space import DENSE, Candidate
+from dashfx.width import Width
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
@@ -92,6 +93,17 @@ class Genotype(Mapping[str, Candidate]):
         bits = {name: f" int{bits}" for name, bits in self.bits.items()}
         kernels = [f"{name} {choice}{bits.get(name, '')}" for name, choice in self.items()]
         return "; ".join([*kernels, *(f"{name} {option}" for name, option in self.others.items())])
+
+    @property
+    def widths(self) -> dict[str, Width]:
+        """Layer -> how many of its channels stay, among the other options."""
+        found = {name: option for name, option in self.others.items() if isinstance(option, Width)}
+        return {name.removesuffix(f":{Width.kind}"): width for name, width in found.items()}
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether there are other options than widths, which make other layers."""
+        return len(self.others) > len(self.widths)
 
     @property
     def version(self) -> int:

@@ -10,6 +10,7 @@ from dashfx.errors import GenotypeError, SpaceError, did_you_mean
 from dashfx.morph import Morph
 from dashfx.site import Skip
 from dashfx.space import Candidate
+from dashfx.width import Width
 
 
 class Option(Protocol):
@@ -80,6 +81,7 @@ class Finder(Protocol[P]):
 KINDS: dict[str, Callable[[Mapping[str, Any]], Option]] = {
     Candidate.kind: Candidate.from_dict,
     Morph.kind: Morph.from_dict,
+    Width.kind: Width.from_dict,
 }
 
 

@@ -45,6 +45,7 @@ HOMES: dict[str, Home] = {
     "morphism": Home("dashfx.passes.morphisms", "MORPHISMS", "Morphism"),
     "combinator": Home("dashfx.passes.combinators", "COMBINATORS"),
     "relaxation": Home("dashfx.ops.relaxations", "RELAXATIONS", "Relaxation"),
+    "gate": Home("dashfx.ops.gates", "GATES", "Gate"),
     "update": Home("dashfx.strategies.updates", "UPDATES", "Update"),
     "rule": Home("dashfx.strategies.rules", "RULES", "SelectionRule"),
     "monitor": Home("dashfx.strategies.monitors", "MONITORS", "Monitor"),

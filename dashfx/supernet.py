@@ -21,6 +21,7 @@ from dashfx.ops import SoftGumbel, Softmax, Tying, sites_of, tie
 from dashfx.ops.relaxations.base import geometric
 from dashfx.passes import AbstractPass, Annotate, Canonicalise, Discretise, Lower, PassManager, Prune, Substitute
 from dashfx.passes.discretise import Weights
+from dashfx.passes.narrow import narrowed
 from dashfx.passes.substitute import Init
 from dashfx.plugins import find
 from dashfx.space import SearchSpace, literal
@@ -198,7 +199,18 @@ def lower(supernet: nn.Module, genotype: Genotype, weights: Weights = "inherit")
 def _lowered(supernet: Any, genotype: Genotype, weights: Weights) -> nn.Module:
     program = trace(supernet, supernet._example)
     PassManager(lowering_passes(genotype, weights))(program.graph_module)
-    return as_plain(program)
+    return with_widths(as_plain(program), program.example, genotype)
+
+
+def with_widths(model: nn.Module, example: Any, genotype: Genotype) -> nn.Module:
+    """A plain model with the widths that a genotype names; itself where it names none.
+
+    Raises:
+        PassError: channels that cannot leave this model.
+    """
+    if not genotype.widths:
+        return model
+    return narrowed(model, example, {name: width.channels for name, width in genotype.widths.items()})
 
 
 def specialise(model: nn.Module, example_input: Any, genotype: Genotype, init: Init = "grow") -> nn.Module:

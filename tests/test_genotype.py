@@ -12,6 +12,8 @@ from dashfx.errors import GenotypeError
 from dashfx.genotype import WIDER, Genotype
 from dashfx.option import KINDS
 from dashfx.space import Candidate
+from dashfx.width import Width as Kept
+from dashfx.width import placed
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
 
@@ -56,6 +58,20 @@ def test_bits_stand_in_a_version_of_their_own_and_are_no_part_of_equality(tmp_pa
         small.bits["layer1.0"] = 8
     with pytest.raises(GenotypeError, match="4 bits at 'stem'"):
         plain.with_bits({"stem": 4})
+
+
+def test_widths_are_options_beside_the_kernels():
+    plain = Genotype(CHOICES, "argmax")
+    narrow = Genotype(CHOICES, "argmax", others=placed({"stem": Kept(6, (0, 2, 5))}))
+    assert narrow != plain and plain != narrow and narrow != CHOICES and plain == CHOICES and not narrow.is_grown
+    assert len({narrow, plain, copy.deepcopy(narrow)}) == 2
+    text = narrow.to_json()
+    assert '"stem:width": {"kind": "width", "of": 6, "channels": [0, 2, 5]}' in text
+    again = Genotype.from_json(text)
+    assert again == narrow and again.to_json() == text and again.listed.endswith("; stem:width 3 of 6 channels")
+    assert again.widths == {"stem": Kept(6, (0, 2, 5))} and plain.widths == {}
+    assert again.widths["stem"].features() == {"log width": math.log(3)}
+    assert narrow.with_bits({"stem": 8}).widths == narrow.widths
 
 
 def test_plain_files_are_byte_for_byte_those_of_version_1():
@@ -114,6 +130,9 @@ def broken(**changes):
             broken(others={"stem": {"kind": "conv", "kernel": [3], "dilation": [1]}}),
             "k3 d1 at 'stem' among other options",
         ),
+        (broken(others={"stem:width": {"kind": "width", "of": 4, "channels": [4]}}), r"width \(4,\) of 4"),
+        (broken(others={"stem:width": {"kind": "width", "of": 4, "channels": []}}), "at least one"),
+        (broken(others={"stem:width": {"kind": "width", "channels": [0]}}), "of"),
         (broken(bits=[1]), "'sites', 'bits' or 'others'"),
         (broken(sites={"stem": {"parts": [{"kernel": [3], "dilation": [1]}], "how": "sum"}}), "two or more"),
         (

@@ -14,7 +14,7 @@ ORDER = """
 errors
 usercode workers
 space
-drawing site config morph
+drawing site config morph width
 option
 plugins
 genotype data

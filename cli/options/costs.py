@@ -8,6 +8,16 @@ import typer
 
 PANEL = "How it is searched"
 
+Widths = Annotated[
+    bool | None,
+    typer.Option(
+        "--widths",
+        help="also choose how many channels each layer keeps, under --max macs=0.5x or params=0.5x; without kernels to "
+        "choose from, widths alone",
+        rich_help_panel="What may be chosen",
+        show_default=False,
+    ),
+]
 LatencyThreads = Annotated[
     int | None,
     typer.Option(help="threads of ONNX Runtime that latency is measured with", min=1, rich_help_panel=PANEL),
@@ -37,6 +47,7 @@ ParetoFolders = Annotated[
 
 # A verb's parameter -> the key of RunConfig that it sets.
 KEYS = {
+    "widths": "search.widths",
     "latency_threads": "search.latency_threads",
     "latency_provider": "search.latency_provider",
     "pareto": "search.pareto",

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from dashfx.run.result import Result
 
 
+def widths(genotype: Genotype) -> Table:
+    """Of each layer that became narrower, how many channels it keeps."""
+    made = table("widths", "layer", "channels", "kept", numbers=("channels", "kept"))
+    for name, width in genotype.widths.items():
+        made.add_row(name, str(width.of), str(len(width.channels)))
+    return made
+
+
 def front(found: Front, metric: str) -> Table:
     """Choices from the cheapest on, with what each costs and is worth untrained."""
     untrained = f"{metric}, untrained"

@@ -45,8 +45,9 @@ def write_model(model: nn.Module, genotype: Genotype, settings: RunConfig, folde
     genotype.save(folder / "genotype.json")
     copy_model(source, folder)
     reference = build(source, settings.seed)
-    where, grown = folder / "load_model.py", bool(genotype.others)
-    write_loader(where, model, reference, source.spec, source.args, names=genotype, grown=grown)
+    where, grown, widths = folder / "load_model.py", genotype.is_grown, bool(genotype.widths)
+    given = source.spec, source.args
+    write_loader(where, model, reference, *given, names=genotype, grown=grown, widths=widths)
 
 
 def new_folder(path: Path) -> Path:

@@ -58,6 +58,7 @@ def search(
     evaluations: blackbox_options.Evaluations = None,
     objectives: blackbox_options.Objectives = None,
     warm_start: options.WarmStart = None,
+    widths: cost_options.Widths = None,
     max: options.Max = None,
     latency_threads: cost_options.LatencyThreads = None,
     latency_provider: cost_options.LatencyProvider = None,
@@ -157,6 +158,8 @@ def show_result(result: Result, folder: Path) -> None:
     """What a run found and where it is."""
     facts = result.to_dict()
     render.show(tables.genotype(result.chosen, result.sites), *tables.not_kept(facts))
+    if result.chosen.widths:
+        render.show(cost_tables.widths(result.chosen))
     if result.evaluated_front.rows:
         render.show(front_tables.front(result.evaluated_front))
     render.show(*finalist_tables.trained(facts))

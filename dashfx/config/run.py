@@ -15,7 +15,7 @@ from dashfx.config.ensemble import EnsembleConfig
 from dashfx.config.export import ExportConfig
 from dashfx.config.files import seconds_of
 from dashfx.config.finalists import FinalistsConfig
-from dashfx.config.search import AUTO, BlackBoxConfig, FitConfig, SearchConfig
+from dashfx.config.search import AUTO, WIDTHS, BlackBoxConfig, FitConfig, SearchConfig
 from dashfx.config.space import SpaceConfig
 from dashfx.config.tuning import TuneConfig
 
@@ -168,6 +168,8 @@ class RunConfig(Strict):
         if _block(options, "space").get("morph"):
             return {**options, "search": {**search, "strategy": "evolution"}}
         named = {"kernels", "dilations", "families"} & _block(options, "space").keys()
+        if search.get("widths") and not named:
+            return {**options, "search": {**search, "strategy": WIDTHS}}
         if search.keys() - {"strategy"} or named or "rule" in _block(_block(options, "tune"), "space"):
             return {**options, "search": {**search, "strategy": "dash"}}
         average = {"count": AUTO, **ensemble} if isinstance(ensemble, Mapping) else ensemble

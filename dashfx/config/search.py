@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from dashfx.config.base import Strict
 
 AUTO: Final = "auto"
+WIDTHS: Final = "widths"  # the strategy that leaves kernels alone
 
 
 class FitConfig(Strict):
@@ -50,11 +51,11 @@ class SearchConfig(FitConfig):
     `dashfx.plugins`.
 
     Attributes:
-        strategy: "ladder" proposes a few spans by rule, the same for all convs; "dash" chooses conv by conv;
-            "evolution", "random-search" and "local" evaluate genotypes one by one, see `BlackBoxConfig`; "random" and
-            "untouched" are controls that train no mixture and go through the same retraining. A run that says nothing,
-            or "auto", has the ladder, and DASH where it says anything else of `search` (a budget and a checkpoint do)
-            or names kernels and dilations, or families.
+        strategy: "ladder" proposes a few spans by rule, the same for all convs; "dash" chooses conv by conv; "widths"
+            leaves kernels alone; "evolution", "random-search" and "local" evaluate genotypes one by one, see
+            `BlackBoxConfig`; "random" and "untouched" are controls that train no mixture and go through the same
+            retraining. A run that says nothing, or "auto", has the ladder, and DASH where it says anything else of
+            `search` (a budget and a checkpoint do) or names kernels and dilations, or families.
         relaxation: how architecture parameters become coefficients: "soft-gumbel" (the paper) or "softmax".
         update: "one-level" learns the architecture parameters on the training loss (the paper), "first-order" on a
             share of the training data that the weights do not see.
@@ -62,6 +63,8 @@ class SearchConfig(FitConfig):
         terms: what is added to the loss beside `cost`.
         edits: what is done to the candidates before the search, such as "within:share=0.5".
         budgets: the most that the chosen model may cost, each as "latency=2ms" or "params=0.7x" of the untouched one.
+        widths: also choose how many channels each layer keeps, under budgets, by this gate on each channel: "taylor",
+            "trainable" or "sigmoid"; "" leaves widths alone. Without a word on kernels each conv keeps its own.
         pareto: so many choices of the trained mixtures are shown, from the cheapest on, with what each is worth by the
             search's own weights; 0 for none.
         pareto_cost: over which cost; by default that of the first budget, or latency.
@@ -103,6 +106,7 @@ class SearchConfig(FitConfig):
     terms: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     budgets: tuple[str, ...] = ()
+    widths: str = ""
     pareto: int = Field(0, ge=0)
     pareto_cost: str = ""
     latency_threads: int = Field(1, ge=1)
@@ -143,6 +147,11 @@ class SearchConfig(FitConfig):
             raise ValueError(f"alpha_on={before} is called update={UPDATES[before]} now; leave alpha_on out")
         return rest
 
+    @field_validator("widths", mode="before")
+    @classmethod
+    def _a_flag_is_the_plain_gate(cls, value: Any) -> Any:
+        return {True: "taylor", False: ""}[value] if isinstance(value, bool) else value
+
     @property
     def kind(self) -> str:
         """The strategy's name, or the class of an object, without its arguments."""
@@ -156,7 +165,7 @@ class SearchConfig(FitConfig):
     @property
     def asks_nobody(self) -> bool:
         """Whether the strategy does without the evaluator that options name, as far as its name tells."""
-        return self.is_control or self.kind in ("ladder", "Ladder", "joint", "JointSearch")
+        return self.is_control or self.kind in ("ladder", "Ladder", "joint", "JointSearch", WIDTHS, "Narrowing")
 
     @property
     def judges_mixtures(self) -> bool:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.deploy.export import require_lowered
-from dashfx.deploy.loader_custom import RESIZE, is_own, own_settings
+from dashfx.deploy.loader_custom import RESIZE, Settings, is_own, narrower_settings, own_settings
 from dashfx.deploy.rebuilt import OTHERS, changed, settings_of
 from dashfx.errors import ExportError, did_you_mean
 from dashfx.frontend.convs import PLAIN, read_padding, read_weight_norm
@@ -75,6 +75,7 @@ def write_loader(
     weights: str = "model.safetensors",
     inside: bool = False,
     grown: bool = False,
+    widths: bool = False,
 ) -> None:
     """Write a short module whose `load()` returns `plain` with its weights, in eval mode.
 
@@ -90,6 +91,7 @@ def write_loader(
         names: the searched convs, by module path.
         inside: `path` is in a folder of the one that has the weights and sources.
         grown: whether other modules than the convs may differ from the reference's: they are put in their places too.
+        widths: other modules than those named may have become narrower than the reference's.
 
     Raises:
         ExportError: an AggConv is left, a name is no conv, a model argument is no literal, or the generated code gives
@@ -98,7 +100,8 @@ def write_loader(
     require_lowered(plain)
     names = list(names)
     names += [name for name in changed(reference, plain) if name not in names] if grown and reference else []
-    source = _source(plain, names, model_spec, model_args or {}, weights)
+    narrower = narrower_settings(plain, reference, names) if widths and reference is not None else {}
+    source = _source(plain, names, model_spec, model_args or {}, weights, narrower)
     if inside:
         source = source.replace(HERE, f"{HERE}.parent", 1)
 
@@ -110,17 +113,25 @@ def write_loader(
     write_whole(Path(path), write)
 
 
-def _source(plain: nn.Module, names: list[str], spec: str | None, args: Mapping[str, Any], weights: str) -> str:
+def _source(
+    plain: nn.Module,
+    names: list[str],
+    spec: str | None,
+    args: Mapping[str, Any],
+    weights: str,
+    narrower: Mapping[str, Settings] | None = None,
+) -> str:
     """The whole text; a block that nothing in it would use is left out."""
     modules = dict(plain.named_modules())
     own = {n: own_settings(modules[n]) for n in names if n in modules and _is_resized(modules[n])}
+    own |= {name: facts for name, facts in (narrower or {}).items() if name not in own and name not in names}
     convs, aliases = _convs(plain, [name for name in names if name not in own])
     settings = [f"{HERE}\nWEIGHTS = HERE / {_literal(weights)}\n"]
     if aliases:
         settings.append("# Further names of convolutions that the model uses more than once.\n")
     settings.append(_assignment("ALIASES", aliases))
     if own:
-        settings.append("# Convolutions that are classes of the author's: settings and shapes, by path below each.\n")
+        settings.append("# Modules of the author's, or narrower than his: settings and shapes, by path below each.\n")
         settings.append(_assignment("OWN_CONVS", own))
     if spec is None:
         imports, build, load = TAKE_IMPORTS, "", TAKE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.adapters import adapter_of
@@ -16,7 +17,7 @@ KEPT = ("training",)  # what a fresh model decides for itself
 
 # Part of the generated file. Settings are by path below the conv, and so are shapes.
 RESIZE = '''def resize(model):
-    """The convolutions that are classes of the author's, with the chosen settings and room for their weights."""
+    """The author's modules with the chosen settings and room for their weights."""
     for name, (settings, shapes) in OWN_CONVS.items():
         conv = model.get_submodule(name)
         for path, values in settings.items():
@@ -46,6 +47,34 @@ def own_settings(conv: nn.Module) -> Settings:
         settings[path] = {key: value for key, value in found.items() if _is_literal(value)}
     shapes = {path: tuple(tensor.shape) for path, tensor in conv.state_dict().items()}
     return {path: values for path, values in settings.items() if values}, shapes
+
+
+def narrower_settings(plain: nn.Module, reference: nn.Module, names: Sequence[str]) -> dict[str, Settings]:
+    """The modules of a narrower model whose tensors have other shapes than the untouched model's.
+
+    Args:
+        reference: the untouched model.
+        names: modules that stand in the file in another way, with all that is inside.
+    """
+    before, found = dict(reference.named_modules()), dict[str, Settings]()
+    inside = tuple(f"{name}." for name in names)
+    for name, module in plain.named_modules():
+        was = before.get(name)
+        if was is None or name in names or name.startswith(inside):
+            continue
+        shapes = {key: tuple(t.shape) for key, t in _tensors(module).items()}
+        given = {key: tuple(t.shape) for key, t in _tensors(was).items()}
+        if shapes != given:
+            told = {key: _plain(value) for key, value in vars(module).items() if key not in KEPT}
+            other = {k: v for k, v in told.items() if _is_literal(v) and vars(was).get(k) != v}
+            found[name] = {"": other} if other else {}, {k: v for k, v in shapes.items() if given.get(k) != v}
+    return found
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and saved buffers of a module alone."""
+    own = {**module._parameters, **module._buffers}
+    return {key: t for key, t in own.items() if t is not None and key not in module._non_persistent_buffers_set}
 
 
 def _plain(value: Any) -> Any:

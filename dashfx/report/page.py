@@ -21,6 +21,7 @@ from dashfx.report.models import duration, metric, models, spent, times
 from dashfx.report.network import drawing, sees
 from dashfx.report.tuning import tuning
 from dashfx.report.warnings import best_index, stage, warnings_of
+from dashfx.report.widths import widths
 from dashfx.run.environment import environment
 from dashfx.run.folder import write_text
 from dashfx.run.result import SEARCHED, UNTOUCHED, Result
@@ -49,6 +50,7 @@ def write_report(path: Path, result: Result, config: RunConfig, data: Data) -> N
         by_output(result.outputs),
         _network(result),
         _sites(result),
+        widths(result),
         agreement(result.agreement),
         _left_alone(result),
         _training(result),
@@ -66,6 +68,9 @@ def _result(result: Result, config: RunConfig) -> Html:
     name, better = result.task.metric_name, "higher" if result.task.maximise else "lower"
     after = sum(p.numel() for p in result.model.parameters())
     before = after + _saved(result, result.genotype, conv_parameters)
+    if result.genotype.widths:
+        controls = result.models.get(UNTOUCHED)
+        before = controls.parameters if controls else after
     facts = [
         (f"{name}, validation", metric(result.valid)),
         (f"{name}, test", metric(result.test)),
@@ -106,10 +111,11 @@ def _sites(result: Result) -> Html:
     scale = common_scale(choices, 260 if flat else 150)  # pixels that fit a card
     cards = [_card(name, choice, result, scale) for name, choice in result.chosen.items()]
     macs = -_saved(result, result.chosen, conv_macs)
+    changed = f" Over all sites the choices change the multiply-adds for one input by {macs:+,}."
     text = (
         f"Every mark is a tap, all at one scale ({scale:.2g} pixels a position): first the conv's own kernel, then the "
-        f"chosen one (rule: {result.chosen.rule or 'given'}). Over all sites the choices change the multiply-adds "
-        f"for one input by {macs:+,}.{_returned(result)}"
+        f"chosen one (rule: {result.chosen.rule or 'given'}).{'' if result.chosen.widths else changed}"
+        f"{_returned(result)}"
     )
     return section("Sites", tag("p", text, class_="soft"), tag("div", *cards, class_="cards"))
 

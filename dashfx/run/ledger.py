@@ -38,6 +38,7 @@ class Ledger:
         found: what each search by trained mixtures came to, one a seed.
         recipes: what a search has found for retraining, where it looked for recipes too.
         supernets: of these searches, as they have left them.
+        narrower: what searches of widths have trained, by what they chose.
         weights: name -> the best weights of a short training, where the run has no folder for them.
         notes: what a user should know, in the order in which it came up.
     """
@@ -51,6 +52,7 @@ class Ledger:
     found: list[Found] = field(default_factory=list)
     recipes: list[Tuned] = field(default_factory=list)
     supernets: list[nn.Module] = field(default_factory=list)
+    narrower: dict[Genotype, nn.Module] = field(default_factory=dict)
     weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

@@ -228,6 +228,7 @@ class Result:
             "agreement": self.agreement.to_dict() if self.agreement else None,
             "parameters": parameters_of(self.model),
             "rule": self.genotype.rule,
+            **({"widths": _widths(self.chosen)} if self.chosen.widths else {}),
             "export": self.exported.to_dict() if self.exported else None,
             "int8": self.int8.to_dict() if self.int8 else None,
             "fp16": self.fp16.to_dict() if self.fp16 else None,
@@ -241,6 +242,11 @@ class Result:
             "classes": asdict(self.classes) if self.classes else None,
             "outputs": [asdict(each) for each in self.outputs],
         }
+
+
+def _widths(genotype: Genotype) -> dict[str, Any]:
+    """Of each layer that became narrower, how many channels it has and keeps."""
+    return {name: {"of": width.of, "kept": len(width.channels)} for name, width in genotype.widths.items()}
 
 
 def _choices(genotype: Genotype) -> dict[str, Any]:

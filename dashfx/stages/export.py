@@ -187,8 +187,9 @@ def exported(
         write_text(folder.genotype, genotype.to_json())
         save_weights(model, folder.weights)
         source, names = inputs.source, [name for name in genotype if name in sites]
-        reference, grown = inputs.fresh_model(), bool(genotype.others) or inputs.config.retrain.transfer
-        write_loader(folder.loader, model, reference, source.spec, source.args, names=names, grown=grown)
+        reference, grown = inputs.fresh_model(), genotype.is_grown or inputs.config.retrain.transfer
+        given, widths = (source.spec, source.args), bool(genotype.widths)
+        write_loader(folder.loader, model, reference, *given, names=names, grown=grown, widths=widths)
         if not is_users(folder.predict):
             write_text(folder.predict, PROGRAM.read_text(encoding="utf-8"))
         report, valid = write_onnx(inputs, model, metadata(inputs.data, inputs.task, genotype), folder.onnx, valid)

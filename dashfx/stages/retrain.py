@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from dashfx.errors import ConfigError
-from dashfx.frontend.tracing import trace
+from dashfx.frontend.tracing import copy_model, trace
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
 from dashfx.run.outcome.account import SAVING
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.rewrite import accelerated
-from dashfx.supernet import as_plain, lowering_passes
+from dashfx.supernet import as_plain, lowering_passes, with_widths
 from dashfx.train.convergence import Convergence, convergence
 from dashfx.train.fit import Fitted, Learner, Supervised, fit
 from dashfx.train.length import Bounds, bounds_of
@@ -25,13 +25,15 @@ from dashfx.train.progress import Epoch
 
 def lowered(run: Run, supernet: nn.Module, genotype: Genotype) -> nn.Module:
     """The plain model that retraining starts from."""
+    if run.config.retrain.weights == "inherit" and (found := run.ledger.narrower.get(genotype)) is not None:
+        return copy_model(found)
     if run.config.retrain.weights != "inherit" or run.strategy.training is None:
         return specialised(run.for_retraining(), genotype)
     program = trace(holding([supernet, *run.ledger.supernets], genotype), run.inputs.example)
     for step in lowering_passes(genotype, "inherit" if run.strategy.judges_mixtures else "own"):
         with run.stage(step.name):  # discretise, lower
             run.session.observer.passed(step(program.graph_module))
-    return as_plain(program)
+    return with_widths(as_plain(program), run.inputs.example, genotype)
 
 
 def holding(supernets: Sequence[nn.Module], genotype: Genotype) -> nn.Module:

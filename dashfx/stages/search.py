@@ -28,7 +28,7 @@ from dashfx.stages.costs.limits import choices_of, leave_unaffordable
 from dashfx.stages.evaluators import specialised_by
 from dashfx.stages.jobs.apart import trained_apart, weights_of
 from dashfx.stages.jobs.values import trained_values
-from dashfx.stages.retrain import fit_stage
+from dashfx.stages.retrain import fit_stage, lowered
 from dashfx.stages.rewrite import rewritten, take_algorithms
 from dashfx.strategies.agreement import Agreement, Found, shares_of
 from dashfx.strategies.base import evaluator_of
@@ -162,6 +162,12 @@ class Searching:
 
     def model_of(self, genotype: Genotype) -> nn.Module:
         return specialised_by(self._run.inputs.for_search(), genotype, "evaluate")
+
+    def start_of(self, genotype: Genotype) -> nn.Module:
+        return lowered(self._run, self.supernet, genotype)
+
+    def keep_model(self, genotype: Genotype, model: nn.Module) -> None:
+        self._run.ledger.narrower[genotype] = model
 
     def trained_values(self, genotypes: Sequence[Genotype], options: RetrainConfig) -> list[float]:
         return trained_values(self._run, genotypes, options)

@@ -69,6 +69,12 @@ class Context(Protocol):
     def model_of(self, genotype: Genotype) -> nn.Module:
         """The plain model with the genotype's kernels, its weights untrained or the checkpoint's."""
 
+    def start_of(self, genotype: Genotype) -> nn.Module:
+        """The same as a training of it starts: with the weights that the search has left, where it trains some."""
+
+    def keep_model(self, genotype: Genotype, model: nn.Module) -> None:
+        """Have retraining that inherits weights start from this model, where the genotype is chosen."""
+
     @property
     def example(self) -> Tensor:
         """Two rows of the train part, by which models are traced."""
@@ -152,10 +158,12 @@ class Strategy(ABC):
         is_control: it looks at nothing, so that nothing is compared with it.
         judges_mixtures: the choice is read from trained mixtures, whose weights the lowered model can inherit; else it
             has the weights that its candidates had when they were judged.
+        narrows: it chooses widths, so that budgets are those of whole models and kernels alone need not hold them.
         evaluator: who says what genotypes are worth, where somebody does.
     """
 
     is_control: ClassVar[bool] = False
+    narrows: ClassVar[bool] = False
     judges_mixtures: ClassVar[bool] = False
     evaluator: Evaluator | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 from dashfx.blackbox.base import Optimiser
 from dashfx.blackbox.named import OPTIMISERS
 from dashfx.config.run import RunConfig
-from dashfx.config.search import FROM_PYTHON
+from dashfx.config.search import FROM_PYTHON, WIDTHS
 from dashfx.errors import ConfigError, DashfxError
 from dashfx.genotype import Genotype
 from dashfx.plugins import find
@@ -21,12 +21,14 @@ from dashfx.strategies.gradient import DASH, Gradient
 from dashfx.strategies.ladder import Ladder
 from dashfx.strategies.morphing import Morphing
 from dashfx.strategies.rules import RandomChoice, SelectionRule, Untouched
+from dashfx.strategies.widths import Narrowing
 
 STRATEGIES: dict[str, Any] = {
     "dash": Gradient,
     "ladder": Ladder,
     **OPTIMISERS,
     "joint": JointSearch,
+    WIDTHS: Narrowing,
     "robust": Robust,
     "parametric": Parametric,
     "random": RandomChoice,
@@ -46,6 +48,19 @@ def strategy_of(config: RunConfig) -> Strategy:
     parts = {each: getattr(training_of(config), each) for each in Gradient.__dataclass_fields__}
     sizes = {"population": options.population, "tournament": options.tournament}
     found = find("strategy", search.strategy, seed=config.seed, epochs=options.epochs, **sizes, **parts)
+    return _narrowing(_strategy_of(found, config), config)
+
+
+def _narrowing(found: Strategy, config: RunConfig) -> Strategy:
+    """With widths behind the kernels that it chooses, where they are asked for."""
+    gate = config.search.widths
+    if isinstance(found, Narrowing):
+        return replace(found, gate=find("gate", gate)) if gate else found
+    return Narrowing(find("gate", gate), inner=found) if gate else found
+
+
+def _strategy_of(found: Any, config: RunConfig) -> Strategy:
+    search, options = config.search, config.blackbox
     if isinstance(found, Optimiser):
         evaluator = evaluator_of(options.evaluator, config, training=training_of(config))
         space = config.space

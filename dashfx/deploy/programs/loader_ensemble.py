@@ -23,6 +23,7 @@ class Part:
     args: Mapping[str, Any]
     names: Sequence[str]
     grown: bool = False
+    widths: bool = False
 
 
 def write_ensemble(path: Path, folder: Path, parts: Iterable[Part], average: str) -> None:
@@ -42,17 +43,9 @@ def write_ensemble(path: Path, folder: Path, parts: Iterable[Part], average: str
         weights, loader = (folder / f"{names[-1]}.{end}" for end in ("safetensors", "py"))
         save_weights(part.plain, weights)
         inside = f"{folder.name}/{weights.name}"
-        write_loader(
-            loader,
-            part.plain,
-            part.reference,
-            part.spec,
-            part.args,
-            names=part.names,
-            weights=inside,
-            inside=True,
-            grown=part.grown,
-        )
+        given_by = part.plain, part.reference, part.spec, part.args
+        grown, widths = part.grown, part.widths
+        write_loader(loader, *given_by, names=part.names, weights=inside, inside=True, grown=grown, widths=widths)
         given = given or part.spec is None
     source = Path(averaged.__file__).read_text(encoding="utf-8")
     write_whole(folder / "averaged.py", lambda draft: draft.write_text(source, encoding="utf-8"))

@@ -71,6 +71,8 @@ def _limits(run: Run, supernet: nn.Module, out: str | Path | None, int8: bool) -
     choices = {name: [*row, *beside.get(name, ())] for name, row in choices_of(supernet).items()}
     space = GenotypeSpace.of(sites_of(supernet))
     limits = limits_for(run, choices, space, out, int8)
+    if run.strategy.narrows:  # kernels alone need not hold them
+        return replace(limits, measure=partial(_narrower, run, limits))
     limits.check(choices, decisions_of(sites_of(supernet)))
     return limits
 
@@ -140,6 +142,14 @@ def limits_for(
     if limits.is_precise or not latencies_of(limits):
         return limits
     return replace(limits, measure=partial(_measured, run, program, limits))
+
+
+def _narrower(run: Run, limits: Limits, choice: Mapping[str, Candidate]) -> list[float]:
+    """What a choice's model costs under each limit, with its widths."""
+    if not isinstance(choice, Genotype) or not choice.widths:
+        return [limit.total(choice) for limit in limits.each]
+    program = trace(_model(run, choice), run.inputs.example)
+    return [limit.budget.cost.whole(program) for limit in limits.each]
 
 
 def _with_times(budgets: tuple[Budget, ...], kept: LatencyTable) -> tuple[Budget, ...]:
@@ -257,7 +267,9 @@ def spent(run: Run, genotype: Genotype, plain: nn.Module, path: Path | None = No
         inputs = run.inputs.for_retraining()
         own, program = trace(inputs.given_model(), inputs.example), trace(plain, run.inputs.example)
         what = path.name if path and genotype.bits else "the model"
-        return tuple(_spent(limit, limit.total(genotype), own, program, path, what) for limit in limits.each)
+        sums = [limit.budget.cost.whole(program) if genotype.widths else limit.total(genotype) for limit in limits.each]
+        pairs = zip(limits.each, sums, strict=True)
+        return tuple(_spent(limit, total, own, program, path, what) for limit, total in pairs)
 
     with run.stage(STAGE, "the lowered model" if path is None else path.name):
         found = first_does(run.session.accelerator, measured)

@@ -127,5 +127,6 @@ def part_of(run: Run, each: Training) -> Part:
     recipe, modules = each.finalist.recipe, dict(each.model.named_modules(remove_duplicate=False))
     names = [name for name in each.finalist.genotype if name in modules]
     source = run.inputs.source.with_only({**recipe.model_args, **recipe.retrain.model_args})
-    grown = bool(each.finalist.genotype.others)
-    return Part(each.model, build(source, recipe.seed), source.spec, source.args, names, grown)
+    chosen = each.finalist.genotype
+    differing = chosen.is_grown, bool(chosen.widths)
+    return Part(each.model, build(source, recipe.seed), source.spec, source.args, names, *differing)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dashfx.config.run import RunConfig
-from dashfx.config.search import AUTO
+from dashfx.config.search import AUTO, WIDTHS
 from dashfx.run.result import RANDOM
 from dashfx.stages.finalists.base import CONTROL, DISTIL, PLAIN, RETRAIN
 from dashfx.train.length import Bounds
@@ -140,6 +140,8 @@ def planned_epochs(
         longer = round(most) if most > full else 0.0
     searches = range(1, config.search.seeds + 1) if config.trains_supernet else ()
     epochs: dict[str, float] = {f"search-{n}" if n > 1 else "search": config.search.epochs for n in searches}
+    if config.search.widths or config.search.kind == WIDTHS:
+        epochs[WIDTHS] = config.search.epochs
     if race := race_epochs(config, retraining, proposals):
         epochs[RACE] = race
     if config.tune.trials:

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from torch import Tensor, nn
 
+from dashfx.config.search import WIDTHS
 from dashfx.cost.counts import conv_macs, flops_of
 from dashfx.morph import steps_of
 from dashfx.ops import AggConv, BesideConv, sites_of
@@ -87,6 +88,9 @@ def search_work(run: Run, supernet: float) -> float:
     config, inputs = run.config, run.inputs
     history = [epoch for epoch in run.ledger.history if of_supernet(epoch.stage)]
     work = work_of(history, config.search.batch_size, supernet)
+    if narrower := [epoch for epoch in run.ledger.history if epoch.stage == WIDTHS]:  # at the whole model's cost
+        plain = macs_of(inputs.for_search().given_model(), inputs.example[:1])
+        work += work_of(narrower, config.search.batch_size, plain)
     if isinstance(run.strategy.evaluator, Morphing):
         return work + grown_work(run)
     if isinstance(run.strategy.evaluator, ByTraining):
