@@ -15,7 +15,7 @@ from dashfx.genotype import Genotype
 from dashfx.ops import AggConv
 from dashfx.ops.relaxations import SoftGumbel
 from dashfx.strategies.base import Evaluating, Evaluator
-from dashfx.strategies.edits import Edit
+from dashfx.strategies.edits import SiteEdit
 from dashfx.strategies.engine import Engine
 from dashfx.strategies.monitors import Action, Context, Monitor, Set
 from dashfx.strategies.rules import SelectionRule
@@ -99,7 +99,7 @@ class Small(Counter, Term):
 
 
 @dataclass(frozen=True)
-class First(Edit):
+class First(SiteEdit):
     """Only so many candidates a site."""
 
     most: int = 3

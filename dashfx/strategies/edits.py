@@ -29,16 +29,23 @@ class Edit(ABC):
     """Changes the sites in place, in the same way at every call with the same sites: a resumed search does it again."""
 
     @abstractmethod
-    def apply(self, sites: Mapping[str, AggConv]) -> str:
+    def settle(self, context: Context) -> str:
         """What was done, for the user; "" where nothing was."""
 
+
+class SiteEdit(Edit):
+    """An edit that asks nothing of a run but its sites."""
+
+    @abstractmethod
+    def apply(self, sites: Mapping[str, AggConv]) -> str:
+        """What `settle` says."""
+
     def settle(self, context: Context) -> str:
-        """The same for an edit that asks more of a run than its sites."""
         return self.apply(context.sites)
 
 
 @dataclass(frozen=True)
-class Within(Edit):
+class Within(SiteEdit):
     """Candidates leave whose span exceeds a share of their site's input along some axis; a conv's own kernel stays.
 
     Where all of them exceed it, the one of the smallest span stays.
@@ -65,7 +72,7 @@ class Within(Edit):
 
 
 @dataclass(frozen=True)
-class Pruning(Edit):
+class Pruning(SiteEdit):
     """Candidates leave that do most harm in what was evaluated before; subclasses say what each one is worth.
 
     A conv's own kernel stays, and so does the best candidate of each decision.
@@ -177,9 +184,6 @@ class Friendly(Edit):
 
     paper: ClassVar[str] = "Mills et al., Profiling Neural Blocks and Design Spaces for Mobile NAS, CIKM 2021"
     row: ClassVar[str] = "32"
-
-    def apply(self, sites: Mapping[str, AggConv]) -> str:
-        raise ConfigError("edit friendly measures models of a run; it is made in one alone: search.edits=[friendly]")
 
     def settle(self, context: Context) -> str:
         sites, gone = context.sites, list[str]()

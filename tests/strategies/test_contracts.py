@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from engines import BATCH, DATA, alphas, engine, moved, same, state
 
+from dashfx.config.run import RunConfig
 from dashfx.config.search import SearchConfig
+from dashfx.genotype import Genotype
 from dashfx.ops.relaxations import RELAXATIONS
 from dashfx.plugins import find
+from dashfx.strategies.base import Evaluating, Evaluator
 from dashfx.strategies.edits import EDITS
 from dashfx.strategies.terms import TERMS, Moment
 from dashfx.strategies.updates import UPDATES
@@ -47,16 +53,32 @@ def rows(path: Path) -> str:
     return str(path)
 
 
+class FewTaps(Evaluator):
+    """Worth more with fewer taps."""
+
+    def begin(self, context: Any, engine: Any = None) -> Evaluating:
+        def values(genotypes: Sequence[Genotype]) -> list[float]:
+            return [-float(sum(choice.taps for choice in each.values())) for each in genotypes]
+
+        return SimpleNamespace(values=values, maximise=True)  # type: ignore[return-value]
+
+
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_does_the_same_at_every_call(name: str, tmp_path: Path) -> None:
-    more = ",predictor=ridge" if name == "prune-by-importance" else ""
-    text = f"{name}:rows={rows(tmp_path / 'rows.json')},drop=2{more}" if "prune" in name else name
-    sites = [engine().sites for _ in range(2)]
-    said = [find("edit", text).apply(each) for each in sites]
-    left = [{place: site.candidates for place, site in each.items()} for each in sites]
+    table = rows(tmp_path / "rows.json")
+    needed = {
+        "prune-by-importance": f"prune-by-importance:rows={table},drop=2,predictor=ridge",
+        "prune-by-norms": f"prune-by-norms:rows={table},drop=2",
+        "friendly": "friendly:cost=params",
+    }
+    edit = find("edit", needed.get(name, name), evaluator=FewTaps())  # of those that take one
+    limits = engine(budgets=BUDGETS).limits
+    runs: list[Any] = [SimpleNamespace(sites=engine().sites, limits=limits, config=RunConfig()) for _ in range(2)]
+    said = [edit.settle(run) for run in runs]
+    left = [{place: site.candidates for place, site in run.sites.items()} for run in runs]
     assert said[0] == said[1] and left[0] == left[1] and all(left[0].values())
-    find("edit", text).apply(sites[0])
-    assert {place: site.candidates for place, site in sites[0].items()} == left[0]
+    edit.settle(runs[0])
+    assert {place: site.candidates for place, site in runs[0].sites.items()} == left[0]
 
 
 @pytest.mark.parametrize("name", RELAXATIONS)

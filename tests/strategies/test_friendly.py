@@ -101,6 +101,4 @@ def test_without_a_budget_or_with_an_evaluator_that_trains_it_is_refused() -> No
         Friendly(evaluator=Told()).settle(context(sites))
     with pytest.raises(ConfigError, match="edit friendly comes before mixtures are trained"):
         Friendly("params", Trained()).settle(context(sites))
-    with pytest.raises(ConfigError, match="it is made in one alone"):
-        Friendly().apply(sites)
     assert all(len(site.candidates) == 4 for site in sites.values())
