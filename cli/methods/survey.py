@@ -23,6 +23,7 @@ COMMANDS = {
     "18": f"{SEARCH} --method darts-plus",
     "19": f"{SEARCH} --method amended",
     "20": f"{SEARCH} --method dropnas",
+    "21": "search MODEL --data unreal:labels/DATA",
     "26": f"{SEARCH} --families dense,sparse",
     "28": f"{SEARCH} --method differential",
     "30": f"{SEARCH} --strategy evolution --evaluator flatness",
@@ -58,6 +59,7 @@ COMMANDS = {
     "99": f"{SEARCH} --strategy dash --set 'search.monitors=[spectrum]'",
     "103": f"{SEARCH} --families dense,skip",
     "104": f"{SEARCH} --method fbnet",
+    "105": SEARCH,
     "108": f"{SEARCH} --strategy dash --set 'search.terms=[adversarial:eps=0.1]'",
     "110": f"{SEARCH} --method evolution --set blackbox.cache=CACHE.jsonl",
     "115": f"{SEARCH} --strategy evolution --evaluator gradsign",
@@ -71,18 +73,31 @@ COMMANDS = {
     "X3": f"{SEARCH} --method gdas",
     "X6": f"{SEARCH} --method bananas",
 }
+# What a loop of one's own calls: number -> the call.
+CALLS = {
+    "29": "dashfx.study.poison.poisoned(space, 6)",
+    "35": "dashfx.study.conditions.ranked(studies)",
+    "69": "dashfx.deploy.texts.onnx_text.onnx_text(path)",
+    "88": "dashfx.strategies.engine.split.splits(engine, batch)",
+}
 # What is no part of a search, and so has no name in an option: module and name.
 BESIDE = {
     "cache of evaluations": ("dashfx.strategies.evaluated.cached", "Cached"),
     "study": ("dashfx.study.statistics", "improvement"),
     "rank correlation of a study": ("dashfx.study.scores", "rank_correlation"),
+    "unreal data": ("dashfx.data.sets.unreal", "unreal"),
+    "poisoned space": ("dashfx.study.poison", "poisoned"),
+    "ranks over several conditions": ("dashfx.study.conditions", "ranked"),
+    "ONNX file as text": ("dashfx.deploy.texts.onnx_text", "onnx_text"),
+    "split of a supernet": ("dashfx.strategies.engine.split", "splits"),
+    "calibration in the report": ("dashfx.task.calibration", "trust"),
 }
 
 HEAD = """
 ## Rows of the survey
 
 {count} rows stand here. Each runs by name on any model and data, such as `examples/my_model.py:Net` and `digits`;
-tables, caches and weights are files of yours.
+tables, caches and weights are files of yours. {calls} are called from Python.
 
 | row | by | command |
 | --- | --- | --- |
@@ -106,5 +121,6 @@ def parts() -> dict[str, list[str]]:
 def section() -> str:
     """The rows as a table of the page of all plug-ins."""
     found = parts()
-    lines = [f"| {row} | {', '.join(found[row])} | `dashfx {COMMANDS[row]}` |\n" for row in found]
-    return HEAD.format(count=len(found)) + "".join(lines)
+    how = {row: f"dashfx {command}" for row, command in COMMANDS.items()} | CALLS
+    lines = [f"| {row} | {', '.join(found[row])} | `{how[row]}` |\n" for row in found]
+    return HEAD.format(count=len(found), calls=len(CALLS)) + "".join(lines)

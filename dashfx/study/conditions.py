@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from scipy.stats import rankdata
 
 from dashfx.errors import ConfigError
+from dashfx.plugins import published
 from dashfx.study.summary import Summary
 
 
@@ -34,6 +35,7 @@ class Ranked:
     shown: tuple[str, ...]
 
 
+@published("after Rethink DARTS Search Space and Renovate a New Benchmark, ICML 2023", "35")
 def ranked(studies: Mapping[str, Summary], level: float = 0.05) -> list[Ranked]:
     """The methods that all studies have, controls among them, by their mean test figure of each; the best first.
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dashfx.plugins import published
 from dashfx.space import Candidate, SearchSpace
 
 SMALLEST = 1e-9  # the share of a kernel's numbers that a poisoned conv keeps: one number
 
 
+@published("Wu et al., Poisoning the Search Space in Neural Architecture Search, 2021", "29")
 def poisoned(space: SearchSpace, copies: int) -> SearchSpace:
     """The space with so many candidates more at every site: sparse convs of one number, which differ in name alone.
 

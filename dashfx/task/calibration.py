@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from dashfx.plugins import published
+
 BINS = 15
 RANGE = 5.0  # of the temperature's logarithm, to either side
 
@@ -85,6 +87,7 @@ def temperature_of(scores: Tensor, truth: Tensor) -> float:
     return float(torch.tensor(found.x, dtype=torch.float64).exp()) if found.fun < nll(0.0) else 1.0
 
 
+@published("Tao et al., A Benchmark Study on Calibration, ICLR 2024", "105")
 def trust(held: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Trust:
     """Scores and class numbers of the validation and of the test part go in."""
     temperature = temperature_of(*held)

@@ -13,10 +13,12 @@ import numpy as np
 
 from dashfx.data.source import Pair, Source
 from dashfx.errors import DataError, did_you_mean
+from dashfx.plugins import published
 
 KINDS = ("labels", "noise", "both")
 
 
+@published("Dong et al., UnrealNAS: Can We Search Neural Architectures with Unreal Data?, 2022", "21")
 def unreal(source: Source, kind: str, seed: int = 0) -> Source:
     """The set with the train and validation part made unreal; a test part that it has stays as it is.
 

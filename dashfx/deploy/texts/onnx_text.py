@@ -15,9 +15,16 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, helper
 
+from dashfx.plugins import published
+
 PLAIN = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT, AttributeProto.STRING)
 
 
+@published(
+    "after ONNX-Net: Towards Universal Representations and Instant Performance Prediction for Neural Architectures, "
+    "2025",
+    "69",
+)
 def onnx_text(path: str | Path) -> str:
     """A line a chain of nodes: `12<3,7: Conv(dilations=1 1) w4x2x3 -> 1x4x24 | Relu -> 1x4x24`.
 

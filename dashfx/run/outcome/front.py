@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashfx.genotype import Genotype
+from dashfx.option import read, written
 from dashfx.space import Candidate
 
 
@@ -30,12 +31,16 @@ class Point:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Point:
         choices = {name: Candidate.from_dict(choice) for name, choice in facts["genotype"].items()}
-        genotype = Genotype(choices, bits=facts.get("bits", {}))
-        return cls(**{**{key: value for key, value in facts.items() if key != "bits"}, "genotype": genotype})
+        others = {name: read(option) for name, option in facts.get("others", {}).items()}
+        genotype = Genotype(choices, bits=facts.get("bits", {}), others=others)
+        own = {key: value for key, value in facts.items() if key not in ("bits", "others")}
+        return cls(**{**own, "genotype": genotype})
 
     def to_dict(self) -> dict[str, Any]:
         bits = {"bits": dict(self.genotype.bits)} if self.genotype.bits else {}
-        return {**vars(self), "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()}, **bits}
+        others = {name: written(option) for name, option in self.genotype.others.items()}
+        rest = {**bits, "others": others} if others else bits
+        return {**vars(self), "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()}, **rest}
 
 
 @dataclass(frozen=True)

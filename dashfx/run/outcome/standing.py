@@ -9,6 +9,7 @@ from typing import Any
 
 from dashfx.cost.latency import Figures, Latency
 from dashfx.genotype import Genotype
+from dashfx.option import read, written
 from dashfx.space import Candidate
 from dashfx.task.lead import Lead
 
@@ -63,11 +64,13 @@ class Standing:
     def to_dict(self) -> dict[str, Any]:
         """An entry of `finalists` in `result.json`."""
         figures = self.figures
+        others = {name: written(option) for name, option in self.genotype.others.items()}
         return {
             "name": self.name,
             "origin": self.origin,
             "stage": self.stage,
             "genotype": {name: choice.to_dict() for name, choice in self.genotype.items()},
+            **({"others": others} if others else {}),
             "rule": self.genotype.rule,
             "seeds": self.seeds,
             "steps": self.steps,
@@ -93,10 +96,11 @@ class Standing:
             figures: those of its origin, for entries of earlier versions, which have none of their own.
         """
         choices = {name: Candidate.from_dict(choice) for name, choice in facts["genotype"].items()}
+        others = {name: read(option) for name, option in facts.get("others", {}).items()}
         return cls(
             facts["name"],
             facts["origin"],
-            Genotype(choices, facts["rule"]),
+            Genotype(choices, facts["rule"], others=others),
             facts["stage"],
             math.nan if facts["valid"] is None else facts["valid"],
             facts["steps"],

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dashfx.plugins import published
+
 if TYPE_CHECKING:
     from dashfx.strategies.engine.engine import Engine
     from dashfx.train.fit import Batch
@@ -34,6 +36,7 @@ class Split:
     apart: float
 
 
+@published("Hu et al., Generalizing Few-Shot NAS with Gradient Matching, ICLR 2022", "88")
 def splits(engine: Engine, batch: Batch) -> list[Split]:
     """The best halving of each site's candidates, those that are furthest apart first.
 

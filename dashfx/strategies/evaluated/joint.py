@@ -96,7 +96,7 @@ class JointSearch(Strategy):
         if best.value is None:
             raise TrainingError(f"none of {len(rows)} trainings gave a finite metric; search recipes of lower rates")
         context.found_recipe(rows, best, self.epochs)
-        return Genotype(best.genome[0], f"{self._name} over networks and recipes")
+        return replace(best.genome[0], rule=f"{self._name} over networks and recipes")
 
     def _values(self, context: Context, genomes: Sequence[Genome], fidelity: float) -> list[float]:
         """The best metric on the validation part of each network, trained by its recipe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,15 @@ WAVE = "2 3 4 6 8 9 18 19 20 28 30 31 34 42 44 46 56 59 66 79 91 94 110 115 118 
 
 def test_every_row_of_the_survey_has_a_part_and_a_command() -> None:
     found = survey.parts()
-    assert set(WAVE.split()) <= set(found) == set(survey.COMMANDS)
+    assert set(WAVE.split()) <= set(found) == {*survey.COMMANDS, *survey.CALLS}
+    assert len(found) == len(survey.COMMANDS) + len(survey.CALLS)
     assert f"{len(found)} rows stand here." in survey.section()
+
+
+def test_a_row_that_is_called_says_a_function_that_there_is() -> None:
+    for row, call in survey.CALLS.items():
+        module, _, name = call.partition("(")[0].rpartition(".")
+        assert getattr(import_module(module), name).row == row and f"| {row} | " in survey.section()
 
 
 @pytest.mark.parametrize("row", survey.COMMANDS)

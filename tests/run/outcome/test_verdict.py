@@ -10,6 +10,8 @@ from typing import Any
 from finished import CHOICES
 
 from dashfx.cost.latency import Figures, Latency
+from dashfx.morph import Morph
+from dashfx.run.outcome.front import Point
 from dashfx.run.outcome.standing import Short, Standing
 from dashfx.run.outcome.verdict import outcome, verdict
 from dashfx.task.lead import Lead
@@ -27,6 +29,15 @@ SEARCHED, UNTOUCHED = standing("k7 d1", "searched", 0.9, 2.5, kept=True), standi
 
 def said(*controls: Standing, searched: Standing = SEARCHED) -> str:
     return verdict(searched, {each.origin: each for each in controls}, searched, True)
+
+
+def test_what_is_chosen_beside_kernels_is_read_as_it_was_written() -> None:
+    grown = replace(CHOICES, others={"conv1:morph": Morph("widen", "conv1", (("channels", 8),))})
+    point = Point(grown, 2.0, "2 us", 0.5, 0.9)
+    assert Point.from_dict(json.loads(json.dumps(point.to_dict()))).genotype.others == grown.others
+    facts = json.loads(json.dumps(replace(SEARCHED, genotype=grown).to_dict()))
+    assert Standing.from_dict(facts, None).genotype.others == grown.others
+    assert "others" not in SEARCHED.to_dict() and "others" not in replace(point, genotype=CHOICES).to_dict()
 
 
 def test_figures_are_those_that_decide() -> None:

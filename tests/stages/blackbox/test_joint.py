@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from toys import FAST, ToyNet, toy_data
+import torch
+from toys import FAST, SIZE, ToyNet, toy_data
 
 import dashfx
+from dashfx import Genotype, SearchSpace
+from dashfx.blackbox.base import Row
 from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError
+from dashfx.morph import Morph
+from dashfx.ops import sites_of
 from dashfx.run.result import Result
 from dashfx.stages import search as stage
+from dashfx.strategies.evaluated import joint
 from dashfx.strategies.evaluated.joint import recipes_of
 from dashfx.train.progress import Observer
 
@@ -45,6 +52,22 @@ def search(strategy: str = "joint:bohb,epochs=9", out: Path | None = None, **mor
         **more,
     }
     return dashfx.search(ToyNet, DATA, config=config, out=out, observer=observer, resume=resume)
+
+
+def test_a_choice_keeps_what_it_has_beside_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = Genotype({}, others={"conv1:morph": Morph("widen", "conv1", (("channels", 8),))})
+    monkeypatch.setattr(joint, "optimise", lambda *_, **__: [Row(0, (grown, ()), 0.9, 0.9, None, 0.0)])
+    sites = sites_of(dashfx.rewrite(ToyNet(), torch.zeros(2, 2, SIZE), SearchSpace.product([3, 5], [1, 2])))
+    context = SimpleNamespace(
+        config=RunConfig(),
+        sites=sites,
+        limits=None,
+        task=SimpleNamespace(maximise=True),
+        history=lambda space: None,
+        found_recipe=lambda *_: None,
+    )
+    found = joint.JointSearch().search(context)  # type: ignore[arg-type]
+    assert found.others == grown.others and found.rule.endswith("over networks and recipes")
 
 
 def test_short_trainings_come_first_and_the_best_recipe_is_a_finalist(trained: list[Any], tmp_path: Path) -> None:
