@@ -5,12 +5,12 @@
 
 Each model is trained for a few epochs on a small task, from seed 0 on one thread, so that it has a metric to lose. Its
 files are written once, see `files.py`: dashfx's with all sizes fixed but the batch, plain ones with all of them fixed.
-All files of a model are then called in turn, with one row, on the threads that are named, in several repeats; a
-ratio is of medians within a repeat, and what is printed is its median over the repeats with the least and the largest.
-A drop is the metric on the test part of the float file less that of the int8 one, beside one standard error of the
-former. A model whose line is in OUT/rows.jsonl is not measured again, nor is a model trained again whose weights are
-there, so an interrupted call can simply be repeated. On two cores that nobody else uses all of it takes about a quarter
-of an hour.
+All files of a model are then called in turn, with one row, on the threads that are named, in several repeats with new
+sessions; a ratio is of medians within a repeat, and what is printed is its median over the repeats with the least and
+the largest. A drop is the metric on the test part of the float file less that of the int8 one, beside one standard
+error of the former. A model whose line is in OUT/rows.jsonl is not measured again, nor is a model trained again whose
+weights are there, so an interrupted call can simply be repeated. On two cores that nobody else uses all of it takes
+about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -87,10 +87,17 @@ def trained(model: Model, task: Task, weights: Path) -> nn.Module:
 
 
 def timed(paths: Mapping[str, Path], row: Tensor, repeats: int, seconds: float) -> dict[str, list[float]]:
-    """File -> the median seconds of a call in each repeat."""
-    calls = [call_of(path, [row]) for path in paths.values()]
-    found = [[median(spent) for spent in in_turn(calls, seconds, CALLS)] for _ in range(repeats)]
-    return {file: list(values) for file, values in zip(paths, zip(*found, strict=True), strict=True)}
+    """File -> the median seconds of a call in each repeat.
+
+    Each repeat has sessions of its own, in another order: where a session's memory lies makes some percent too.
+    """
+    found: dict[str, list[float]] = {file: [] for file in paths}
+    for repeat in range(repeats):
+        order = [*paths][repeat % len(paths) :] + [*paths][: repeat % len(paths)]
+        times = in_turn([call_of(paths[file], [row]) for file in order], seconds, CALLS)
+        for file, spent in zip(order, times, strict=True):
+            found[file].append(median(spent))
+    return found
 
 
 if __name__ == "__main__":

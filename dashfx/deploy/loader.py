@@ -20,8 +20,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from dashfx.deploy.export import require_lowered
 from dashfx.deploy.loader_custom import RESIZE, Settings, is_own, narrower_settings, own_settings
-from dashfx.deploy.rebuilt import OTHERS, changed, settings_of
-from dashfx.errors import ExportError, did_you_mean
+from dashfx.deploy.rebuilt import OTHERS, changed, check_convs, settings_of
+from dashfx.errors import ExportError
 from dashfx.frontend.convs import PLAIN, read_padding, read_weight_norm
 from dashfx.frontend.shared import SharedConv
 from dashfx.frontend.tracing import copy_model
@@ -99,6 +99,7 @@ def write_loader(
     """
     require_lowered(plain)
     names = list(names)
+    check_convs(plain, names)
     names += [name for name in changed(reference, plain) if name not in names] if grown and reference else []
     narrower = narrower_settings(plain, reference, names) if widths and reference is not None else {}
     source = _source(plain, names, model_spec, model_args or {}, weights, narrower)
@@ -165,10 +166,7 @@ def _convs(plain: nn.Module, names: list[str]) -> tuple[str, dict[str, str]]:
     first: dict[int, str] = {}
     entries = []
     for name in names:
-        conv = modules.get(name)
-        if conv is None or not isinstance(conv, MADE):
-            found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
-            raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
+        conv = modules[name]
         if first.setdefault(id(conv), name) == name:
             entries.append(_entry(name, conv))
     shared = {name: first[id(module)] for name, module in modules.items() if id(module) in first}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+from dashfx.errors import ExportError, did_you_mean
 
 NORMS: tuple[Any, ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 OTHERS: tuple[Any, ...] = (*NORMS, nn.Linear, nn.ReLU, nn.PReLU)
@@ -25,6 +27,20 @@ def changed(before: nn.Module, after: nn.Module, name: str = "") -> Iterator[str
 def _shapes(module: nn.Module) -> list[tuple[int, ...]]:
     """Of its own parameters; those of a convolution with weight normalisation are of its children's."""
     return [tuple(parameter.shape) for parameter in module.parameters(recurse=False)]
+
+
+def check_convs(plain: nn.Module, names: Iterable[str]) -> None:
+    """Whether all names are convs, or what a choice made of them.
+
+    Raises:
+        ExportError: one is missing, or another layer.
+    """
+    modules = dict(plain.named_modules(remove_duplicate=False))
+    for name in names:
+        conv = modules.get(name)
+        if conv is None or isinstance(conv, OTHERS):
+            found = f"a {type(conv).__name__}" if conv is not None else "missing" + did_you_mean(name, modules)
+            raise ExportError(f"searched conv {name!r} is {found} in the lowered model; give the names of its convs")
 
 
 def settings_of(module: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
