@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dashfx.run.outcome.front import Front
     from dashfx.run.result import Result
 
+ROOMY = 4  # kinds of time whose columns stand in 80 columns as they are
+
 
 def widths(genotype: Genotype) -> Table:
     """Of each layer that became narrower, how many channels it keeps."""
@@ -93,13 +95,21 @@ def retrain_front(result: Result, folder: Path, settings: RunConfig, resume: boo
 
 def account(found: Account) -> Table:
     """Where a run's wall time went, in seconds: a row for stages of one kind, the longest first."""
-    numbers = (*found.kinds, "in all")
+    many = len(found.kinds) > ROOMY
+    numbers = (*(_stacked(kind) if many else kind for kind in found.kinds), "in all")
     made = table("where the time went, in seconds", "stage", *numbers, numbers=numbers)
+    if many:  # all kinds have to stand beside the stage's whole name in 80 columns
+        made.padding = 0
     for name in sorted(found.rows, key=found.of, reverse=True):
         made.add_row(name, *(_part(found.rows[name].get(kind, 0.0)) for kind in found.kinds), _part(found.of(name)))
     made.add_section()
     made.add_row("in all", *(_part(found.kind(kind)) for kind in found.kinds), _part(found.total), style="bold")
     return made
+
+
+def _stacked(kind: str) -> str:
+    """A long heading in two lines: `valida-` over `tion`."""
+    return kind if len(kind) < 10 else f"{kind[:-4]}-\n{kind[-4:]}"
 
 
 def _part(seconds: float) -> str:

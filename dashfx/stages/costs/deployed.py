@@ -31,7 +31,7 @@ from dashfx.run.folder import write_text
 from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of
 from dashfx.stages.costs.limits import budgets_of, choices_of
-from dashfx.stages.costs.mixtures import mixtures_of
+from dashfx.stages.costs.mixtures import choosable
 from dashfx.stages.costs.pick import asking
 from dashfx.stages.export import export_whole, metadata, onnx_metric, write_onnx
 from dashfx.stages.files.precise import int8_of
@@ -82,7 +82,7 @@ def deployed(
     Raises:
         ConfigError: no pair holds, or the run's data are not here.
     """
-    run, supernet, _ = mixtures_of(folder, data)
+    run, supernet, _ = choosable(folder, data)
     run = replace(asking(run.with_config(run.config.with_drop(drop)), budgets), limits=None)
     if run.inputs.data.raw and run.inputs.data.raw.noise:
         raise ConfigError("--deploy: files are checked on the run's data, which are not here; say where by --data")
@@ -98,7 +98,7 @@ def deployed(
 def _points(run: Run, supernet: nn.Module) -> Iterator[Genotype]:
     """Choices of the search, those first that its rule prefers."""
     inputs, sites, training = run.inputs.for_retraining(), sites_of(supernet), run.strategy.training
-    assert training is not None  # `mixtures_of` has seen to it
+    assert training is not None  # `choosable` has seen to it
     limits = limits_of([read_budget(POOL)], trace(inputs.given_model(), inputs.example), choices_of(supernet))
     scores = training.rule.preferred(sites)
     found = limits.front(scores, POINTS, decisions_of(sites))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from dashfx.config.search import WIDTHS
 from dashfx.errors import RunFolderError
 from dashfx.genotype import Genotype
 from dashfx.ops import sites_of
@@ -29,6 +30,21 @@ def run_of(folder: str | Path, data: str | None = None) -> Run:
     """The run of an earlier folder; noise of their shape stands in for data that are not here."""
     paths, config = existing_folder(folder)
     return prepared(paths, without_checkpoint(config, paths), data=data, shape_will_do=True)
+
+
+def choosable(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:
+    """`mixtures_of` a run whose choices hold budgets by themselves.
+
+    Raises:
+        RunFolderError: as `mixtures_of`, or a run that chose widths, which alone would hold other budgets.
+    """
+    _, config = existing_folder(folder)
+    if config.search.widths or config.search.kind == WIDTHS:
+        raise RunFolderError(
+            f"{folder}: its widths hold the budgets, and other budgets need other widths: search with --widths and "
+            "those budgets"
+        )
+    return mixtures_of(folder, data)
 
 
 def mixtures_of(folder: str | Path, data: str | None = None) -> tuple[Run, nn.Module, Training]:

@@ -18,7 +18,7 @@ from dashfx.run.run import Run
 from dashfx.stages.compare import metric_of
 from dashfx.stages.costs.drops import measured_drops
 from dashfx.stages.costs.limits import choices_of, fixed, limited, spent
-from dashfx.stages.costs.mixtures import has_mixtures, mixtures_of, model_with, run_of
+from dashfx.stages.costs.mixtures import choosable, has_mixtures, model_with, run_of
 from dashfx.stages.export import metadata, write_onnx
 from dashfx.stages.files.precise import precise
 from dashfx.stages.files.quantise import judge_of
@@ -75,7 +75,7 @@ def front(
         ConfigError: no such cost.
     """
     (budget,) = read_budgets([f"{cost}=1x"])
-    run, supernet, training = mixtures_of(folder, data)
+    run, supernet, training = choosable(folder, data)
     run = run.with_config(run.config.with_drop(drop))
     inputs = run.inputs.for_retraining()
     limits = limits_of([budget], trace(inputs.given_model(), inputs.example), choices_of(supernet), int8)
@@ -105,7 +105,7 @@ def picked(
         RunFolderError: not a run's folder, or one without trained mixtures to choose from.
         ConfigError: no choice holds the budgets, or no data to measure what int8 costs.
     """
-    run, supernet, training = mixtures_of(folder, data)
+    run, supernet, training = choosable(folder, data)
     run = limited(asking(run.with_config(run.config.with_drop(drop)), budgets), supernet, int8=int8)
     if int8 and run.limits is not None:
         run = replace(run, limits=_priced(run, supernet, run.limits))
@@ -166,7 +166,7 @@ def repicked(
     """
     before = known or searched_of(folder)
     over = [] if known else [each for each in reported(folder, budgets, data, before) if not each.held]
-    if over and has_mixtures(folder):
+    if over and has_mixtures(folder) and not before.widths:
         found = picked(folder, budgets, data)
         return found.model, found.genotype
     if over:

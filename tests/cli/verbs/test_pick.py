@@ -185,6 +185,20 @@ def test_a_run_without_mixtures_has_nothing_to_pick(
     assert "no mixtures to choose from" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("more", [[], ["--deploy", "sessions"]])
+def test_a_run_of_widths_holds_other_budgets_by_another_search_only(
+    more: list[str], user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, before = Path("run/config.yaml"), Path("run/config.yaml").read_text()
+    options.write_text(before.replace("widths: ''", "widths: taylor"))
+    try:
+        assert options.read_text() != before and run(["pick", "run", "--max", "params=0.9x", *more]) == 2
+    finally:
+        options.write_text(before)
+    said = capsys.readouterr().err
+    assert "its widths hold the budgets" in said and said.count("\n") == 1 and "Traceback" not in said
+
+
 @pytest.mark.parametrize("command", [
     ["search", "net.py:Net", "--data", "data.npz"], ["retrain", "run"], ["export", "run"],
     ["pick", "run", "--max", "params=90"],
