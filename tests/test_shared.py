@@ -107,9 +107,9 @@ def test_genotypes_with_them_have_a_version_of_their_own() -> None:
         found = Genotype.from_json(genotype.to_json())
         assert found == genotype and found.rule == genotype.rule
     assert Genotype.from_json(plain.to_json().replace('type": 1', 'type": 2')) == plain
-    with pytest.raises(GenotypeError, match="reads versions 1, 2, 3 and 4"):
-        Genotype.from_json(shared.to_json().replace('type": 2', 'type": 5'))
-    with pytest.raises(GenotypeError, match=r"broken genotype: .* in 'sites'"):
+    with pytest.raises(GenotypeError, match="reads versions 1, 2, 3, 4 and 5"):
+        Genotype.from_json(shared.to_json().replace('type": 2', 'type": 6'))
+    with pytest.raises(GenotypeError, match=r"broken genotype: .*in 'sites'"):
         Genotype.from_json(shared.to_json().replace('"sum"', '"mean"'))
 
 

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 from optuna.trial import TrialState
 from torch import nn
 
+from dashfx.config.run import RetrainConfig
 from dashfx.config.search import AUTO
 from dashfx.config.tuning import TuneConfig
 from dashfx.errors import ConfigError, TrainingError
@@ -148,9 +149,9 @@ def trial_epochs(options: TuneConfig, retraining: Bounds) -> int:
 def _study(run: Run, genotype: Genotype, space: dict[str, Dimension]) -> optuna.Study:
     config, folder = run.config, run.session.folder
     name = folder.root.resolve().name if folder else "tuning"
-    study = open_study(
-        config.tune, name, folder.study if folder else None, _facts(run, genotype, space), run.inputs.task.maximise
-    )
+    usual = {f"retrain.{name}": value for name, value in RetrainConfig().model_dump(mode="json").items()}
+    journal, facts = folder.study if folder else None, _facts(run, genotype, space)
+    study = open_study(config.tune, name, journal, facts, run.inputs.task.maximise, usual)
     study.pruner = pruner_of(config.tune.halving, trial_epochs(config.tune, epochs_of(run)))
     return study
 

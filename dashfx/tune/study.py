@@ -11,6 +11,7 @@ import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -112,7 +113,12 @@ def _check_form(found: Tuned) -> None:
 
 
 def open_study(
-    options: TuneConfig, name: str, journal: Path | None, facts: Mapping[str, Any], maximise: bool
+    options: TuneConfig,
+    name: str,
+    journal: Path | None,
+    facts: Mapping[str, Any],
+    maximise: bool,
+    usual: Mapping[str, Any] = MappingProxyType({}),
 ) -> optuna.Study:
     """The study, new or as it was left.
 
@@ -120,6 +126,7 @@ def open_study(
         name: of the study, which tells it from others in one database.
         journal: the file that keeps it, where `tune.storage` names no database; None keeps it in memory.
         facts: everything that has to be the same for trials to be comparable, as flat names and values.
+        usual: values of those that a study of an earlier version may not have.
 
     Raises:
         RunFolderError: a study of another space.
@@ -143,7 +150,7 @@ def open_study(
                 f"the study in {where} cannot be opened: {first_line(error)}; check tune.storage"
             ) from error
         raise RunFolderError(f"{where} is damaged ({first_line(error)}); remove it to tune anew") from error
-    _check_same(study, json.loads(json.dumps(facts)), options.storage or str(journal))
+    _check_same(study, json.loads(json.dumps(facts)), usual, options.storage or str(journal))
     return study
 
 
@@ -168,11 +175,12 @@ def _end_journal(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def _check_same(study: optuna.Study, facts: Mapping[str, Any], where: str) -> None:
+def _check_same(study: optuna.Study, facts: Mapping[str, Any], usual: Mapping[str, Any], where: str) -> None:
     before = study.user_attrs.get("facts")
     if not isinstance(before, dict):
         study.set_user_attr("facts", facts)
         return
+    before = {**{key: usual[key] for key in facts if key in usual}, **before}
     changed = [
         f"{key}: {before.get(key)!r} there, {facts.get(key)!r} now"
         for key in {**before, **facts}

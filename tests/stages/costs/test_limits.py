@@ -117,7 +117,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """How many models each call measures."""
     calls: list[int] = []
 
-    def latencies(models: Sequence[nn.Module], x: Tensor, place: Place) -> list[Latency | None]:
+    def latencies(models: Sequence[nn.Module], x: Tensor, place: Place, free: bool = True) -> list[Latency | None]:
         calls.append(len(models))
         return as_many_seconds_as_weights(models, x, place)
 

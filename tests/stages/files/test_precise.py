@@ -199,7 +199,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dashfx.run
     folder = tmp_path_factory.mktemp("run") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder.parent))
-        patch.setattr("dashfx.cost.latency.model.latencies", lambda models, *_: [latency() for _ in models])
+        patch.setattr("dashfx.cost.latency.model.latencies", lambda models, *_, free=True: [latency() for _ in models])
         patch.setattr("dashfx.cost.latency.model.int8_latencies", lambda models, *_: [latency() for _ in models])
         return folder, dashfx.search(Wide, toy_data(), out=folder, config=CONFIG)
 
