@@ -24,6 +24,7 @@ COMMANDS = {
     "19": f"{SEARCH} --method amended",
     "20": f"{SEARCH} --method dropnas",
     "21": "search MODEL --data unreal:labels/DATA",
+    "25": f"{SEARCH} --max memory=64KiB --max latency=0.7x",
     "26": f"{SEARCH} --families dense,sparse",
     "28": f"{SEARCH} --method differential",
     "30": f"{SEARCH} --strategy evolution --evaluator flatness",
@@ -67,7 +68,10 @@ COMMANDS = {
     "118": f"{SEARCH} --method single-path",
     "120": f"{SEARCH} --method instatune --checkpoint WEIGHTS",
     "121": f"{SEARCH} --morph widen",
+    "125": f"{SEARCH} --int8 --max latency=0.7x",
     "129": f"{SEARCH} --set retrain.optimizer=lion retrain.lr=0.0003",
+    "134": f"{SEARCH} --families dense,quantised,quantised:bits=4 --set 'search.terms=[cost-power:cost=bits]'",
+    "133": f"{SEARCH} --max params=0.7x --max macs=0.7x",
     "136": f"{SEARCH} --method robot",
     "X1": f"{SEARCH} --method gaea",
     "X3": f"{SEARCH} --method gdas",
@@ -90,6 +94,8 @@ BESIDE = {
     "ranks over several conditions": ("dashfx.study.conditions", "ranked"),
     "ONNX file as text": ("dashfx.deploy.texts.onnx_text", "onnx_text"),
     "split of a supernet": ("dashfx.strategies.engine.split", "splits"),
+    "choice under budgets": ("dashfx.cost.select", "select_under"),
+    "kernels and bits together": ("dashfx.cost.precision", "best"),
     "calibration in the report": ("dashfx.task.calibration", "trust"),
 }
 

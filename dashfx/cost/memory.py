@@ -27,6 +27,8 @@ class Memory(TotalCost):
     By the shape contract no choice of kernels changes it.
     """
 
+    paper: ClassVar[str] = "King et al., MicroNAS: Memory and Latency Constrained Hardware-Aware NAS, 2025"
+    row: ClassVar[str] = "25"
     unit: ClassVar[str] = "bytes"
     units: ClassVar[Mapping[str, float]] = BYTES
 

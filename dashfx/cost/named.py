@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashfx.cost.base import CostModel, TotalCost
+from dashfx.cost.bits import Bits
 from dashfx.cost.counts import Span, Taps
 from dashfx.cost.latency.model import MeasuredLatency
 from dashfx.cost.macs import Macs
@@ -16,6 +17,7 @@ TOTALS: dict[str, type[TotalCost]] = {
     "params": Parameters,
     "macs": Macs,
     "size": Size,
+    "bits": Bits,
     "memory": Memory,
     "latency": MeasuredLatency,
 }

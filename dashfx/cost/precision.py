@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dashfx.cost.select import nearest, pareto, select_under
 from dashfx.genotype import INT8, Genotype
+from dashfx.plugins import published
 from dashfx.space import Candidate
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Drops:
 UNKNOWN = Drops()
 
 
+@published("after Sridhar et al., SimQ-NAS: Simultaneous Quantization Policy and NAS, 2023", "125")
 def best(limits: Limits, scores: Scores, alike: Groups) -> Genotype:
     """Kernels and bits of the largest sum of scores, within the budgets and the drop that is allowed.
 

@@ -11,12 +11,15 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack
 
+from dashfx.plugins import published
+
 Table = Mapping[str, Sequence[float]]  # site -> a number an option
 
 EXACT = {"mip_rel_gap": 0.0}
 FAR = 10.0  # how far below all finite scores an option lies that a rule would not take
 
 
+@published("after Dong et al., HAO: Hardware-aware Neural Architecture Optimization, FCCM 2021", "133")
 def select_under(scores: Table, costs: Sequence[Table], limits: Sequence[float]) -> dict[str, int] | None:
     """The options of the largest sum of scores whose costs stay within all limits; None where there are none.
 

@@ -19,6 +19,7 @@ from dashfx.ops.families.dense import Dense
 from dashfx.ops.families.grouped import Depthwise, Grouped
 from dashfx.ops.families.masked.binary import Binary
 from dashfx.ops.families.masked.partial import Partial
+from dashfx.ops.families.masked.quantised import Quantised
 from dashfx.ops.families.masked.sparse import Sparse
 from dashfx.ops.families.nested import Nested
 from dashfx.ops.families.separable import Separable
@@ -38,6 +39,7 @@ FAMILIES: dict[str, type[Family]] = {
     "sparse": Sparse,
     "binary": Binary,
     "partial": Partial,
+    "quantised": Quantised,
     "beside": Beside,
 }
 
