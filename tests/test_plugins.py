@@ -69,6 +69,7 @@ def test_every_kind_makes_what_its_dict_names(kind: str, tmp_path: Path) -> None
         "shrink": ":share=0.1",
         "count": ":sites=2",
         "prune-by-importance": f":rows={tmp_path}/t.json",
+        "prune-by-norms": f":rows={tmp_path}/t.json",
         "widen": ":at=conv1,to=8",
         "deepen": ":at=conv1",
         "enlarge": ":at=conv1,kernel=5",
