@@ -41,7 +41,7 @@ from dashfx.data import Data
 
 CHOICES = [Candidate(kernel, dilation) for kernel in (3, 9) for dilation in (1, 4)]
 CONVS = ("conv1", "conv2", "conv3", "conv4")
-RECIPE = RetrainConfig(epochs=8, batch_size=32, autotune=False)
+RECIPE = RetrainConfig(epochs=4, batch_size=32, autotune=False)
 SEEDS, PILOT, LEAST = 3, 24, 0.7
 MODEL = "benchmarks/kd/four.py:Four"
 Job = tuple[int, int]  # number of the genotype, seed
