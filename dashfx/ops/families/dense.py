@@ -32,4 +32,4 @@ class Dense(Family):
         return conv_module(site, candidate, device, dtype)
 
     def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
-        return alone(x, theta[0], spec, bias)
+        return alone(x, self.kernel(theta, site, spec.candidates[0], x), spec, bias)

@@ -69,9 +69,6 @@ class Nested(Dense):
     def weights(self, site: Site, candidate: Candidate) -> int:
         return Dense().weights(site, candidate)
 
-    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
-        return super().run(x, [self.kernel(theta, site, spec.candidates[0], x)], site, spec, bias)
-
     @cached_property
     def _known(self) -> dict[tuple[Candidate, torch.device], Tensor]:
         return {}

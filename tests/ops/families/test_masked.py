@@ -13,7 +13,8 @@ from dashfx.cost.select import select_under
 from dashfx.ops import AggConv
 from dashfx.ops.families import conv_of, family_named, fill
 from dashfx.ops.families.masked.quantised import in_steps
-from dashfx.ops.families.masked.sparse import largest, straight
+from dashfx.ops.families.masked.rounded import straight
+from dashfx.ops.families.masked.sparse import largest
 from dashfx.space import Candidate
 
 F64 = torch.float64

@@ -13,10 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dashfx.ops.families.alone import alone
 from dashfx.ops.families.base import Size
 from dashfx.ops.families.dense import Dense
-from dashfx.ops.geometry import ConvSpec
 from dashfx.plugins import Count
 from dashfx.site import Site
 from dashfx.space import Candidate
@@ -65,9 +63,6 @@ class Partial(Dense):
 
     def plain(self, theta: Sequence[Tensor], site: Site, candidate: Candidate) -> list[Tensor]:
         return [self.kernel(theta, site, candidate, theta[0])]
-
-    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
-        return alone(x, self.kernel(theta, site, spec.candidates[0], x), spec, bias)
 
     def weights(self, site: Site, candidate: Candidate) -> int:
         """Those of the conv that it is lowered to, zeros included."""

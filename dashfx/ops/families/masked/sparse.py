@@ -6,7 +6,6 @@ After Mousavi, Loni, Alibeigi and Daneshtalab, "DASS: Differentiable Architectur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -14,15 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dashfx.ops.families.alone import alone
-from dashfx.ops.families.dense import Dense
-from dashfx.ops.geometry import ConvSpec
-from dashfx.site import Site
-from dashfx.space import Candidate
+from dashfx.ops.families.masked.rounded import Rounded
 
 
 @dataclass(frozen=True)
-class Sparse(Dense):
+class Sparse(Rounded):
     """weight * [among the `share` of largest modulus], with the gradient of the weight itself.
 
     Lowered to a plain conv that holds zeros; a training of the lowered model fills them, so what is to stay sparse is
@@ -33,19 +28,11 @@ class Sparse(Dense):
     """
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    exact: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
     paper: ClassVar[str] = "after Mousavi et al., DASS: Differentiable Architecture Search for Sparse NNs, 2022"
     row: ClassVar[str] = "26"
 
-    def kernel(self, theta: Sequence[Tensor], site: Site, candidate: Candidate, like: Tensor) -> Tensor:
-        return straight(theta[0], largest(theta[0].detach(), self.share))
-
-    def plain(self, theta: Sequence[Tensor], site: Site, candidate: Candidate) -> list[Tensor]:
-        return [largest(theta[0].detach(), self.share)]
-
-    def run(self, x: Tensor, theta: Sequence[Tensor], site: Site, spec: ConvSpec, bias: Tensor | None = None) -> Tensor:
-        return alone(x, self.kernel(theta, site, spec.candidates[0], x), spec, bias)
+    def rounded(self, weight: Tensor) -> Tensor:
+        return largest(weight, self.share)
 
 
 def largest(weight: Tensor, share: float) -> Tensor:
@@ -53,20 +40,3 @@ def largest(weight: Tensor, share: float) -> Tensor:
     count = max(1, round(share * weight.numel()))
     kept = weight.flatten().abs().topk(count).indices
     return torch.zeros_like(weight).flatten().scatter(0, kept, weight.flatten()[kept]).reshape(weight.shape)
-
-
-def straight(weight: Tensor, value: Tensor) -> Tensor:
-    """`value`, bit for bit, with the gradient of `weight`."""
-    return _Straight.apply(weight, value)
-
-
-class _Straight(torch.autograd.Function):
-    """Not weight + (value - weight).detach(), which rounds."""
-
-    @staticmethod
-    def forward(ctx: object, weight: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: object, *slopes: Tensor) -> tuple[Tensor, None]:
-        return slopes[0], None
