@@ -232,7 +232,41 @@ class GenotypeSpace(Space[Genotype]):
         return Genotype({name: chosen[name] for name in self.choices})
 
 
-class Listed(Space[G]):
+class Within(Space[G]):
+    """A part of another space, whose genomes are written, numbered and described as there."""
+
+    def __init__(self, inner: Space[G]) -> None:
+        self._inner = inner
+
+    def encode(self, genome: G) -> Any:
+        return self._inner.encode(genome)
+
+    def decode(self, facts: Any) -> G:
+        return self._inner.decode(facts)
+
+    def levels(self) -> tuple[int, ...]:
+        return self._inner.levels()
+
+    def at(self, places: Sequence[int]) -> G:
+        return self._inner.at(places)
+
+    def places(self, genome: G) -> tuple[int, ...]:
+        return self._inner.places(genome)
+
+    def below(self, genome: G, other: G) -> bool:
+        return self._inner.below(genome, other)
+
+    def features(self, genome: G) -> np.ndarray:
+        return self._inner.features(genome)
+
+    def graph(self, genome: G) -> Graph:
+        return self._inner.graph(genome)
+
+    def facts(self, genome: G) -> np.ndarray:
+        return self._inner.facts(genome)
+
+
+class Listed(Within[G]):
     """A few genomes out of a larger space, such as those that a table holds; a mutation steps to one of the nearest.
 
     Args:
@@ -245,7 +279,8 @@ class Listed(Space[G]):
     ) -> None:
         if not genomes:
             raise SpaceError("a list of no genomes: nothing can be drawn from it")
-        self.genomes, self._inner, self._distance, self._nearest = tuple(genomes), inner, distance, nearest
+        super().__init__(inner)
+        self.genomes, self._distance, self._nearest = tuple(genomes), distance, nearest
         self._held = frozenset(self.genomes)
 
     def only(self, wanted: Callable[[G], bool]) -> Listed[G]:
@@ -263,35 +298,11 @@ class Listed(Space[G]):
         near = [other for far, other in others if far <= limit]
         return near[_below(len(near), generator)]
 
-    def encode(self, genome: G) -> Any:
-        return self._inner.encode(genome)
-
-    def decode(self, facts: Any) -> G:
-        return self._inner.decode(facts)
-
-    def levels(self) -> tuple[int, ...]:
-        return self._inner.levels()
-
     def at(self, places: Sequence[int]) -> G:
         wanted = self._inner.at(places)
         if wanted in self._held:
             return wanted
         return min(self.genomes, key=lambda genome: self._distance(wanted, genome))
-
-    def places(self, genome: G) -> tuple[int, ...]:
-        return self._inner.places(genome)
-
-    def below(self, genome: G, other: G) -> bool:
-        return self._inner.below(genome, other)
-
-    def features(self, genome: G) -> np.ndarray:
-        return self._inner.features(genome)
-
-    def graph(self, genome: G) -> Graph:
-        return self._inner.graph(genome)
-
-    def facts(self, genome: G) -> np.ndarray:
-        return self._inner.facts(genome)
 
 
 def kernels_apart(a: Genotype, b: Genotype) -> float:

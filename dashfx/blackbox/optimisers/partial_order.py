@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
-from dashfx.blackbox.genomes import G, Space
+from dashfx.blackbox.genomes import G, Space, Within
 from dashfx.blackbox.objectives import dominates
 from dashfx.plugins import find
 
@@ -83,7 +82,7 @@ class Pruning(Asking[G]):
         return f"{said}; of {pairs} pairs in order that were evaluated {against} go against that" if left_out else ""
 
 
-class Unbeaten(Space[G]):
+class Unbeaten(Within[G]):
     """A space without genomes that cannot be better, as far as evaluated ones tell.
 
     Attributes:
@@ -93,7 +92,8 @@ class Unbeaten(Space[G]):
     """
 
     def __init__(self, inner: Space[G]) -> None:
-        self._inner, self._rows = inner, dict[G, Row[G]]()
+        super().__init__(inner)
+        self._rows = dict[G, Row[G]]()
         self.objectives, self.left_out = 1, set[G]()
         self.costs: Callable[[G], Sequence[float]] = lambda _: ()
 
@@ -130,24 +130,3 @@ class Unbeaten(Space[G]):
                 break
             self.left_out.add(genome)
         return genome
-
-    def encode(self, genome: G) -> Any:
-        return self._inner.encode(genome)
-
-    def decode(self, facts: Any) -> G:
-        return self._inner.decode(facts)
-
-    def levels(self) -> tuple[int, ...]:
-        return self._inner.levels()
-
-    def at(self, places: Sequence[int]) -> G:
-        return self._inner.at(places)
-
-    def places(self, genome: G) -> tuple[int, ...]:
-        return self._inner.places(genome)
-
-    def below(self, genome: G, other: G) -> bool:
-        return self._inner.below(genome, other)
-
-    def features(self, genome: G) -> np.ndarray:
-        return self._inner.features(genome)

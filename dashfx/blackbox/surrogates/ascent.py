@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from dashfx.blackbox.base import Asking, Optimiser, Proposal, Row
 from dashfx.blackbox.genomes import G, Space
 from dashfx.blackbox.predictors.networks.ensemble import Disagreeing, Ensemble
-from dashfx.blackbox.surrogates.base import FEWEST, TRIES, check_enough, drawn, fit
+from dashfx.blackbox.surrogates.base import TRIES, Learning, check_enough, fit
 from dashfx.plugins import Count, Positive
 
 NEAR = 2.0  # logit of a known genome's own options where a climb begins at it
@@ -54,32 +54,14 @@ class Ascent(Optimiser):
         return Climbing(self, space, generator, start)
 
 
-class Climbing(Asking[G]):
-    """The rows so far, and what is asked for next; rows of `start` count as random genomes."""
+class Climbing(Learning[G]):
+    """Picks the genomes where climbs end."""
 
     def __init__(self, settings: Ascent, space: Space[G], generator: torch.Generator, start: Sequence[Row[G]]) -> None:
-        self._settings, self._space, self._generator = settings, space, generator
-        self._seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        self._rows = [row for row in start if row.value is not None]
-        self._seen: set[Any] = {row.genome for row in start}
-        self._queue: list[Proposal[G]] = []
-        self._asked = len(start)
+        super().__init__(settings.start, space, generator, start)
+        self._settings = settings
 
-    def ask(self, n: int) -> list[Proposal[G]]:
-        return [self._propose() for _ in range(n)]
-
-    def tell(self, rows: Sequence[Row[G]]) -> None:
-        self._rows += [row for row in rows if row.value is not None]
-
-    def _propose(self) -> Proposal[G]:
-        self._asked += 1
-        if not self._queue and self._asked > self._settings.start and len(self._rows) >= FEWEST:
-            self._queue = self._climbed()
-        proposal = self._queue.pop(0) if self._queue else Proposal(drawn(self._space, self._generator, self._seen))
-        self._seen.add(proposal.genome)
-        return proposal
-
-    def _climbed(self) -> list[Proposal[G]]:
+    def _picked(self) -> list[Proposal[G]]:
         """New genomes where climbs ended, the most promising first: the argmax, or draws where that is known."""
         known = sorted(self._rows, key=lambda row: (-row.fitness, row.number))
         settings = self._settings

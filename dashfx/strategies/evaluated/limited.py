@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 
-from dashfx.blackbox.genomes import GenotypeSpace, Graph, Listed, Space, kernels_apart
+from dashfx.blackbox.genomes import GenotypeSpace, Listed, Space, Within, kernels_apart
 from dashfx.cost.budgets import Limits
 from dashfx.errors import ConfigError
 from dashfx.genotype import Genotype
@@ -16,11 +14,12 @@ from dashfx.genotype import Genotype
 TRIES = 200  # draws of which one may hold; then a program chooses by random scores, which is no uniform draw
 
 
-class Limited(Space[Genotype]):
+class Limited(Within[Genotype]):
     """The genotypes of a space that hold all limits."""
 
     def __init__(self, inner: GenotypeSpace, limits: Limits) -> None:
-        self._inner, self._limits = inner, limits
+        super().__init__(inner)
+        self._whole, self._limits = inner, limits
 
     def sample(self, generator: torch.Generator) -> Genotype:
         for _ in range(TRIES):
@@ -28,9 +27,9 @@ class Limited(Space[Genotype]):
                 return found
         scores = {
             name: dict(zip(row, torch.rand(len(row), generator=generator).tolist(), strict=True))
-            for name, row in self._inner.choices.items()
+            for name, row in self._whole.choices.items()
         }
-        return self._limits.best(scores, self._inner.alike)
+        return self._limits.best(scores, self._whole.alike)
 
     def mutate(self, genome: Genotype, generator: torch.Generator) -> Genotype:
         for _ in range(TRIES):
@@ -38,39 +37,15 @@ class Limited(Space[Genotype]):
                 return found
         return self.sample(generator)
 
-    def encode(self, genome: Genotype) -> Any:
-        return self._inner.encode(genome)
-
-    def decode(self, facts: Any) -> Genotype:
-        return self._inner.decode(facts)
-
-    def levels(self) -> tuple[int, ...]:
-        return self._inner.levels()
-
     def at(self, places: Sequence[int]) -> Genotype:
         """What is too dear becomes the nearest genotype that is not, by the sum over the sites of `kernels_apart`."""
         if self._limits.hold(wanted := self._inner.at(places)):
             return wanted
         scores = {
             name: {c: -kernels_apart(Genotype({name: wanted[name]}), Genotype({name: c})) for c in row}
-            for name, row in self._inner.choices.items()
+            for name, row in self._whole.choices.items()
         }
-        return self._limits.best(scores, self._inner.alike)
-
-    def places(self, genome: Genotype) -> tuple[int, ...]:
-        return self._inner.places(genome)
-
-    def below(self, genome: Genotype, other: Genotype) -> bool:
-        return self._inner.below(genome, other)
-
-    def features(self, genome: Genotype) -> np.ndarray:
-        return self._inner.features(genome)
-
-    def graph(self, genome: Genotype) -> Graph:
-        return self._inner.graph(genome)
-
-    def facts(self, genome: Genotype) -> np.ndarray:
-        return self._inner.facts(genome)
+        return self._limits.best(scores, self._whole.alike)
 
 
 def limited(space: Space[Genotype], limits: Limits | None) -> Space[Genotype]:
