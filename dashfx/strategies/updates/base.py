@@ -48,6 +48,25 @@ class Update(ABC):
         """Remember what `state_dict` gave."""
 
 
+class Alternating(Update):
+    """Weights descend on the training batch, and then the mixtures move by a batch that the weights never see."""
+
+    uses_held_out: ClassVar[bool] = True
+
+    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
+        assert valid_batch is not None
+        engine.zero_grad()
+        loss = engine.loss(train_batch, part="weights")
+        engine.step_weights(loss)
+        if engine.warm:
+            self.step_alphas(engine, valid_batch)
+        return loss.detach()
+
+    @abstractmethod
+    def step_alphas(self, engine: Engine, batch: Batch) -> None:
+        """Move the architecture parameters by a held-out batch."""
+
+
 class SecondOrder(Update):
     """Mixtures descend on a gradient that looks through the weights, and then the weights on the training loss."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
-from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.base import Alternating
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -15,19 +13,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FirstOrder(Update):
+class FirstOrder(Alternating):
     """First-order DARTS: weights on the training batch, then the mixtures on a batch the weights never see."""
 
-    uses_held_out: ClassVar[bool] = True
     paper: ClassVar[str] = "Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019"
 
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        assert valid_batch is not None
+    def step_alphas(self, engine: Engine, batch: Batch) -> None:
         engine.zero_grad()
-        loss = engine.loss(train_batch, part="weights")
-        engine.step_weights(loss)
-        if engine.warm:
-            engine.zero_grad()
-            engine.accelerator.backward(engine.loss(valid_batch, part="alphas"))
-            engine.step_alphas()
-        return loss.detach()
+        engine.accelerator.backward(engine.loss(batch, part="alphas"))
+        engine.step_alphas()

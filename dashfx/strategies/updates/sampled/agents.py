@@ -16,7 +16,7 @@ from torch import Tensor
 from dashfx.ops.relaxations.base import masked_softmax
 from dashfx.ops.ties import logits_of
 from dashfx.plugins import Count, Positive
-from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.base import Alternating
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -26,7 +26,7 @@ PENALTY = 0.1  # of the least squares
 
 
 @dataclass
-class Agents(Update):
+class Agents(Alternating):
     """Logits are -rate * (summed estimates of each candidate's loss); weights learn on what `categorical` draws.
 
     `exp3`: the loss over the probability of what was drawn, 0 for the others (Auer et al., 2002). `least-squares`: the
@@ -43,24 +43,17 @@ class Agents(Update):
     largest: float = field(default=0.0, init=False)
     codes: list[list[int]] = field(default_factory=list, init=False)
     losses: list[float] = field(default_factory=list, init=False)
-    uses_held_out: ClassVar[bool] = True
     paper: ClassVar[str] = "after Lopes et al., MANAS: Multi-Agent Neural Architecture Search, 2019"
     row: ClassVar[str] = "89"
 
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        assert valid_batch is not None
-        engine.zero_grad()
-        loss = engine.loss(train_batch, part="weights")
-        engine.step_weights(loss)
-        if engine.warm:
-            x, y = valid_batch
-            with torch.no_grad():
-                drawn = {name: int(row.argmax()) for name, row in engine.coefficients().items()}
-                said = engine.task.loss(engine.answer(x, drawn).float(), y)
-            if engine.accelerator.num_processes > 1:
-                said = engine.accelerator.reduce(said, "mean")
-            self.hear(engine, drawn, float(said))
-        return loss.detach()
+    def step_alphas(self, engine: Engine, batch: Batch) -> None:
+        x, y = batch
+        with torch.no_grad():
+            drawn = {name: int(row.argmax()) for name, row in engine.coefficients().items()}
+            said = engine.task.loss(engine.answer(x, drawn).float(), y)
+        if engine.accelerator.num_processes > 1:
+            said = engine.accelerator.reduce(said, "mean")
+        self.hear(engine, drawn, float(said))
 
     @torch.no_grad()
     def hear(self, engine: Engine, drawn: Mapping[str, int], loss: float) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dashfx.ops.relaxations.base import masked_softmax
 from dashfx.ops.ties import decisions_of, logits_of
-from dashfx.strategies.updates.base import Update
+from dashfx.strategies.updates.base import Alternating
 
 if TYPE_CHECKING:
     from dashfx.strategies.engine import Engine
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TwoPath(Update):
+class TwoPath(Alternating):
     """Mixtures: of two candidates drawn by p without repeats, one has gate 1; dL/da_i = sum_j dL/dg_j q_j (d_ij - q_i).
 
     q is p over the two alone, and by it the one is drawn. After the step the two logits are shifted together so that
@@ -31,23 +31,13 @@ class TwoPath(Update):
     gradients come from one mixed kernel in which one has coefficient 1.
     """
 
-    uses_held_out: ClassVar[bool] = True
     paper: ClassVar[str] = "Cai et al., ProxylessNAS: Direct NAS on Target Task and Hardware, ICLR 2019"
     row: ClassVar[str] = "33"
 
     def begin(self, engine: Engine) -> None:
         engine.need_gradients("search.update=two-path")
 
-    def step(self, engine: Engine, train_batch: Batch, valid_batch: Batch | None) -> Tensor:
-        assert valid_batch is not None
-        engine.zero_grad()
-        loss = engine.loss(train_batch, part="weights")
-        engine.step_weights(loss)
-        if engine.warm:
-            self._step_alphas(engine, valid_batch)
-        return loss.detach()
-
-    def _step_alphas(self, engine: Engine, batch: Batch) -> None:
+    def step_alphas(self, engine: Engine, batch: Batch) -> None:
         pairs = drawn_pairs(engine)
         logits = dict(zip(engine.sites, logits_of(engine.sites), strict=True))
         gates = {

@@ -45,7 +45,7 @@ def test_the_gradient_is_the_difference_of_the_two_losses_slopes() -> None:
     state = made.generator.get_state()
     pairs = drawn_pairs(made)
     made.generator.set_state(state)
-    made.update._step_alphas(made, held)  # type: ignore[attr-defined]
+    made.update.step_alphas(made, held)  # type: ignore[attr-defined]
     for name, site in made.sites.items():
         after, pair = site.alpha.detach().softmax(0), pairs[name].tolist()
         others = [i for i in range(4) if i not in pair]
