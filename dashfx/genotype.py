@@ -13,9 +13,9 @@ from dashfx.config.json import parse_json
 from dashfx.drawing.html import snippet
 from dashfx.drawing.kernels import choices
 from dashfx.errors import DashfxError, GenotypeError, first_line
-from dashfx.option import KINDS, Option, read, written
+from dashfx.options.base import KINDS, Option, read, written
+from dashfx.options.width import Width
 from dashfx.space import DENSE, Candidate
-from dashfx.width import Width
 
 VERSION = 1  # of files whose choices are one kernel each, which every dashfx reads
 SHARED = 2  # of those with a choice of several kernels
@@ -35,7 +35,8 @@ class Genotype(Mapping[str, Candidate]):
         rule: how it was chosen, such as "argmax"; a note, not part of equality.
         bits: conv -> 8 for one that the int8 file computes in int8; all others stay in float32. The float model is the
             same whatever it says, so it is no part of equality either.
-        others: decision -> option, for what is chosen beside the convs' kernels, such as widths; see `dashfx.option`.
+        others: decision -> option, for what is chosen beside the convs' kernels, such as widths; see
+            `dashfx.options.base`.
 
     Raises:
         GenotypeError: another number of bits than 8, or another option that is a conv's or that no file can hold.
@@ -53,7 +54,9 @@ class Genotype(Mapping[str, Candidate]):
             if option.kind == Candidate.kind:
                 raise GenotypeError(f"{option} at {name!r} among other options: what a conv becomes stands in 'sites'")
             if option.kind not in KINDS:
-                raise GenotypeError(f"{option} at {name!r}: put its kind {option.kind!r} into dashfx.option.KINDS")
+                raise GenotypeError(
+                    f"{option} at {name!r}: put its kind {option.kind!r} into dashfx.options.base.KINDS"
+                )
         for name, bits in self.bits.items():
             if bits != INT8:
                 raise GenotypeError(f"{bits!r} bits at {name!r}: a conv is in {INT8} bits, or is left out for float32")

@@ -42,7 +42,7 @@ class Candidate:
         SpaceError: a size below 1, kernel and dilation with different numbers of axes, or no text for a family.
     """
 
-    kind: ClassVar[str] = "conv"  # of option, see `dashfx.option`
+    kind: ClassVar[str] = "conv"  # of option, see `dashfx.options.base`
     kernel: tuple[int, ...]
     dilation: tuple[int, ...] = (1,)
     family: str = field(default=DENSE, repr=False)  # tables of earlier runs are kept by what a dense one's repr is

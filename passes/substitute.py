@@ -22,7 +22,7 @@ from dashfx.frontend.tracing import Program, random_state_kept
 from dashfx.ops import AdaptedConv, AggConv, BesideConv, HostedConv
 from dashfx.ops.families import family_named, misfit
 from dashfx.ops.hosted import settings_of
-from dashfx.option import Decision
+from dashfx.options.base import Decision
 from dashfx.passes.base import AbstractPass, Edit, PassResult
 from dashfx.site import Site, Skip
 from dashfx.space import BESIDE, DENSE, NESTED, Candidate, SearchSpace

@@ -10,10 +10,10 @@ import pytest
 
 from dashfx.errors import GenotypeError
 from dashfx.genotype import WIDER, Genotype
-from dashfx.option import KINDS
+from dashfx.options.base import KINDS
+from dashfx.options.width import Width as Kept
+from dashfx.options.width import placed
 from dashfx.space import Candidate
-from dashfx.width import Width as Kept
-from dashfx.width import placed
 
 CHOICES = {"stem": Candidate((3, 5), (1, 2)), "layer1.0": Candidate(7)}
 
@@ -93,7 +93,7 @@ class Width:
 
 
 def test_options_of_other_kinds_stand_beside_the_kernels_and_count_for_equality(monkeypatch):
-    with pytest.raises(GenotypeError, match=r"put its kind 'test-width' into dashfx\.option\.KINDS"):
+    with pytest.raises(GenotypeError, match=r"put its kind 'test-width' into dashfx\.options\.base\.KINDS"):
         Genotype(CHOICES, others={"stem:width": Width(4)})
     monkeypatch.setitem(KINDS, Width.kind, lambda facts: Width(**facts))
     narrow = Genotype(CHOICES, "argmax", {"stem": 8}, {"stem:width": Width(4)})

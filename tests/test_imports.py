@@ -14,8 +14,8 @@ ORDER = """
 errors
 usercode workers
 space
-drawing site config morph width
-option
+drawing site config
+options
 plugins
 genotype data
 task

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dashfx.option import Option
+from dashfx.options.base import Option
 
 PARTS = 3  # of the depth, each with its mean span
 

@@ -17,7 +17,7 @@ from dashfx.blackbox.base import row_of
 from dashfx.blackbox.front import fittest_first
 from dashfx.errors import GenotypeError, SpaceError
 from dashfx.genotype import Genotype
-from dashfx.option import read
+from dashfx.options.base import read
 from dashfx.space import Candidate
 
 COLUMN = "valid"

@@ -18,8 +18,8 @@ from dashfx.data import Data
 from dashfx.errors import GenotypeError
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.morph import steps_of
 from dashfx.ops import AggConv
+from dashfx.options.morph import steps_of
 from dashfx.passes.morphisms import morphed
 from dashfx.plugins import Count
 from dashfx.proxy import Proxy

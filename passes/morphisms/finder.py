@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from torch.nn.modules.conv import _ConvNd
 
 from dashfx.frontend.tracing import Program
-from dashfx.morph import Morph
-from dashfx.option import Decision
+from dashfx.options.base import Decision
+from dashfx.options.morph import Morph
 from dashfx.passes.channels import blocks, follow
 from dashfx.passes.morphisms.branch import Branch
 from dashfx.passes.morphisms.deepen import Deepen

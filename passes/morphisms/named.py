@@ -10,7 +10,7 @@ from torch import nn
 
 from dashfx.errors import PassError, did_you_mean
 from dashfx.frontend.tracing import Program, trace
-from dashfx.morph import Morph
+from dashfx.options.morph import Morph
 from dashfx.passes.morphisms.base import Morphism
 from dashfx.passes.morphisms.branch import Branch
 from dashfx.passes.morphisms.deepen import Deepen

@@ -17,7 +17,7 @@ import dashfx
 from dashfx.deploy.runtime import OnnxModel
 from dashfx.errors import PassError
 from dashfx.frontend.tracing import Program, copy_program, trace
-from dashfx.morph import Morph, placed, steps_of
+from dashfx.options.morph import Morph, placed, steps_of
 from dashfx.passes import Branch, Canonicalise, Deepen, Enlarge, Substitute, Widen
 from dashfx.passes.morphisms import MorphFinder, Morphism, morph_of, morphed, pass_of
 

@@ -11,7 +11,7 @@ from torch import nn
 from dashfx.errors import PassError
 from dashfx.frontend.tracing import Program, trace
 from dashfx.ops import AggConv
-from dashfx.option import Finder
+from dashfx.options.base import Finder
 from dashfx.passes import Canonicalise, Substitute
 from dashfx.space import Candidate, SearchSpace
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashfx.genotype import Genotype
-from dashfx.option import read, written
+from dashfx.options.base import read, written
 from dashfx.space import Candidate
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dashfx.cost.latency import Figures, Latency
 from dashfx.genotype import Genotype
-from dashfx.option import read, written
+from dashfx.options.base import read, written
 from dashfx.space import Candidate
 from dashfx.task.lead import Lead
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from dashfx.config.search import WIDTHS
 from dashfx.cost.counts import conv_macs, flops_of
-from dashfx.morph import steps_of
 from dashfx.ops import AggConv, BesideConv, sites_of
 from dashfx.ops.autotune.estimate import estimates
+from dashfx.options.morph import steps_of
 from dashfx.passes.morphisms import morphed
 from dashfx.run.run import Run
 from dashfx.stages.evaluators import ByTraining

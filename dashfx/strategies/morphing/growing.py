@@ -19,8 +19,8 @@ from dashfx.blackbox.genomes import Space
 from dashfx.errors import ConfigError, DivergedError
 from dashfx.frontend.tracing import trace
 from dashfx.genotype import Genotype
-from dashfx.morph import steps_of
 from dashfx.ops import AggConv
+from dashfx.options.morph import steps_of
 from dashfx.passes.morphisms import morphed
 from dashfx.strategies.base import Context, Evaluating, Evaluator
 from dashfx.strategies.engine import Engine

@@ -11,8 +11,8 @@ from dashfx.blackbox.genomes import Space
 from dashfx.errors import DashfxError, PassError
 from dashfx.frontend.tracing import Program
 from dashfx.genotype import Genotype
-from dashfx.morph import Morph, placed, steps_of
-from dashfx.option import Decision, read, written
+from dashfx.options.base import Decision, read, written
+from dashfx.options.morph import Morph, placed, steps_of
 from dashfx.passes.morphisms import MorphFinder, applied
 from dashfx.space import Candidate
 

@@ -13,12 +13,12 @@ from dashfx.errors import ConfigError
 from dashfx.frontend.tracing import Program, trace
 from dashfx.genotype import Genotype
 from dashfx.ops.gates import Gate, Taylor
+from dashfx.options.width import Width, placed
 from dashfx.passes.narrow import Channels, channels_of, narrowed
 from dashfx.plugins import Share, find
 from dashfx.strategies.base import Context, Evaluator, Strategy, Training
 from dashfx.strategies.widths.costs import WidthCost
 from dashfx.strategies.widths.gated import Gated, Pruned
-from dashfx.width import Width, placed
 
 STAGE = "widths"
 

@@ -10,7 +10,7 @@ from typing import Any
 from finished import CHOICES
 
 from dashfx.cost.latency import Figures, Latency
-from dashfx.morph import Morph
+from dashfx.options.morph import Morph
 from dashfx.run.outcome.front import Point
 from dashfx.run.outcome.standing import Short, Standing
 from dashfx.run.outcome.verdict import outcome, verdict

@@ -16,8 +16,8 @@ from dashfx import Genotype, SearchSpace
 from dashfx.blackbox.base import Row
 from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError
-from dashfx.morph import Morph
 from dashfx.ops import sites_of
+from dashfx.options.morph import Morph
 from dashfx.run.result import Result
 from dashfx.stages import search as stage
 from dashfx.strategies.evaluated import joint

@@ -18,7 +18,7 @@ import dashfx
 from dashfx.config.run import RunConfig
 from dashfx.errors import DashfxError
 from dashfx.genotype import Genotype
-from dashfx.morph import Morph, placed, steps_of
+from dashfx.options.morph import Morph, placed, steps_of
 from dashfx.run.preflight import check_search
 from dashfx.run.result import Result
 from dashfx.stages.reopen import model_of

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dashfx.errors import GenotypeError, SpaceError
-from dashfx.option import Decision, read, written
+from dashfx.options.base import Decision, read, written
 from dashfx.space import Candidate, Shared
 
 KERNELS = (Candidate(3), Candidate((3, 5), (1, 2)), Candidate(1, 1, "skip"), Shared([Candidate(3), Candidate(5)]))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from dashfx.errors import GenotypeError, SpaceError, did_you_mean
-from dashfx.morph import Morph
+from dashfx.options.morph import Morph
+from dashfx.options.width import Width
 from dashfx.site import Skip
 from dashfx.space import Candidate
-from dashfx.width import Width
 
 
 class Option(Protocol):
