@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,9 @@ def test_backwards_and_public_imports_are_seen() -> None:
     assert modules("def late():\n    from dashfx.cli import main") == {"dashfx.cli"}
     assert room("dashfx.AggConv") == "__init__" and room("dashfx.ops.aggconv") == "ops"
     assert modules("import torch\nfrom dashfx import genotype") == {"dashfx.genotype"}
+
+
+def test_a_wheel_has_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = [file.parent.relative_to(ROOT).parts for file in FILES if file.name == "__init__.py"]
+    assert sorted(listed) == sorted(".".join(["dashfx", *parts[parts[0] == "dashfx" :]]) for parts in folders)
